@@ -1,0 +1,67 @@
+# Everything a user or contributor does here. `make` alone lists it.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Which TensorFlow is installed: tensorflow, cpu or gpu (docs/install.md).
+TENSORFLOW ?= tensorflow
+
+BIN := $(abspath $(VENV))/bin
+# As if the environment were activated, so that mpirun and horovodrun are found.
+RUN := PATH="$(BIN):$$PATH"
+INSTALLED := $(VENV)/.installed-$(TENSORFLOW)
+HOROVOD := $(VENV)/.horovod-$(TENSORFLOW)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test bench examples doctor check lint type format clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
+		$(firstword $(MAKEFILE_LIST))
+
+demo: $(HOROVOD) ## trains digits on one process and on two, and compares
+	@$(RUN) python examples/demo.py
+
+test: $(HOROVOD) ## runs the tests
+	$(RUN) python -m pytest
+
+bench: $(HOROVOD) ## measures speed against the alternatives (minutes)
+	$(RUN) python -m benchmarks
+
+examples: $(HOROVOD) ## runs the digits examples on two processes
+	$(RUN) hfdt run -np 2 examples/digits_single.py
+	$(RUN) hfdt run -np 2 examples/digits_hfdt.py
+
+doctor: $(HOROVOD) ## checks the installation and tries a 2-process allreduce
+	$(RUN) hfdt doctor
+
+check: lint type test ## what continuous integration accepts
+
+lint: $(INSTALLED) ## style, without changing anything
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+
+type: $(INSTALLED) ## types
+	$(RUN) mypy
+
+format: $(INSTALLED) ## rewrites the code in the project's style
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+clean: ## removes the environment and all caches of tools in this folder
+	rm -rf "$(VENV)" build ./*.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+# Stamps: done again only when what they were made from has changed.
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	@$(eval MISSING := $(shell scripts/preflight.sh "$(PYTHON)"))
+	@$(if $(MISSING),$(error $(MISSING)))
+	@echo "Installing into $(VENV) (TensorFlow is large: minutes, the first time) ..."
+	@test -x "$(BIN)/python" || "$(PYTHON)" -m venv "$(VENV)"
+	@PIP_CONSTRAINT="$(abspath constraints.txt)" PIP_DISABLE_PIP_VERSION_CHECK=1 \
+		"$(BIN)/python" -m pip install --quiet \
+		--editable '.[hfdt,nfdt,$(TENSORFLOW),examples,dev]'
+	@touch $@
+
+$(HOROVOD): $(INSTALLED) hfdt/sources.py
+	@$(RUN) hfdt install-horovod
+	@touch $@

@@ -1,0 +1,141 @@
+"""Reads what ``mpirun`` says about a job that failed, and keeps it from the user.
+
+Pure: bytes in, bytes out. mpirun writes its words between two lines of dashes, in
+the same stream as the ranks.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_RULE = re.compile(rb"-{40,}\r?\n?")
+_OPENINGS = (
+    b"mpirun noticed",
+    b"mpirun detected",
+    b"mpirun has exited due to",
+    b"mpiexec noticed",
+    b"mpiexec detected",
+    b"mpiexec has exited due to",
+    b"prterun noticed",
+    b"prterun detected",
+    b"prterun has exited due to",
+    b"Primary job ",
+    b"MPI_ABORT was invoked",
+)
+# Said on Ctrl-C, followed by an empty line. The launcher says in the end what it did.
+_ABORTING = b"Abort is in progress"
+_KILLED = re.compile(
+    r"rank (\d+) with PID \d+ on node (\S+) exited on signal (\d+)", re.ASCII
+)
+_EXITED = re.compile(r"Process name: \[.*?,(\d+)\] Exit code: (\d+)", re.ASCII)
+_ABORTED = re.compile(r"invoked on rank (\d+) .*[Ee]rrorcode:? (\d+)", re.ASCII)
+
+
+class Ended(NamedTuple):
+    """How the first rank that failed ended."""
+
+    rank: int
+    host: str  # "" where mpirun does not say
+    code: int  # exit code; 128 + signal for a rank that was killed
+    signal: int  # 0 for a rank that exited by itself
+
+
+def parse(banner: str) -> Ended | None:
+    """Reads one of mpirun's banners; None where it names no rank's end."""
+    text = " ".join(banner.split())  # mpirun wraps lines where it likes
+    if match := _KILLED.search(text):
+        signal = int(match[3])
+        return Ended(int(match[1]), match[2], 128 + signal, signal)
+    if match := _EXITED.search(text) or _ABORTED.search(text):
+        return Ended(int(match[1]), "", int(match[2]), 0)
+    return None
+
+
+def compose(ended: Ended) -> str:
+    """Says how a rank ended in mpirun's words, for launchers of our own."""
+    rule = "-" * 74
+    text = (
+        "mpirun detected that one or more processes exited with non-zero status.\n"
+        f"Process name: [[0,1],{ended.rank}]\nExit code: {ended.code}"
+    )
+    if ended.signal:
+        text = (
+            f"mpirun noticed that process rank {ended.rank} with PID 0 on node "
+            f"{ended.host} exited on signal {ended.signal}."
+        )
+    return f"{rule}\n{text}\n{rule}\n"
+
+
+class BannerFilter:
+    """Takes mpirun's failure banners out of a stream and remembers the first.
+
+    Everything else passes at once, also unfinished lines: progress bars and prompts
+    must not wait for a line end.
+    """
+
+    def __init__(self) -> None:
+        self.ended: Ended | None = None  # the first end that a banner told
+        self._partial = b""  # an unfinished line, not passed yet
+        self._midline = False  # the line's beginning has been passed
+        self._block: list[bytes] = []  # a rule and what follows it
+        self._aborting = False  # the line before was about Ctrl-C
+        self._inside = False  # the block is a banner for certain
+
+    def feed(self, data: bytes) -> bytes:
+        """Takes the next bytes of the stream and returns those to show now."""
+        *lines, rest = (self._partial + data).split(b"\n")
+        shown = b"".join(self._line(line + b"\n") for line in lines)
+        if rest and not self._must_wait(rest):
+            shown += b"".join(self._block) + rest
+            self._block, rest, self._midline = [], b"", True
+        self._partial = rest
+        return shown
+
+    def finish(self) -> bytes:
+        """Returns what was held back when the stream ends."""
+        held = b"".join(self._block) + self._partial
+        self._block, self._partial = [], b""
+        if self._inside and self._note(held):
+            return b""
+        return held
+
+    def _must_wait(self, partial: bytes) -> bool:
+        if self._inside:
+            return True
+        if self._block:  # after a rule: could it still become an opening?
+            words = partial.lstrip()
+            return any(o.startswith(words) or words.startswith(o) for o in _OPENINGS)
+        if self._midline:
+            return False
+        is_abort = _ABORTING.startswith(partial) or partial.startswith(_ABORTING)
+        return is_abort or not partial.strip(b"-\r")
+
+    def _line(self, line: bytes) -> bytes:
+        if self._midline:
+            self._midline = False
+            return line
+        was_aborting, self._aborting = self._aborting, line.startswith(_ABORTING)
+        if self._aborting or (was_aborting and not line.strip()):
+            return b""
+        is_rule = _RULE.fullmatch(line) is not None
+        if self._inside:
+            self._block.append(line)
+            if is_rule:
+                self._note(b"".join(self._block))
+                self._block, self._inside = [], False
+            return b""
+        if self._block and line.startswith(_OPENINGS):
+            self._block.append(line)
+            self._inside = True
+            return b""
+        passed, self._block = b"".join(self._block), []
+        if is_rule:
+            self._block = [line]
+            return passed
+        return passed + line
+
+    def _note(self, block: bytes) -> bool:
+        ended = parse(block.decode(errors="replace"))
+        self.ended = self.ended or ended
+        return ended is not None

@@ -1,0 +1,72 @@
+"""What a framework must supply to be bound to Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from fdtcore.process import Process
+
+
+class Engine(Protocol):
+    """One framework's way to train together.
+
+    Every method but ``enter`` and ``leave`` communicates: all ranks call it, in the
+    same order. On one rank each is the identity.
+    """
+
+    process: Process
+    batch: str  # "global": each rank takes a part of a batch; "per_worker": a whole one
+    finding: Exception | None  # what a step found out while TensorFlow ran it
+
+    def agree(self, text: str, what: str) -> None:
+        """Raises where ``text``, which describes ``what``, differs between ranks."""
+
+    def broadcast(self, variables: Sequence[Any]) -> None:
+        """Gives every variable rank 0's value."""
+
+    def broadcast_text(self, text: str) -> str:
+        """Returns rank 0's text."""
+
+    def agreed(self, optimizer: Any) -> None:
+        """Notes that the variables ``optimizer`` trains are alike on all ranks."""
+
+    def allgather_text(self, text: str) -> list[str]:
+        """Returns every rank's text."""
+
+    def share(self, num_samples: Any) -> Any:
+        """This rank's share of all samples of the step, a scalar in [0, 1].
+
+        Args:
+            num_samples: Scalar integer tensor, samples on this rank.
+        """
+
+    def sum(self, tensors: Sequence[Any], name: str) -> list[Any]:
+        """Sums each tensor over the ranks."""
+
+    def average(self, variables: Sequence[Any]) -> None:
+        """Gives every variable the mean over the ranks."""
+
+    def apply(self, optimizer: Any, gradients, variables, *, share, inner) -> Any:
+        """Turns this rank's gradients into one step of ``optimizer`` on every rank.
+
+        Args:
+            optimizer: The outermost optimizer.
+            gradients: One tensor, ``IndexedSlices`` or None for each variable.
+            variables: The variables, or None for those it was built with.
+            share: Scalar weight of this rank's gradients; the weights sum to 1.
+            inner: ``inner(gradients, variables)`` is the optimizer's own ``apply``.
+        """
+
+    def fitting(self, callbacks: Any) -> AbstractContextManager[None]:
+        """Surrounds one ``fit``; ``callbacks`` are those it runs with."""
+
+    def barrier(self) -> None:
+        """Returns when every rank has arrived."""
+
+    def enter(self, label: str) -> None:
+        """Notes that this rank begins a call that the others have to join."""
+
+    def leave(self) -> None:
+        """Notes the end of the call last entered."""

@@ -1,0 +1,210 @@
+"""What went wrong, where, on which rank: one record, the same on every rank."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from fdtcore import tracebacks
+from fdtcore.process import Process
+
+RECORD_NAME = "failure.json"
+EXCEPTION = "exception"  # the rank raised it
+GONE = "gone"  # the rank's process vanished
+STALL = "stall"  # the rank never joined a call that others wait in
+
+_KINDS = (EXCEPTION, GONE, STALL)
+_LIMITS = {"message": 4_000, "traceback": 64_000}  # characters
+_OTHER_LIMIT = 500
+_HEADLINE_LIMIT = 400
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """The first thing that went wrong in a job.
+
+    Args:
+        rank: The rank at fault.
+        size: Number of ranks.
+        host: Host of that rank.
+        type: Name of the exception's class, ``"Stall"`` or ``"ProcessGone"``.
+        message: The exception's text, or what was observed.
+        where: The user's line as ``"train.py:33"``, or empty.
+        source_line: The text of that line, or empty.
+        traceback: The user's traceback, or the report of a stall.
+        kind: ``"exception"``, ``"gone"`` or ``"stall"``.
+    """
+
+    rank: int
+    size: int
+    host: str
+    type: str
+    message: str
+    where: str = ""
+    source_line: str = ""
+    traceback: str = ""
+    kind: str = EXCEPTION
+
+    @classmethod
+    def from_exception(
+        cls,
+        process: Process,
+        error: BaseException,
+        *,
+        hidden: Collection[str] = (),
+        debug: bool = False,
+    ) -> Failure:
+        """Records an exception of this process.
+
+        Args:
+            process: This process.
+            error: The exception, with its traceback.
+            hidden: Names of top-level packages whose frames are left out.
+            debug: Keep every frame.
+        """
+        where, source_line = tracebacks.find_user_line(error, hidden=hidden)
+        text = tracebacks.format_traceback(error, hidden=hidden, debug=debug)
+        return cls(
+            rank=process.rank,
+            size=process.size,
+            host=_clip(process.host, _OTHER_LIMIT),
+            type=_clip(type(error).__name__, _OTHER_LIMIT),
+            message=_clip(_message_of(error), _LIMITS["message"]),
+            where=_clip(where, _OTHER_LIMIT),
+            source_line=_clip(source_line, _OTHER_LIMIT),
+            # The end of a traceback says most.
+            traceback=text[-_LIMITS["traceback"] :],
+        )
+
+    def headline(self) -> str:
+        """Says it in one line, e.g. ``rank 1/4 (a) failed: ValueError: bad (t.py:3)``.
+
+        Returns:
+            One line without a newline.
+        """
+        message = " ".join(self.message.split("\n", 1)[0].split())
+        message = _clip(message, _HEADLINE_LIMIT)
+        if self.kind != EXCEPTION:
+            return message
+        text = f"rank {self.rank}/{self.size} ({self.host}) failed: {self.type}"
+        if message:
+            text += f": {message}"
+        if self.where:
+            line = f": {self.source_line}" if self.source_line else ""
+            text += f" ({self.where}{line})"
+        return text
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields as a JSON object."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Any) -> Failure:
+        """Reads what ``to_json`` wrote.
+
+        Args:
+            fields: A decoded JSON value, from a file or a peer.
+
+        Raises:
+            ValueError: It is not exactly such a record, or one too large.
+        """
+        if not isinstance(fields, Mapping):
+            raise ValueError(f"A failure is a JSON object. Received: {type(fields)}.")
+        expected = {field.name for field in dataclasses.fields(cls)}
+        if set(fields) != expected:
+            odd = sorted(expected ^ set(fields))
+            raise ValueError(f"A failure has fixed fields. Received: {odd} amiss.")
+        for name, value in fields.items():
+            _check(name, value)
+        if not 0 <= fields["rank"] < fields["size"]:
+            raise ValueError(
+                "rank must lie in 0..size-1. "
+                f"Received: rank={fields['rank']}, size={fields['size']}."
+            )
+        return cls(**fields)
+
+
+class PeerFailure(RuntimeError):
+    """Raised on a rank that has to stop because another one failed.
+
+    Args:
+        failure: What happened on the other rank.
+        process: This process.
+    """
+
+    def __init__(self, failure: Failure, process: Process) -> None:
+        super().__init__(f"{process} stops: {failure.headline()}")
+        self.failure = failure
+        self.process = process
+
+
+def write_record(directory: str | os.PathLike[str], failure: Failure) -> bool:
+    """Writes ``failure.json`` in one step, unless some rank already has.
+
+    Args:
+        directory: The job's directory.
+        failure: What to record.
+
+    Returns:
+        Whether this record is the one that stays.
+    """
+    descriptor, draft = tempfile.mkstemp(prefix=f".{RECORD_NAME}.", dir=directory)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            json.dump(failure.to_json(), file, indent=1)
+        # A link, unlike a rename, never replaces what is there.
+        os.link(draft, pathlib.Path(directory, RECORD_NAME))
+    except FileExistsError:
+        return False
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(draft)
+    return True
+
+
+def read_record(directory: str | os.PathLike[str]) -> Failure | None:
+    """Reads the job's first failure.
+
+    Args:
+        directory: The job's directory.
+
+    Returns:
+        The failure, or None where nothing was recorded.
+
+    Raises:
+        ValueError: The file is not such a record.
+    """
+    try:
+        text = pathlib.Path(directory, RECORD_NAME).read_text(encoding="ascii")
+    except FileNotFoundError:
+        return None
+    return Failure.from_json(json.loads(text))
+
+
+def _message_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as inner:  # a broken __str__ must not hide the failure
+        return f"<str() of the exception raised {type(inner).__name__}>"
+
+
+def _clip(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _check(name: str, value: Any) -> None:
+    if name in ("rank", "size"):
+        good = isinstance(value, int) and not isinstance(value, bool)
+    elif name == "kind":
+        good = value in _KINDS
+    else:
+        limit = _LIMITS.get(name, _OTHER_LIMIT)
+        good = isinstance(value, str) and len(value) <= limit
+    if not good:
+        raise ValueError(f"A failure's {name} is malformed. Received: {value!r:.80}.")

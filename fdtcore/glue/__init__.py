@@ -1,0 +1,15 @@
+"""Binds an engine to Keras: the only modules of this package that import it.
+
+===============  =========================================================
+binding          which models and optimizers an engine owns; installs the rest
+optimizer        ``Optimizer.apply``, where every training path ends
+steps            one training or test step on this rank's part of a batch
+data             the part of each batch that is this rank's
+losses           reductions whose divisor is the whole batch's
+metrics          metric state of all ranks
+fit              ``fit``, ``evaluate`` and the ``*_on_batch`` methods
+callbacks        callbacks that act once; the one that keeps ranks in step
+saving           files written once, whole or not at all
+loops            loops that are written by hand
+===============  =========================================================
+"""

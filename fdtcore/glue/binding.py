@@ -1,0 +1,99 @@
+"""Which models and optimizers an engine owns."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+from fdtcore.engine import Engine
+
+
+@dataclasses.dataclass
+class Binding:
+    """An engine and what it owns.
+
+    Args:
+        engine: The engine.
+        everything: Whether it owns whatever this process trains, as it does under a
+            script that knows nothing of it.
+        models: The models it owns otherwise.
+        optimizers: The optimizers it owns otherwise.
+    """
+
+    engine: Engine
+    everything: bool = False
+    models: weakref.WeakSet[Any] = dataclasses.field(default_factory=weakref.WeakSet)
+    optimizers: weakref.WeakSet[Any] = dataclasses.field(
+        default_factory=weakref.WeakSet
+    )
+
+
+_binding: Binding | None = None
+
+
+def bind(engine: Engine, *, everything: bool = False) -> Binding:
+    """Binds ``engine`` to Keras in this process, once.
+
+    Args:
+        engine: The engine.
+        everything: Whether it owns every model and optimizer.
+
+    Returns:
+        The binding; the one that exists where there is one.
+
+    Raises:
+        RuntimeError: Another engine is bound.
+    """
+    global _binding
+    if _binding is None:
+        _binding = Binding(engine)
+        _patch()
+    if _binding.engine is not engine:
+        raise RuntimeError(
+            "a process trains with one framework. "
+            f"Received: {engine!r} beside {_binding.engine!r}. "
+            "Call distribute of one of them only."
+        )
+    _binding.everything = _binding.everything or everything
+    return _binding
+
+
+def current() -> Binding | None:
+    """Returns the binding of this process, if there is one."""
+    return _binding
+
+
+def engine_of_model(model: Any) -> Engine | None:
+    """Returns the engine that owns ``model``, if one does."""
+    if _binding and (_binding.everything or model in _binding.models):
+        return _binding.engine
+    return None
+
+
+def engine_of_optimizer(optimizer: Any) -> Engine | None:
+    """Returns the engine that owns ``optimizer``, if one does."""
+    if _binding and (_binding.everything or optimizer in _binding.optimizers):
+        return _binding.engine
+    return None
+
+
+@contextlib.contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Gives ``owner`` another attribute for the time of the ``with`` block."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+def _patch() -> None:
+    # Here, not above: each of these asks this module who owns what.
+    from fdtcore.glue import data, fit, losses, optimizer, saving, steps
+
+    for module in (data, fit, losses, optimizer, saving, steps):
+        module.patch()

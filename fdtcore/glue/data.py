@@ -1,0 +1,202 @@
+"""The part of each batch that is this rank's."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from keras.src import tree
+from keras.src.trainers import data_adapters
+from keras.src.trainers.data_adapters import array_data_adapter, array_slicing
+from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+
+from fdtcore import parts
+from fdtcore.glue import steps
+from fdtcore.process import Process
+
+# What is split while it is read: set by ``fit`` and ``evaluate`` of a bound model.
+_splitting: list[tuple[Process, str] | None] = [None]
+
+
+@contextlib.contextmanager
+def splitting(process: Process | None, batch: str = "global") -> Iterator[None]:
+    """Hands out parts of batches for the data read inside; whole ones with None."""
+    _splitting.append(None if process is None else (process, batch))
+    try:
+        yield
+    finally:
+        _splitting.pop()
+
+
+def part(data: Any, process: Process) -> Any:
+    """Returns this rank's part of one batch.
+
+    Args:
+        data: Structure of tensors that share their leading dimension.
+        process: Whose part it is.
+
+    Returns:
+        The same structure; leaves without a leading dimension are kept as they are.
+    """
+    start, stop = parts.bounds(steps.count(data), process.rank, process.size)
+    return tree.map_structure(lambda leaf: _rows(leaf, start, stop), data)
+
+
+def _rows(leaf: Any, start: Any, stop: Any) -> Any:
+    if isinstance(leaf, tf.SparseTensor):
+        shape = leaf.dense_shape
+        first = tf.concat([[tf.cast(start, tf.int64)], tf.zeros_like(shape[1:])], 0)
+        size = tf.concat([[tf.cast(stop - start, tf.int64)], shape[1:]], 0)
+        return tf.sparse.slice(leaf, first, size)
+    if getattr(leaf, "shape", None) is not None and leaf.shape.rank:
+        return leaf[start:stop]
+    return leaf
+
+
+def parts_of(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
+    """Maps a data set of batches to this rank's part of each."""
+
+    def own(*batch: Any) -> Any:
+        return part(batch[0] if len(batch) == 1 else batch, process)
+
+    return dataset.map(own, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def dealt(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
+    """Deals whole batches to the ranks in turn, each rank one of every ``size``.
+
+    Where the last round is short, a rank without a batch gets an empty one, so that
+    all make the same number of steps.
+    """
+
+    def own(*window: Any) -> tf.data.Dataset:
+        batches = tf.data.Dataset.zip(window if len(window) > 1 else window[0])
+        empty = batches.take(1).map(lambda *b: _cut(b, 0))
+        mine = batches.skip(process.rank).take(1).map(lambda *b: _cut(b, None))
+        return mine.concatenate(empty).take(1)
+
+    return dataset.window(process.size).flat_map(own)
+
+
+def all_rows(leaf: Any) -> Any:
+    """Returns a leaf as :func:`part` would, its leading dimension unknown."""
+    return _rows(leaf, 0, tf.shape(leaf)[0]) if isinstance(leaf, tf.Tensor) else leaf
+
+
+def _cut(batch: Any, stop: int | None) -> Any:
+    batch = batch[0] if len(batch) == 1 else batch
+    count = steps.count(batch) if stop is None else stop
+    return tree.map_structure(lambda leaf: _rows(leaf, 0, count), batch)
+
+
+class PartAdapter(DataAdapter):
+    """A data adapter of Keras that yields this rank's part of what another yields.
+
+    Args:
+        inner: The adapter of the user's data.
+        process: Whose part it is.
+        batch: ``"global"``: a part of each batch; ``"per_worker"``: whole batches,
+            dealt in turn.
+    """
+
+    def __init__(self, inner: DataAdapter, process: Process, batch: str):
+        self.inner, self.process, self.batch = inner, process, batch
+
+    def get_tf_dataset(self) -> tf.data.Dataset:
+        if self.process.size == 1:
+            return self.inner.get_tf_dataset()
+        if isinstance(self.inner, array_data_adapter.ArrayDataAdapter):
+            return self._from_arrays()
+        return self._own(self.inner.get_tf_dataset()).prefetch(tf.data.AUTOTUNE)
+
+    def _own(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+        deal = parts_of if self.batch == "global" else dealt
+        return deal(dataset, self.process)
+
+    def _from_arrays(self) -> tf.data.Dataset:
+        """Splits batches of indices and gathers only this rank's rows.
+
+        The indices come from Keras's own adapter: the same shuffle as in one process.
+        """
+        arrays = self.inner
+        indices = array_data_adapter.ArrayDataAdapter(
+            np.arange(arrays._num_samples),
+            batch_size=arrays._batch_size,
+            shuffle=arrays._shuffle,
+        ).get_tf_dataset()
+        inputs = tree.lists_to_tuples(
+            array_slicing.convert_to_sliceable(
+                arrays._inputs, target_backend="tensorflow"
+            )
+        )
+        held = tf.data.Dataset.from_tensors(inputs).repeat()
+
+        def gather(index: Any, data: Any) -> Any:
+            return tree.traverse(lambda leaf: _gathered(leaf, index), data)
+
+        dataset = tf.data.Dataset.zip((self._own(indices), held))
+        dataset = dataset.map(gather, num_parallel_calls=tf.data.AUTOTUNE)
+        options = tf.data.Options()
+        # The default ones would serialise the arrays, which are constants here.
+        options.experimental_optimization.apply_default_optimizations = False
+        return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+    @property
+    def num_batches(self) -> int | None:
+        batches = self.inner.num_batches
+        if batches is None or self.batch == "global":
+            return batches
+        return -(-batches // self.process.size)
+
+    @property
+    def batch_size(self) -> int | None:
+        return self.inner.batch_size
+
+    @property
+    def has_partial_batch(self) -> bool | None:
+        return self.inner.has_partial_batch
+
+    @property
+    def partial_batch_size(self) -> int | None:
+        return self.inner.partial_batch_size
+
+    def on_epoch_begin(self) -> None:
+        self.inner.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        self.inner.on_epoch_end()
+
+    def __str__(self) -> str:
+        kind = type(self.inner).__name__.removesuffix("Adapter")
+        size, rank = self.process.size, self.process.rank
+        if self.batch == "per_worker":
+            return f"{kind}: rank {rank} takes batch {rank} of every {size}"
+        samples = getattr(self.inner, "_num_samples", None)
+        of = f" ({samples} samples)" if samples else ""
+        return f"{kind}{of}: rank {rank} takes part {rank} of {size} of each batch"
+
+
+def _gathered(leaf: Any, index: tf.Tensor) -> Any:
+    if isinstance(leaf, array_slicing.TensorflowSparseWrapper):
+        return array_slicing.slice_tensorflow_sparse_wrapper(leaf, index)
+    if isinstance(leaf, tf.Tensor | tf.RaggedTensor):
+        return tf.gather(leaf, index)
+    # None tells ``traverse`` to go on into a structure; a leaf is kept.
+    return None if isinstance(leaf, list | tuple | dict) else leaf
+
+
+def patch() -> None:
+    """Wraps the adapter that Keras chooses for the data of a bound model."""
+    inner = data_adapters.get_data_adapter
+
+    def get_data_adapter(*args: Any, **kwargs: Any) -> Any:
+        adapter = inner(*args, **kwargs)
+        if _splitting[-1] is None or isinstance(adapter, PartAdapter):
+            return adapter
+        return PartAdapter(adapter, *_splitting[-1])
+
+    data_adapters.get_data_adapter = get_data_adapter
+

@@ -1,0 +1,142 @@
+"""``fit``, ``evaluate`` and the ``*_on_batch`` methods of a bound model."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+from keras.src.backend.tensorflow import trainer as tf_trainer
+
+from fdtcore.glue import binding, callbacks, data, metrics, steps
+
+
+def patch() -> None:
+    """Wraps the methods of Keras's trainer that read data."""
+    trainer = tf_trainer.TensorFlowTrainer
+    trainer.fit = _reads_data(trainer.fit, prepared=_fitting)
+    trainer.evaluate = _reads_data(trainer.evaluate, prepared=_evaluating)
+    trainer.predict = _in_replica(trainer.predict)
+    trainer.train_on_batch = _takes_batch(trainer.train_on_batch)
+    trainer.test_on_batch = _takes_batch(trainer.test_on_batch)
+    trainer._get_metrics_result_or_logs = _of_all_ranks(
+        trainer._get_metrics_result_or_logs
+    )
+
+
+def _reads_data(inner: Callable, *, prepared: Callable) -> Callable:
+    signature = inspect.signature(inner)
+
+    @functools.wraps(inner)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        engine = binding.engine_of_model(self)
+        if engine is None:
+            return inner(self, *args, **kwargs)
+        call = signature.bind(self, *args, **kwargs)
+        call.apply_defaults()
+        with prepared(self, engine, call.arguments):
+            return inner(*call.args, **call.kwargs)
+
+    return method
+
+
+@contextlib.contextmanager
+def _fitting(model: Any, engine: Any, arguments: dict[str, Any]) -> Iterator[None]:
+    given = arguments["callbacks"]
+    arguments["callbacks"] = callbacks.distributed(given, engine)
+    with (
+        _evaluating(model, engine, arguments),
+        engine.fitting(arguments["callbacks"]),
+        steps.logs_of_all_ranks(callbacks.read_batches(arguments["callbacks"])),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _evaluating(model: Any, engine: Any, arguments: dict[str, Any]) -> Iterator[None]:
+    _refuse_strategy(model)
+    if engine.process.rank:
+        arguments["verbose"] = 0
+    with data.splitting(engine.process, engine.batch):
+        yield
+
+
+def _refuse_strategy(model: Any) -> None:
+    strategy = model._distribute_strategy
+    if strategy is not None and strategy.num_replicas_in_sync > 1:
+        raise RuntimeError(
+            "a program is distributed by one system. Received: a model made under "
+            f"{type(strategy).__name__}. Take tf.distribute out of the script, or run "
+            "it without this launcher."
+        )
+
+
+def _in_replica(inner: Callable) -> Callable:
+    @functools.wraps(inner)
+    def predict(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with data.splitting(None):
+            return inner(self, *args, **kwargs)
+
+    return predict
+
+
+def _takes_batch(inner: Callable) -> Callable:
+    signature = inspect.signature(inner)
+
+    @functools.wraps(inner)
+    def on_batch(self: Any, *args: Any, **kwargs: Any) -> Any:
+        engine = binding.engine_of_model(self)
+        if engine is None:
+            return inner(self, *args, **kwargs)
+        call = signature.bind(self, *args, **kwargs)
+        call.apply_defaults()
+        given = call.arguments
+        names = [n for n in ("x", "y", "sample_weight") if given[n] is not None]
+        own = data.part([tf.convert_to_tensor(given[n]) for n in names], engine.process)
+        given.update(zip(names, own, strict=True))
+        as_dict = given["return_dict"]
+        given["return_dict"] = True
+        logs = logs_of_all_ranks(engine, self, inner(*call.args, **call.kwargs))
+        return logs if as_dict else self._flatten_metrics_in_order(logs)
+
+    return on_batch
+
+
+def _of_all_ranks(inner: Callable) -> Callable:
+    @functools.wraps(inner)
+    def result(self: Any, logs: Any) -> Any:
+        engine = binding.engine_of_model(self)
+        if engine is None:
+            return inner(self, logs)
+        with metrics.of_all_ranks(engine, metrics.variables(self)):
+            values = inner(self, logs)
+            if values is not logs or not isinstance(logs, dict):
+                return values
+            # A step of the user's own: what it names like a metric is the metric's.
+            known = self.get_metrics_result()
+        mine = {k: v for k, v in logs.items() if k not in known}
+        whole = {**known, **averaged(engine, mine)}
+        return {k: whole[k] for k in logs}
+
+    return result
+
+
+def logs_of_all_ranks(engine: Any, model: Any, logs: Any) -> Any:
+    """Returns the logs of a step as they would be for the whole batch."""
+    return model._get_metrics_result_or_logs(logs)
+
+
+def averaged(engine: Any, logs: Any) -> Any:
+    """Averages what a step returned as it is over the samples of the last batch."""
+    if not logs:
+        return logs
+    count = steps.last_num_samples[0]
+    share = engine.share(count.value())
+    values = [
+        tf.cast(v, tf.float32) * share if share > 0 else tf.zeros(tf.shape(v))
+        for v in logs.values()
+    ]
+    return dict(zip(logs, engine.sum(values, "logs of a step"), strict=True))

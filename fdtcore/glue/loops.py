@@ -1,0 +1,97 @@
+"""Training loops that are written by hand, in scripts that know nothing of ranks."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import Any
+
+import tensorflow as tf
+
+from fdtcore import trainloops
+from fdtcore.engine import Engine
+from fdtcore.glue import data, steps
+from fdtcore.process import Process
+
+# Samples that this rank took of the batch that was read last, once there is one.
+_taken: list[tf.Variable] = []
+_said: set[str] = set()
+
+
+def num_samples() -> tf.Tensor:
+    """Samples on this rank of the batch that a hand-written loop took last.
+
+    1 where no data set is iterated in parts: all ranks then weigh the same.
+    """
+    return tf.identity(_taken[0]) if _taken else tf.constant(1)
+
+
+def note_apply(engine: Engine) -> None:
+    """Says once what a gradient outside ``fit`` is of, where it is of whole batches."""
+    if not _taken and engine.process.size > 1:
+        say(
+            engine.process,
+            "this loop trains in replica: every rank computes whole batches, which is "
+            "right but no faster. Iterate a batched tf.data.Dataset with a for "
+            "statement to share the work.",
+        )
+
+
+def say(process: Process, text: str) -> None:
+    """Prints a line once, on rank 0."""
+    if process.rank == 0 and text not in _said:
+        _said.add(text)
+        print(text, file=sys.stderr, flush=True)
+
+
+def install(engine: Engine) -> None:
+    """Makes training loops of the user's program iterate this rank's parts."""
+    inner = tf.data.Dataset.__iter__
+
+    @functools.wraps(inner)
+    def iterate(self: Any) -> Any:
+        caller = sys._getframe(1)
+        if (
+            tf.executing_eagerly()
+            and engine.process.size > 1
+            and caller.f_lineno in trainloops.lines(caller.f_code.co_filename)
+            and batched(self)
+        ):
+            say(
+                engine.process,
+                f"tf.data.Dataset: rank 0 takes part 0 of {engine.process.size} of "
+                f"each batch in the training loop on line {caller.f_lineno}.",
+            )
+            return inner(_parts(self, engine.process))
+        return inner(self)
+
+    tf.data.Dataset.__iter__ = iterate
+
+
+def batched(dataset: Any) -> bool:
+    """Whether the elements of a data set are batches, as far as its making shows."""
+    kind = type(dataset).__name__
+    if "Unbatch" in kind or "FlatMap" in kind or "Interleave" in kind:
+        return False
+    return "Batch" in kind or any(batched(d) for d in dataset._inputs())
+
+
+def _parts(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
+    """Parts of batches; a batch with fewer samples than ranks goes to all, whole."""
+    if not _taken:
+        _taken.append(tf.Variable(1, trainable=False, dtype=tf.int32))
+
+    def own(*batch: Any) -> Any:
+        batch = batch[0] if len(batch) == 1 else batch
+        mine = tf.cond(
+            steps.count(batch) >= process.size,
+            lambda: data.part(batch, process),
+            lambda: tf.nest.map_structure(data.all_rows, batch),
+        )
+        # Nothing is read ahead behind this, so it names the batch in hand.
+        _taken[0].assign(steps.count(mine))
+        return mine
+
+    options = tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False
+    return dataset.map(own).with_options(options)

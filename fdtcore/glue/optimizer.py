@@ -1,0 +1,87 @@
+"""``Optimizer.apply``: where every training path of Keras ends.
+
+``fit``, a custom ``train_step``, ``apply_gradients`` and a loop written by hand all
+call it, so an engine stands there, outermost: before clipping, weight decay and
+moving averages, and outside ``LossScaleOptimizer``, which decides from the gradients
+it is given whether to take the step. Not the tape: gradient penalties and saliency
+maps take gradients that are not for training.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+from keras.src.optimizers import base_optimizer, loss_scale_optimizer
+
+from fdtcore.glue import binding, steps
+
+# Optimizers whose ``apply`` is running: an inner optimizer's is not a step of its own.
+_running: list[Any] = []
+_recorded: list[tuple[Any, list[Any], Any]] | None = None
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[list[tuple[Any, list[Any], Any]]]:
+    """Keeps the gradients that are applied inside instead of applying them.
+
+    Yields:
+        The list that receives ``(optimizer, gradients, variables)`` of each call.
+    """
+    global _recorded
+    before, _recorded = _recorded, []
+    try:
+        yield _recorded
+    finally:
+        _recorded = before
+
+
+def apply(optimizer: Any, gradients: Any, variables: Any, inner: Any) -> Any:
+    """Hands one call of ``optimizer.apply`` to the engine that owns it."""
+    engine = binding.engine_of_optimizer(optimizer)
+    if engine is None or _running:
+        return inner(optimizer, gradients, variables)
+    gradients = list(gradients)
+    if variables is not None:
+        variables = list(variables)
+    if _recorded is not None:
+        _recorded.append((optimizer, gradients, variables))
+        return None
+    _refuse_strategy()
+    _running.append(optimizer)
+    try:
+        return engine.apply(
+            optimizer,
+            gradients,
+            variables,
+            share=steps.share(engine),
+            inner=functools.partial(inner, optimizer),
+        )
+    finally:
+        _running.pop()
+
+
+def patch() -> None:
+    """Puts :func:`apply` in front of Keras's own."""
+    for cls in (base_optimizer.BaseOptimizer, loss_scale_optimizer.LossScaleOptimizer):
+        cls.apply = _in_front_of(cls.apply)
+
+
+def _in_front_of(inner: Any) -> Any:
+    @functools.wraps(inner)
+    def wrapper(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
+        return apply(self, grads, trainable_variables, inner)
+
+    return wrapper
+
+
+def _refuse_strategy() -> None:
+    if tf.distribute.has_strategy():
+        raise RuntimeError(
+            "a program is distributed by one system. Received: a step inside "
+            f"{type(tf.distribute.get_strategy()).__name__}. Take tf.distribute out of "
+            "the script, or run it without this launcher."
+        )

@@ -1,0 +1,36 @@
+"""Random numbers that must be the same on every rank: shuffles and first weights."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.eager import context
+
+from fdtcore.engine import Engine
+
+
+def agree(engine: Engine) -> None:
+    """Seeds Python's, NumPy's and TensorFlow's generators alike on all ranks.
+
+    A generator that is already in the same state everywhere, because the program
+    seeded it, is left as it is.
+    """
+    own = [
+        repr(random.getstate()),
+        repr(np.random.get_state(legacy=False)),
+        repr(context.global_seed()),
+    ]
+    seeds = json.loads(
+        engine.broadcast_text(json.dumps([random.getrandbits(31) for _ in own]))
+    )
+    setters = (random.seed, np.random.seed, tf.random.set_seed)
+    for name, state, seed, setter in zip(
+        ("Python", "NumPy", "TensorFlow"), own, seeds, setters, strict=True
+    ):
+        alike = len(set(engine.allgather_text(state))) == 1
+        unseeded = name == "TensorFlow" and context.global_seed() is None
+        if unseeded or not alike:
+            setter(seed)

@@ -1,0 +1,313 @@
+"""One training or test step on this rank's part of a batch."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+from keras.src import tree
+from keras.src.backend.tensorflow import trainer as tf_trainer
+
+from fdtcore.engine import Engine
+from fdtcore.glue import binding, metrics, state
+
+
+class NeedsCollective(Exception):
+    """A step wanted to communicate where XLA compiles it, which cannot be done."""
+
+
+class Step:
+    """A step that is being traced or run.
+
+    Args:
+        engine: The engine.
+        model: The model that trains or is tested.
+        num_samples: Scalar int32 tensor, samples of the batch on this rank.
+    """
+
+    def __init__(self, engine: Engine, model: Any, num_samples: tf.Tensor):
+        self.engine = engine
+        self.model = model
+        self.num_samples = num_samples
+        self._share: tf.Tensor | None = None
+        self._graph = _graph()
+
+    @property
+    def share(self) -> tf.Tensor:
+        """This rank's share of the samples of the whole batch, float32 scalar."""
+        if self._share is None:
+            # In the graph of the step, whichever inner function asks first.
+            with self._graph() if self._graph else contextlib.nullcontext():
+                self._share = self.engine.share(self.num_samples)
+        return self._share
+
+    @property
+    def sum_scale(self) -> tf.Tensor:
+        """Factor for a loss that is a sum over samples: ``1 / share``.
+
+        The engine weighs every gradient by the share, which is right for a mean over
+        samples; a sum must not be weighed.
+        """
+        return tf.math.divide_no_nan(1.0, self.share)
+
+
+_steps: list[Step] = []
+# Whether callbacks of the fit that runs read the logs of each batch.
+whole_logs: list[bool] = [False]
+# Samples of the last step on this rank, for values that a step returns as they are.
+last_num_samples: list[tf.Variable] = []
+
+
+@contextlib.contextmanager
+def logs_of_all_ranks(wanted: bool) -> Iterator[None]:
+    """Makes the logs of each step those of the whole batch while the block runs."""
+    whole_logs.append(wanted)
+    try:
+        yield
+    finally:
+        whole_logs.pop()
+
+
+def current() -> Step | None:
+    """Returns the step that is being traced or run, if there is one."""
+    return _steps[-1] if _steps else None
+
+
+def share(engine: Engine) -> tf.Tensor:
+    """This rank's share of the samples of the batch whose gradients are applied."""
+    step = current()
+    if step is not None:
+        return step.share
+    from fdtcore.glue import loops
+
+    loops.note_apply(engine)
+    return engine.share(loops.num_samples())
+
+
+def sum_over_ranks(step: Step, tensor: tf.Tensor, name: str) -> tf.Tensor:
+    """Sums a scalar of the forward pass over the ranks."""
+    if in_xla():
+        raise NeedsCollective(name)
+    return step.engine.sum([tensor], name)[0]
+
+
+def in_xla() -> bool:
+    """Whether what is traced now will be compiled by XLA."""
+    from tensorflow.python.ops import control_flow_util
+
+    graph = tf.compat.v1.get_default_graph()
+    return control_flow_util.GraphOrParentsInXlaContext(graph)
+
+
+def patch() -> None:
+    """Makes bound models train and test on parts."""
+    trainer = tf_trainer.TensorFlowTrainer
+    for kind in ("train", "test"):
+        name = f"make_{kind}_function"
+        setattr(trainer, name, _maker(kind, getattr(trainer, name)))
+
+
+def _maker(kind: str, inner: Callable) -> Callable:
+    @functools.wraps(inner)
+    def make(self: Any, force: bool = False) -> Any:
+        engine = binding.engine_of_model(self)
+        if engine is None:
+            return inner(self, force)
+        existing = getattr(self, f"{kind}_function")
+        if existing is not None and not force:
+            return existing
+        step = PartStep(engine, self, getattr(self, f"{kind}_step"))
+        # The collective cannot be compiled: only what lies inside the step is.
+        with binding.replaced(self, "_jit_compile", False):
+            function = self._make_function(step)
+        setattr(self, f"{kind}_function", _announced(step, kind, function))
+
+    return make
+
+
+def _announced(step: PartStep, kind: str, function: Callable) -> Callable:
+    engine, model, count = step.engine, step.model, 0
+
+    def call(iterator: Any) -> Any:
+        nonlocal count
+        count += 1
+        engine.enter(f"{kind} step {count} of {model.name}")
+        try:
+            logs = function(iterator)
+        except tf.errors.OpError as error:
+            # What the engine found out says more than what TensorFlow makes of it.
+            raise (engine.finding or error) from None
+        finally:
+            engine.leave()
+        if step.unchecked:
+            state.check(engine, model)
+            step.unchecked = False
+        if kind == "train" and whole_logs[-1]:
+            logs = model._get_metrics_result_or_logs(logs)
+        return logs
+
+    return call
+
+
+class PartStep:
+    """Wraps a model's step so that it trains on this rank's part of each batch."""
+
+    def __init__(self, engine: Engine, model: Any, step: Callable):
+        self.engine, self.model, self.step = engine, model, step
+        self.compiled = bool(model.jit_compile)
+        # Whether the ranks began alike is to be seen after the step.
+        self.unchecked = False
+        self.__name__ = getattr(step, "__name__", "step")
+
+    def __call__(self, data: Any) -> Any:
+        num_samples = count(data)
+        remember(num_samples)
+        data = fill(data, num_samples)
+        step = Step(self.engine, self.model, num_samples)
+        if not self.model.built:
+            self.unchecked = not state.build(self.model, data)
+            with tf.init_scope():
+                state.agree(self.engine, self.model)
+        with _under_way(step):
+            if tf.executing_eagerly():
+                before = _state(self.model)
+                logs = self.step(data)
+            else:
+                call = self._traced(data)
+                # Read after tracing, which builds the model, and before the step.
+                before = _state(self.model)
+                logs = call()
+            _restore_if_empty(self.model, before, num_samples)
+        return logs
+
+    def _traced(self, data: Any) -> Callable:
+        if self.compiled:
+            try:
+                return self._xla(data)
+            except NeedsCollective as error:
+                self.compiled = False
+                warnings.warn(
+                    f"{self.__name__} of {self.model.name} runs without XLA: {error} "
+                    "needs all ranks in the middle of it. Numbers are the same.",
+                    stacklevel=2,
+                )
+        function = tf.function(self.step, autograph=False)
+        function.get_concrete_function(data)
+        return lambda: function(data)
+
+    def _xla(self, data: Any) -> Callable:
+        """Compiles the gradients and leaves the step of the optimizer outside."""
+        from fdtcore.glue import optimizer
+
+        calls: list[Any] = []
+
+        def gradients(data: Any) -> Any:
+            with optimizer.recording() as recorded:
+                logs = self.step(data)
+            calls[:] = recorded
+            if not _own(self.model, self.__name__) and calls:
+                raise NeedsCollective("a train_step of your own")
+            present = [[g for g in gs if g is not None] for _, gs, _ in calls]
+            return logs, present
+
+        function = tf.function(gradients, jit_compile=True, autograph=False)
+        function.get_concrete_function(data)
+
+        def call() -> Any:
+            logs, present = function(data)
+            for (applied, pattern, variables), found in zip(calls, present):
+                values = iter(found)
+                full = [None if g is None else next(values) for g in pattern]
+                applied.apply(full, variables)
+            return logs
+
+        return call
+
+
+@contextlib.contextmanager
+def _under_way(step: Step) -> Iterator[None]:
+    _steps.append(step)
+    try:
+        yield
+    finally:
+        _steps.pop()
+
+
+def _own(model: Any, name: str) -> bool:
+    # Keras's own step does nothing after ``apply`` that reads a trained variable.
+    return getattr(type(model), name) is getattr(tf_trainer.TensorFlowTrainer, name)
+
+
+def _graph() -> Callable | None:
+    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph().as_default
+
+
+def count(data: Any) -> tf.Tensor:
+    """Number of samples in a batch: the leading dimension of its first tensor."""
+    for leaf in tree.flatten(data):
+        if isinstance(leaf, tf.RaggedTensor):
+            return tf.cast(leaf.nrows(), tf.int32)
+        if isinstance(leaf, tf.SparseTensor):
+            return tf.cast(leaf.dense_shape[0], tf.int32)
+        if getattr(leaf, "shape", None) is not None and leaf.shape.rank:
+            return tf.shape(leaf)[0]
+    return tf.constant(1)
+
+
+def remember(num_samples: tf.Tensor) -> None:
+    if not last_num_samples:
+        with tf.init_scope():
+            last_num_samples.append(tf.Variable(0, trainable=False, dtype=tf.int32))
+    last_num_samples[0].assign(num_samples)
+
+
+def fill(data: Any, num_samples: tf.Tensor) -> Any:
+    """Gives a rank without samples one of zeros, so that no mean is taken of none.
+
+    Its gradient has share 0, and what it did to metrics and moving statistics is
+    undone after the step.
+    """
+    leaves = tree.flatten(data)
+    dense = [
+        isinstance(leaf, tf.Tensor) and leaf.shape.rank not in (None, 0)
+        for leaf in leaves
+    ]
+    filled = [leaf for leaf, is_dense in zip(leaves, dense) if is_dense]
+    if not filled or all(leaf.shape[0] for leaf in filled):
+        return data
+
+    def zeros() -> list[tf.Tensor]:
+        return [
+            tf.zeros(tf.concat([[1], tf.shape(leaf)[1:]], 0), leaf.dtype)
+            if leaf.dtype != tf.string
+            else tf.fill(tf.concat([[1], tf.shape(leaf)[1:]], 0), "")
+            for leaf in filled
+        ]
+
+    chosen = tf.cond(num_samples > 0, lambda: filled, zeros)
+    for new, old in zip(chosen, filled):
+        new.set_shape([None, *old.shape[1:]])
+    values = iter(chosen)
+    return tree.pack_sequence_as(
+        data, [next(values) if d else leaf for leaf, d in zip(leaves, dense)]
+    )
+
+
+def _state(model: Any) -> list[tuple[Any, tf.Tensor]]:
+    variables = metrics.variables(model) + metrics.moving_statistics(model)
+    return [(v, tf.identity(v.value)) for v in variables]
+
+
+def _restore_if_empty(model: Any, before: Any, num_samples: tf.Tensor) -> None:
+    if not before:
+        return
+
+    def restore() -> None:
+        for variable, value in before:
+            variable.value.assign(value)
+
+    tf.cond(num_samples > 0, lambda: None, restore)

@@ -1,0 +1,150 @@
+"""Who waits for whom: rank 0's table of the ranks, and when to call it a stall.
+
+Pure: time arrives as ``now_s``. The table is right under one rule, which callers of
+``enter`` keep: a call that is counted is joined by *every* rank, under the same
+label, in the same order. So a rank waiting in call k has proof that every other rank
+is on its way to call k, and a rank that ended before call k never comes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+COMPUTING = "computing"
+WAITING = "waiting"
+FINISHED = "finished"
+INTERRUPTED = "interrupted"
+STATES = (COMPUTING, WAITING, FINISHED, INTERRUPTED)
+
+_ENDED = (FINISHED, INTERRUPTED)
+
+
+class Status(NamedTuple):
+    """What a rank says of itself."""
+
+    calls: int = 0  # calls entered so far; never decreases
+    label: str = ""  # the call last entered
+    state: str = COMPUTING  # one of STATES
+
+
+class Verdict(NamedTuple):
+    """A stall, and the two ranks that show it."""
+
+    waiting: int  # a rank that waits
+    absent: int  # a rank that does not come
+    text: str  # one sentence
+
+
+class _Row(NamedTuple):
+    status: Status
+    since_s: float  # when this status was first seen
+
+
+@dataclasses.dataclass(frozen=True)
+class Patience:
+    """How long a rank may wait for another.
+
+    Args:
+        stall_timeout_s: For one that computes, or waits in another call. Compilation
+            and a checkpoint written by one rank count, so it is long.
+        grace_s: For one that has ended and can never come; only covers the time in
+            which news from both is still under way.
+    """
+
+    stall_timeout_s: float
+    grace_s: float = 2.0
+
+
+class Monitor:
+    """The table.
+
+    Args:
+        size: Number of ranks.
+        patience: How long to wait.
+        now_s: The time.
+    """
+
+    def __init__(self, size: int, patience: Patience, now_s: float) -> None:
+        self._size = size
+        self._patience = patience
+        self._rows = [_Row(Status(), now_s) for _ in range(size)]
+
+    def observe(self, rank: int, status: Status, now_s: float) -> None:
+        """Takes note of what a rank says; the same again changes nothing."""
+        if self._rows[rank].status != status:
+            self._rows[rank] = _Row(status, now_s)
+
+    def forgive(self, pause_s: float) -> None:
+        """Does not count a pause in which this process itself stood still."""
+        self._rows = [_Row(row.status, row.since_s + pause_s) for row in self._rows]
+
+    def describe(self, rank: int, now_s: float) -> str:
+        """Says what a rank does, e.g. ``waiting in call 3 (barrier) for 12 s``."""
+        (calls, label, state), since_s = self._rows[rank]
+        if state == WAITING:
+            text = f"waiting in {_call(calls, label)}"
+        else:
+            text = f"{state} after {_call(calls, label)}"
+        return text if state in _ENDED else f"{text} for {now_s - since_s:.0f} s"
+
+    def verdict(self, now_s: float) -> Verdict | None:
+        """Decides whether some rank waits in vain.
+
+        Args:
+            now_s: The time.
+
+        Returns:
+            The stall, or None while there is hope.
+        """
+        waiting = [r for r in range(self._size) if self._status(r).state == WAITING]
+        if not waiting:
+            return None
+        # The rank furthest ahead waits in the first call that somebody missed.
+        ahead = max(waiting, key=lambda rank: (self._status(rank).calls, -rank))
+        return self._missed_by_ended(ahead, now_s) or self._stalled(ahead, now_s)
+
+    def _missed_by_ended(self, ahead: int, now_s: float) -> Verdict | None:
+        calls = self._status(ahead).calls
+        for absent in range(self._size):
+            status, since_s = self._rows[absent]
+            if status.state in _ENDED and status.calls < calls:
+                both_s = max(since_s, self._rows[ahead].since_s)
+                if now_s - both_s >= self._patience.grace_s:
+                    return self._verdict(ahead, absent)
+        return None
+
+    def _stalled(self, ahead: int, now_s: float) -> Verdict | None:
+        last_change_s = max(row.since_s for row in self._rows)
+        if now_s - last_change_s < self._patience.stall_timeout_s:
+            return None
+        calls, label, _ = self._status(ahead)
+        for absent in sorted(range(self._size), key=lambda r: self._status(r).calls):
+            status = self._status(absent)
+            elsewhere = status.state == WAITING and status.label != label
+            if status.calls < calls or elsewhere:
+                return self._verdict(ahead, absent)
+        return None
+
+    def _verdict(self, ahead: int, absent: int) -> Verdict:
+        calls, label, _ = self._status(ahead)
+        theirs, their_label, state = self._status(absent)
+        name = f"rank {absent}/{self._size}"
+        reason = {
+            FINISHED: f"finished its script after {_call(theirs, their_label)}",
+            INTERRUPTED: f"was interrupted after {_call(theirs, their_label)}",
+            COMPUTING: f"has been computing since {_call(theirs, their_label)}",
+            WAITING: f"waits in {_call(theirs, their_label)}",
+        }[state]
+        text = (
+            f"rank {ahead}/{self._size} waits in {_call(calls, label)}, "
+            f"which {name} never joined: {name} {reason}."
+        )
+        return Verdict(ahead, absent, text)
+
+    def _status(self, rank: int) -> Status:
+        return self._rows[rank].status
+
+
+def _call(calls: int, label: str) -> str:
+    return f"call {calls} ({label})" if label else f"call {calls}"

@@ -1,0 +1,154 @@
+"""One voice: rank 0 keeps the terminal, every other rank writes to a file.
+
+Works on file descriptors, so that C++ libraries and child processes obey as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import io
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from fdtcore.process import Process
+
+# TensorFlow's libraries log before their log level is read. Information and
+# warnings go; of the errors only those that say that there is no GPU.
+_CHATTER = re.compile(
+    rb"WARNING: All log messages before absl::InitializeLog"
+    rb"|[IW]\d{4} \d\d:\d\d:[\d.]+ +\d+ \S+\.cc:\d+\]"
+    rb"|\d{4}-\d\d-\d\d \d\d:\d\d:[\d.]+: [IW] "
+    rb"|To enable the following instructions:"
+    rb"|.*(failed call to cuInit|Unable to register cu\w+ (factory|plugin))"
+)
+
+_terminal: TextIO | None = None
+
+
+class _NoTerminal(io.TextIOWrapper):
+    """A standard output that owns to not being a terminal."""
+
+    def isatty(self) -> bool:
+        return False
+
+
+def job_directory(parent: Path, now: datetime.datetime, pid: int) -> Path:
+    """Returns the folder of one job, ``parent/date-time-pid``; makes nothing."""
+    return parent / f"{now:%Y%m%d-%H%M%S}-{pid}"
+
+
+def job_name(environ: Mapping[str, str]) -> str | None:
+    """Returns a name that all ranks of this job, and no other job, would give it.
+
+    For jobs started by ``mpirun``, ``srun`` or ``horovodrun`` themselves, whose ranks
+    have to agree on a folder before they can talk.
+
+    Args:
+        environ: The environment of a rank.
+
+    Returns:
+        The name, fit for a file, or None where the launcher left none.
+    """
+    name = environ.get("PMIX_NAMESPACE")
+    if name is None and "SLURM_STEP_ID" in environ:
+        name = f"slurm-{environ.get('SLURM_JOB_ID')}.{environ['SLURM_STEP_ID']}"
+    if name is None and "HOROVOD_GLOO_RENDEZVOUS_PORT" in environ:
+        address = environ.get("HOROVOD_GLOO_RENDEZVOUS_ADDR", "")
+        name = f"gloo-{address}-{environ['HOROVOD_GLOO_RENDEZVOUS_PORT']}"
+    return name and re.sub(r"[^\w.-]", "-", name)
+
+
+def log_file(directory: Path, rank: int) -> Path:
+    """Returns where the output of ``rank`` goes."""
+    return directory / f"rank-{rank}.log"
+
+
+def redirect(
+    process: Process, directory: Path | None, *, plain: bool = False
+) -> TextIO:
+    """Sends this rank's output where it belongs; call before TensorFlow loads.
+
+    Args:
+        process: This rank. Rank 0 keeps the terminal.
+        directory: Where the other ranks' files go; None leaves them alone too.
+        plain: True makes rank 0's standard output own to being no terminal. Open
+            MPI gives ranks a terminal even where its own output is a file, and
+            progress bars would then fill that file with control characters.
+
+    Returns:
+        The stream that still reaches the real standard error.
+    """
+    global _terminal
+    if _terminal is None:
+        _terminal = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+    if process.rank != 0 and directory is not None:
+        directory.mkdir(parents=True, exist_ok=True)
+        _replace_output(log_file(directory, process.rank))
+    elif plain and sys.stdout is not None and sys.stdout.isatty():
+        sys.stdout.flush()
+        sys.stdout = _NoTerminal(
+            open(1, "wb", closefd=False),
+            sys.stdout.encoding,
+            sys.stdout.errors,
+            line_buffering=True,
+        )
+    return _terminal
+
+
+def _replace_output(path: Path) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    # A rank that is killed must leave what it said in the file.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
+
+
+def terminal() -> TextIO:
+    """Returns a stream to the real standard error, also after `redirect`."""
+    return _terminal or sys.__stderr__ or sys.stderr
+
+
+@contextlib.contextmanager
+def quiet(*, verbose: bool = False) -> Iterator[None]:
+    """Drops TensorFlow's start-up chatter from standard error while it is imported.
+
+    What is not chatter is passed on at the end, whatever happened.
+
+    Args:
+        verbose: True drops nothing.
+    """
+    if verbose:
+        yield
+        return
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)
+            file.seek(0)
+            kept = [line for line in file if not _CHATTER.match(line)]
+            os.write(2, b"".join(kept))
+
+
+def announce(size: int, directory: Path) -> str:
+    """Says in one line where the output of the ranks but 0 goes."""
+    ranks = "rank 1" if size == 2 else f"ranks 1-{size - 1}"
+    file = log_file(directory, 1) if size == 2 else directory / "rank-N.log"
+    with contextlib.suppress(ValueError):
+        file = file.relative_to(Path.cwd())
+    return f"output of {ranks} goes to {file}"

@@ -1,0 +1,98 @@
+"""Environment variables that make several ranks on one machine get along.
+
+Pure: an environment in, the variables to add out. Both the launcher and the rank
+program apply them, so a plain ``mpirun`` runs under the same settings.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, MutableMapping
+
+
+def available_cores() -> int:
+    """Counts the cores this process may run on (never less than 1)."""
+    if hasattr(os, "sched_getaffinity"):  # honours taskset, cgroup cpusets, SLURM
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def waiting() -> dict[str, str]:
+    """Returns the settings that keep a waiting rank from stealing a core."""
+    return {
+        # Open MPI polls. A rank that waits must hand its core to one that computes:
+        # TensorFlow's threads fill every core, so this holds for any rank count.
+        "OMPI_MCA_mpi_yield_when_idle": "1",
+        # Milliseconds between Horovod's looks for ready gradients. Its own default
+        # differs between how it is started; a step should never wait longer.
+        "HOROVOD_CYCLE_TIME": "1",
+    }
+
+
+def threads(local_size: int, cores: int) -> dict[str, str]:
+    """Returns thread pool sizes that together fill the node once, not N times."""
+    if local_size <= 1:
+        return {}  # TensorFlow's own choice is right for one rank on the node
+    share = str(max(1, cores // local_size))
+    return {
+        "TF_NUM_INTRAOP_THREADS": share,
+        "TF_NUM_INTEROP_THREADS": share,
+        # NumPy's BLAS, scikit-learn and other libraries beside TensorFlow.
+        "OMP_NUM_THREADS": share,
+    }
+
+
+def silence() -> dict[str, str]:
+    """Returns the settings that keep TensorFlow's start-up chatter away."""
+    # 3 leaves fatal messages only. At 2 a machine without a GPU still reports
+    # "failed call to cuInit" as an error; real errors reach Python as exceptions.
+    return {"TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def settings(
+    local_size: int, cores: int, environ: Mapping[str, str], *, verbose: bool = False
+) -> dict[str, str]:
+    """Returns the variables a rank needs and the user has not set.
+
+    Args:
+        local_size: Ranks on this node.
+        cores: Cores of this node that the ranks may use together.
+        environ: The environment as the user left it; what it holds, stays.
+        verbose: True leaves TensorFlow's own messages as they are.
+
+    Returns:
+        The variables to add.
+    """
+    wanted = waiting() | threads(local_size, cores) | ({} if verbose else silence())
+    return {name: value for name, value in wanted.items() if name not in environ}
+
+
+def root_permission(environ: Mapping[str, str], uid: int) -> dict[str, str]:
+    """Returns what Open MPI asks of root, whose jobs it otherwise refuses.
+
+    Containers run as root; the refusal would tell their users to set exactly these.
+
+    Args:
+        environ: The environment as the user left it.
+        uid: Numeric user id of the process that launches.
+
+    Returns:
+        The variables to add; empty for anybody but root.
+    """
+    if uid != 0:
+        return {}
+    names = ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM")
+    return {name: "1" for name in names if name not in environ}
+
+
+def apply(
+    local_size: int, environ: MutableMapping[str, str], *, verbose: bool = False
+) -> None:
+    """Adds the settings of a rank to its own environment, before TensorFlow loads.
+
+    Args:
+        local_size: Ranks on this node.
+        environ: The environment to complete, usually ``os.environ``.
+        verbose: True leaves TensorFlow's own messages as they are.
+    """
+    environ.update(settings(local_size, available_cores(), environ, verbose=verbose))

@@ -1,0 +1,134 @@
+"""What a user calls."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from hfdt import runtime
+from hfdt.options import Options
+
+
+def init() -> None:
+    """Starts Horovod, if it is not started; :func:`distribute` does so as well."""
+    runtime.engine()
+
+
+def rank() -> int:
+    """Returns this process's index in the job, from 0."""
+    return runtime.engine().process.rank
+
+
+def size() -> int:
+    """Returns the number of processes of the job."""
+    return runtime.engine().process.size
+
+
+def local_rank() -> int:
+    """Returns this process's index among those on its host."""
+    return runtime.engine().process.local_rank
+
+
+def local_size() -> int:
+    """Returns the number of processes on this host."""
+    return runtime.engine().process.local_size
+
+
+def distribute(
+    model: Any,
+    optimizer: Any = None,
+    loss: Any = None,
+    *,
+    metrics: Any = None,
+    options: Options | None = None,
+    **choices: Any,
+) -> Any:
+    """Compiles a model so that it trains on all processes of the job.
+
+    Args:
+        model: The user's ``keras.Model``.
+        optimizer: Its optimizer, or a name Keras knows. It is distributed as well: a
+            loop of the user's own may call its ``apply`` or ``apply_gradients``. None
+            keeps a compiled model as it is.
+        loss: Its loss.
+        metrics: Its metrics.
+        options: What else to choose; or single fields of :class:`Options` by name.
+        **choices: Fields of :class:`Options` and arguments of ``Model.compile``.
+
+    Returns:
+        ``model`` itself. ``fit`` returns the same History on every rank.
+
+    Raises:
+        ValueError: An option is out of range.
+        TypeError: ``model`` is not a ``keras.Model``.
+    """
+    import keras
+
+    from fdtcore.glue import binding
+
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            "distribute takes a keras.Model. "
+            f"Received: {type(model).__name__}. Pass the model before compiling it."
+        )
+    fields = Options.__dataclass_fields__
+    given = {name: choices.pop(name) for name in list(choices) if name in fields}
+    if options is None:
+        options = Options.from_environ(os.environ, **given)
+    engine = runtime.engine(options)
+    bound = binding.bind(engine)
+    bound.models.add(model)
+    if optimizer is not None:
+        optimizer = keras.optimizers.get(optimizer)
+        bound.optimizers.add(optimizer)
+        model.compile(optimizer, loss, metrics=metrics, **choices)
+    bound.optimizers.add(model.optimizer)
+    return model
+
+
+def run_script(target: str, args: list[str], *, module: bool) -> None:
+    """Runs a single-machine program as this rank of the job.
+
+    Args:
+        target: Path of a script, or name of a module.
+        args: The program's own arguments.
+        module: Whether ``target`` is a module.
+    """
+    from fdtcore import script
+    from fdtcore.glue import binding, loops
+
+    engine = runtime.engine()
+    binding.bind(engine, everything=True)
+    loops.install(engine)
+    script.run(target, args, module=module)
+
+
+def shard(dataset: Any) -> Any:
+    """Returns this rank's part of each batch of a ``tf.data.Dataset``."""
+    from fdtcore.glue import data
+
+    return data.parts_of(dataset, runtime.engine().process)
+
+
+def allreduce(tensor: Any, op: str = "mean", name: str = "user") -> Any:
+    """Combines a tensor of all ranks: ``op`` is ``"mean"`` or ``"sum"``."""
+    engine = runtime.engine()
+    total = engine.sum([tensor], name)[0]
+    return total / engine.process.size if op == "mean" else total
+
+
+def allgather(tensor: Any, name: str = "user") -> Any:
+    """Joins a tensor's rows over the ranks."""
+    return runtime.engine().collectives.allgather([tensor], f"hfdt.{name}")[0]
+
+
+def broadcast(tensor: Any, root_rank: int = 0, name: str = "user") -> Any:
+    """Returns the tensor of rank ``root_rank``."""
+    return runtime.engine().collectives.broadcast(
+        tensor, f"hfdt.{name}", root_rank
+    )
+
+
+def barrier() -> None:
+    """Returns when every rank has called it."""
+    runtime.engine().barrier()

@@ -1,0 +1,206 @@
+"""The command line: ``hfdt run``, ``hfdt install-horovod``, ``hfdt doctor``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from fdtcore import jobs, targets
+from fdtcore.foreground import Foreground
+from fdtcore.launch import Job, Launcher
+from hfdt import __version__
+from hfdt.gloo import Gloo
+from hfdt.options import Options
+
+_VARIABLES = {"stall_timeout": "stall_timeout_s"}  # where they have another name
+_EXAMPLES = """
+\b
+Examples:
+  hfdt run -np 4 train.py --epochs 3      four processes on this machine
+  hfdt run -np 2 -m mypackage.train       a module, as python -m runs it
+  hfdt run -H node1:4,node2:4 train.py    eight processes on two machines
+  hfdt run -np 4 --batch per-worker train.py
+  sbatch --ntasks 8 --wrap "hfdt run train.py"
+
+Everything after the script belongs to the script. Progress bars, prints and files
+come from rank 0; what the other ranks print goes to one file each. Also good:
+horovodrun, mpirun or srun with `python -m hfdt train.py`.
+"""
+
+
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Ends the command with one line on standard error."""
+    say(message)
+    raise SystemExit(code)
+
+
+def say(message: str) -> None:
+    """Writes one line of ours on standard error."""
+    click.echo(f"hfdt: {message}", err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hfdt")
+def main() -> None:
+    """Trains an unchanged Keras script on several processes."""
+
+
+def _choices(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options of `Options`; their defaults and checks stand there."""
+    for name, metavar, text in (
+        (
+            "--batch",
+            "global|per-worker",
+            "What the script's batch means: the batch of "
+            "all processes together (default), or of each.",
+        ),
+        (
+            "--lr-scale",
+            "FACTOR|linear",
+            "Multiply the learning rate, linear: by the "
+            "number of processes. Untouched by default.",
+        ),
+        ("--warmup-epochs", "N", "Grow to the scaled learning rate over N epochs."),
+        ("--compression", "none|fp16|bf16", "Type of gradients on the wire."),
+        ("--accumulate", "N", "Steps whose gradients form one update."),
+        ("--op", "mean|adasum", "How gradients are combined."),
+        ("--nonfinite", "raise|skip|pass", "What a NaN or infinite gradient does."),
+        (
+            "--stall-timeout",
+            "SECONDS",
+            "End the job when a process has not joined the others for so long.",
+        ),
+    ):
+        command = click.option(name, metavar=metavar, help=text)(command)
+    return command
+
+
+@main.command(
+    context_settings={"allow_interspersed_args": False},
+    epilog=_EXAMPLES,
+    short_help="Run a script on several processes.",
+)
+@click.option("-np", "--np", "-n", "size", type=int, help="Number of processes.")
+@click.option("-m", "module", is_flag=True, help="SCRIPT is the name of a module.")
+@click.option("-H", "--hosts", metavar="HOST:N,...", help="Machines and their slots.")
+@click.option("--hostfile", metavar="FILE", help="Lines like: node1 slots=4")
+@click.option(
+    "--launcher",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "mpirun", "srun", "gloo"]),
+    help="What starts the processes.",
+)
+@click.option(
+    "--output",
+    "directory",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder for the output of ranks 1, 2, ... [default: hfdt-logs/DATE-TIME-PID]",
+)
+@click.option("--verbose", is_flag=True, help="Show TensorFlow's and MPI's messages.")
+@click.option("--debug", is_flag=True, help="Keep HFDT's own frames in tracebacks.")
+@_choices
+@click.argument("script")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+def run(
+    *,
+    size: int | None,
+    module: bool,
+    hosts: str | None,
+    hostfile: str | None,
+    launcher: str,
+    directory: Path | None,
+    verbose: bool,
+    debug: bool,
+    script: str,
+    args: tuple[str, ...],
+    **choices: str | None,
+) -> None:
+    """Run SCRIPT, a single-machine Keras script, on several processes."""
+    environ = os.environ | chosen(choices, verbose=verbose, debug=debug)
+    try:
+        place = jobs.choose_place(hosts, hostfile, environ)
+        size = jobs.choose_size(size, place, environ, "hfdt")
+        jobs.refuse_nesting(environ, "hfdt")
+        (targets.check_module if module else targets.check_script)(script)
+        _check_options(environ)
+        command = (sys.executable, "-m", "hfdt", *(["-m"] if module else []), script)
+        job = Job((*command, *args), size, *place)
+        program = _choose_launcher(job, launcher, environ)
+    except ValueError as error:
+        fail(str(error))
+    _require_horovod(size)
+    foreground = Foreground("hfdt", say, verbose)
+    try:
+        raise SystemExit(foreground.run(job, program, environ, directory))
+    except ValueError as error:
+        fail(str(error))
+
+
+def chosen(choices: dict[str, str | None], **flags: bool) -> dict[str, str]:
+    """Turns options of the command line into variables for the ranks.
+
+    Args:
+        choices: Name and value of each option, None where it was not given.
+        **flags: Switches.
+    """
+    values = {_VARIABLES.get(n, n): v for n, v in choices.items() if v is not None}
+    values |= {name: "1" for name, is_set in flags.items() if is_set}
+    return {f"HFDT_{name.upper()}": value for name, value in values.items()}
+
+
+def _check_options(environ: Mapping[str, str]) -> None:
+    try:
+        Options.from_environ(environ)
+    except ValueError as error:
+        # The user has written an option, not the variable that carries it.
+        text = str(error).replace("HFDT_STALL_TIMEOUT_S", "--stall-timeout")
+        raise ValueError(text) from None
+
+
+def _choose_launcher(job: Job, wanted: str, environ: Mapping[str, str]) -> Launcher:
+    gloo = Gloo()
+    if wanted == "gloo":
+        gloo.argv(job)  # refuses what it cannot run
+        return gloo
+    return jobs.choose_launcher(job, wanted, environ, gloo)
+
+
+def _require_horovod(size: int) -> None:
+    if size > 1:
+        from hfdt.install import check_installed
+
+        if problem := check_installed():
+            fail(problem, 1)
+
+
+@main.command("install-horovod")
+@click.option("--rebuild", is_flag=True, help="Build again, whatever is there.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Compilers at a time.")
+def install_horovod(*, rebuild: bool, jobs: int | None) -> None:
+    """Build and install Horovod for the TensorFlow and MPI that are here."""
+    from hfdt.install import InstallError
+    from hfdt.install import install_horovod as install
+
+    try:
+        install(rebuild=rebuild, jobs=jobs, report=click.echo)
+    except InstallError as error:
+        fail(str(error), 1)
+
+
+@main.command()
+def doctor() -> None:
+    """Check what is installed, and name the cure for what is wrong."""
+    from hfdt.doctor import doctor as examine
+
+    raise SystemExit(examine(report=click.echo))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""What becomes of a step whose gradient is not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from hfdt.gradients import Reduced
+
+
+class NonFiniteGradient(ArithmeticError):
+    """A gradient holds NaN or infinity."""
+
+
+# Whether the fit that runs has a callback that ends training at a NaN by itself.
+user_handles_nan: list[bool] = [False]
+
+
+def policy(chosen: str, optimizer: Any) -> str:
+    """Returns what to do: ``"raise"``, ``"skip"`` or ``"pass"``.
+
+    A ``LossScaleOptimizer`` expects infinities and handles them alike on all ranks,
+    since it sees what all ranks see.
+    """
+    if user_handles_nan[-1] or hasattr(optimizer, "inner_optimizer"):
+        return "pass"
+    return chosen
+
+
+def apply(
+    reduced: Reduced,
+    variables: list[Any],
+    *,
+    policy: str,
+    engine: Any,
+    name: str,
+    inner: Callable[[Any, Any], Any],
+) -> Any:
+    """Applies the reduced gradients, if they are finite or that does not matter.
+
+    What all ranks add up is alike on all, so they decide alike.
+
+    Args:
+        reduced: The gradients.
+        variables: The variables.
+        policy: What to do otherwise.
+        engine: Receives the finding, as ``finding``.
+        name: Name of the operation on the wire.
+        inner: The optimizer's own ``apply``.
+    """
+    if policy == "pass":
+        return inner(reduced.gradients, variables)
+    complete = tf.convert_to_tensor(reduced.complete)
+    good = tf.logical_or(
+        tf.logical_not(complete),
+        tf.reduce_all([_finite(g) for g in reduced.gradients if g is not None]),
+    )
+    if policy == "skip":
+        tf.cond(good, lambda: _nothing(inner(reduced.gradients, variables)), tf.no_op)
+        return None
+    check = tf.cond(
+        good, tf.no_op, lambda: _report(reduced, variables, engine, f"{name}.finite")
+    )
+    with tf.control_dependencies([] if tf.executing_eagerly() else [check]):
+        return inner(reduced.gradients, variables)
+
+
+def _report(reduced: Reduced, variables: list[Any], engine: Any, name: str) -> Any:
+    own = tf.stack([tf.cast(_finite(g), tf.int32) for g in reduced.weighted])
+    flags = engine.collectives.allgather([own[None]], name)[0]
+    paths = [
+        getattr(v, "path", v.name)
+        for v, g in zip(variables, reduced.gradients, strict=True)
+        if g is not None
+    ]
+
+    def found(flags: np.ndarray) -> np.int32:
+        engine.finding = NonFiniteGradient(message(flags, paths))
+        raise engine.finding
+
+    return tf.group(tf.numpy_function(found, [flags], tf.int32))
+
+
+def message(flags: np.ndarray, paths: list[str]) -> str:
+    """Says which gradients are not finite.
+
+    Args:
+        flags: [ranks, variables] int, 1 where the rank's own gradient is finite.
+        paths: Path of each variable.
+    """
+    bad = np.argwhere(flags == 0)
+    if len(bad) == 0:
+        what = "a sum over ranks that overflows, though each rank's part is finite"
+    else:
+        rank, index = bad[0]
+        what = f"NaN or infinity on rank {rank} in the gradient of {paths[index]}"
+        if len(bad) > 1:
+            ranks = sorted({int(r) for r, _ in bad})
+            what += f" (and {len(bad) - 1} more; ranks {', '.join(map(str, ranks))})"
+    return (
+        f"gradients must be finite. Received: {what}. Lower the learning rate or look "
+        'at that rank\'s data; nonfinite="skip" leaves such steps out, '
+        'nonfinite="pass" lets them through.'
+    )
+
+
+def _finite(gradient: Any) -> tf.Tensor:
+    values = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
+    return tf.reduce_all(tf.math.is_finite(values))
+
+
+def _nothing(result: Any) -> Any:
+    del result
+    return tf.no_op()

@@ -1,0 +1,117 @@
+"""What a user may choose, once, with its defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+_CHOICES = {
+    "batch": ("global", "per_worker"),
+    "compression": ("none", "fp16", "bf16"),
+    "op": ("mean", "adasum"),
+    "nonfinite": ("raise", "skip", "pass"),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a model is trained on several processes.
+
+    Args:
+        batch: What the user's batch means. ``"global"``: the whole batch of a step,
+            of which each rank takes its part; the numbers are those of one process.
+            ``"per_worker"``: each rank takes whole batches, so a step sees ``size``
+            times as many samples and an epoch has fewer steps.
+        lr_scale: Factor for the learning rate, or ``"linear"`` for the number of
+            ranks. 1.0 leaves the user's rate alone.
+        warmup_epochs: Epochs over which the rate grows linearly from the user's to
+            the scaled one. 0 for none.
+        compression: What gradients are on the wire: ``"none"`` (their own type),
+            ``"fp16"`` or ``"bf16"``. They are summed in their own type.
+        accumulate: Steps whose gradients form one update. 1 for none. Sets
+            ``gradient_accumulation_steps`` of the optimizer.
+        op: ``"mean"`` over samples, or ``"adasum"`` (Horovod's; a power of 2 ranks).
+        nonfinite: What a NaN or infinite gradient does: ``"raise"`` names rank and
+            variable and ends the job, ``"skip"`` skips the step on all ranks,
+            ``"pass"`` lets it through as Keras does. Under a ``LossScaleOptimizer``
+            or a ``TerminateOnNaN`` callback it is always let through to them.
+        stall_timeout_s: Seconds after which a call that a rank has not joined ends
+            the job.
+        process_set: Horovod process set that trains together; None for all ranks.
+    """
+
+    batch: str = "global"
+    lr_scale: float | str = 1.0
+    warmup_epochs: float = 0.0
+    compression: str = "none"
+    accumulate: int = 1
+    op: str = "mean"
+    nonfinite: str = "raise"
+    stall_timeout_s: float = 60.0
+    process_set: Any = None
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(choices)}. "
+                    f"Received: {name}={getattr(self, name)!r}."
+                )
+        if self.lr_scale != "linear" and not _positive(self.lr_scale):
+            raise ValueError(
+                'lr_scale must be a positive number or "linear". '
+                f"Received: lr_scale={self.lr_scale!r}."
+            )
+        if self.warmup_epochs < 0:
+            raise ValueError(
+                "warmup_epochs must be at least 0. "
+                f"Received: warmup_epochs={self.warmup_epochs}."
+            )
+        if self.accumulate < 1:
+            raise ValueError(
+                "accumulate must be an integer >= 1. "
+                f"Received: accumulate={self.accumulate}. Use 1 for none."
+            )
+        if self.op == "adasum" and self.compression != "none":
+            raise ValueError(
+                "adasum sends gradients in their own type. "
+                f"Received: compression={self.compression!r}. Use one of the two."
+            )
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str], **given: Any) -> Options:
+        """Reads ``HFDT_BATCH`` and the like; an argument that is given wins.
+
+        Args:
+            environ: The process's environment, as a launcher has set it.
+            **given: Options of the call.
+        """
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            text = environ.get(f"HFDT_{field.name.upper()}")
+            if text is not None and field.name != "process_set":
+                values[field.name] = _read(field.name, text, field.default)
+        return cls(**{**values, **given})
+
+    def scale(self, size: int) -> float:
+        """Returns the factor for the learning rate on ``size`` ranks."""
+        return float(size if self.lr_scale == "linear" else self.lr_scale)
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, int | float) and value > 0
+
+
+def _read(name: str, text: str, default: Any) -> Any:
+    if isinstance(default, str):
+        return text.replace("-", "_")
+    if name == "lr_scale" and text == "linear":
+        return text
+    try:
+        return type(default)(text)
+    except ValueError:
+        raise ValueError(
+            f"HFDT_{name.upper()} must be of type {type(default).__name__}. "
+            f"Received: {text!r}."
+        ) from None

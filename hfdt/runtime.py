@@ -1,0 +1,114 @@
+"""Starts Horovod, once in a process, and what surrounds it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from fdtcore import control, hooks, output, settings
+from fdtcore.process import Process
+from hfdt.options import Options
+
+_HIDDEN = ("fdtcore", "hfdt", "runpy")
+_engine: Any = None
+
+
+def engine(options: Options | None = None) -> Any:
+    """Returns this process's engine, started on first use.
+
+    Args:
+        options: The user's choices, read at the first call only.
+    """
+    global _engine
+    if _engine is None:
+        _engine = _start(options or Options.from_environ(os.environ))
+    return _engine
+
+
+def started() -> Any:
+    """Returns the engine, or None where nothing was started."""
+    return _engine
+
+
+def _start(options: Options) -> Any:
+    process = Process.from_environ(os.environ)
+    if process.size > 1:
+        from hfdt.install import check_installed
+
+        problem = check_installed()
+        if problem:
+            raise RuntimeError(problem)
+        os.environ.update(
+            settings.settings(process.local_size, os.cpu_count() or 1, os.environ)
+        )
+        process = _start_horovod(process)
+
+    from hfdt.collectives import Collectives
+    from fdtcore.glue import randomness
+    from hfdt.engine import HorovodEngine
+
+    rank, size = process.rank, process.size
+    if options.process_set is not None:
+        rank, size = options.process_set.rank(), options.process_set.size()
+    collectives = Collectives(rank, size, options.process_set)
+
+    def exchange(text: str | None) -> str:
+        own = (text or "").encode()
+        return Collectives(process.rank, process.size).broadcast_bytes(
+            own, "hfdt.line"
+        ).decode()
+
+    line = control.ControlLine(
+        process,
+        exchange,
+        stall_timeout_s=options.stall_timeout_s,
+        job_dir=os.environ.get("HFDT_JOB_DIR"),
+        hidden=_HIDDEN,
+        debug="HFDT_DEBUG" in os.environ,
+    )
+    made = HorovodEngine(
+        Process(rank, size, process.local_rank, process.local_size, process.host),
+        collectives,
+        options,
+        line,
+    )
+    if size > 1:
+        line.open()
+        hooks.install_hooks(
+            line,
+            process,
+            shutdown=_shutdown,
+            is_collateral=_is_collateral,
+            terminal=output.terminal(),
+            hidden=_HIDDEN,
+            debug="HFDT_DEBUG" in os.environ,
+        )
+        randomness.agree(made)
+    return made
+
+
+def _start_horovod(process: Process) -> Process:
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        # One device a process, before TensorFlow takes them all.
+        tf.config.set_visible_devices(gpus[process.local_rank % len(gpus)], "GPU")
+    import horovod.tensorflow as hvd
+
+    hvd.init()
+    return Process(
+        hvd.rank(), hvd.size(), hvd.local_rank(), hvd.local_size(), process.host
+    )
+
+
+def _shutdown() -> None:
+    import horovod.tensorflow as hvd
+
+    hvd.shutdown()
+
+
+def _is_collateral(error: BaseException) -> bool:
+    text = str(error)
+    return "Horovod has been shut down" in text or "HorovodInternalError" in text
+

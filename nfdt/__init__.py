@@ -1,0 +1,4 @@
+"""NFDT: asynchronous distributed training through a parameter server.
+
+Not here yet; ``hfdt`` is the synchronous framework.
+"""

@@ -1,0 +1,80 @@
+"""A launcher without TensorFlow: ``launcher_stub.py SIZE LOGS BEHAVIOUR [RANK]``.
+
+Started again by mpirun, as a rank, it behaves as told.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from fdtcore import descendants, jobs, output, settings
+from fdtcore.failures import Failure, read_record, write_record
+from fdtcore.launch import Job
+from fdtcore.process import Process
+from fdtcore.supervise import supervise
+from fdtcore.verdicts import explain
+
+
+def launch(size: int, logs: Path, words: list[str]) -> int:
+    environ = os.environ | settings.root_permission(os.environ, os.getuid())
+    job = Job((sys.executable, __file__, "--rank", str(logs), *words), size)
+    program = jobs.choose_launcher(job, "auto", environ)
+    outcome = supervise(
+        program.argv(job),
+        environ,
+        filtered=program.adds_text,
+        failed=lambda: read_record(logs) is not None,
+    )
+    line = explain(outcome, read_record(logs), size=size, directory=logs)
+    print(f"stub: {line}", file=sys.stderr)
+    return outcome.code
+
+
+def behave(logs: Path, behaviour: str, rank: str = "1") -> None:
+    process = Process.from_environ(os.environ)
+    descendants.end_with_parent(poll_s=0.2)
+    output.redirect(process, logs)
+    print(f"out {process}", flush=True)
+    print(f"err {process}", file=sys.stderr, flush=True)
+    (logs / f"pid-{process.rank}").write_text(str(os.getpid()))
+    if process.rank == int(rank):
+        act(process, logs, behaviour)
+    if behaviour not in ("end", "swallow"):
+        time.sleep(60)
+
+
+def act(process: Process, logs: Path, behaviour: str) -> None:
+    kind, _, number = behaviour.partition("-")
+    if kind == "exit":
+        sys.exit(int(number))
+    if kind == "kill":
+        os.kill(os.getpid(), int(number))
+    if kind == "raise":
+        raise ValueError("bad value")
+    if kind == "family":  # a child in a session of its own that ignores SIGTERM
+        code = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
+        child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+        (logs / "pid-child").write_text(str(child.pid))
+        time.sleep(0.5)  # until it ignores the signal
+        sys.exit(int(number or 0))
+    if kind == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if kind in ("record", "swallow"):  # told the others, then hangs or goes on
+        try:
+            raise ValueError("bad value")
+        except ValueError as error:
+            write_record(logs, Failure.from_exception(process, error))
+    if kind == "terminal":
+        print("for the user", file=output.terminal())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--rank":
+        behave(Path(sys.argv[2]), *sys.argv[3:])
+    else:
+        sys.exit(launch(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]))

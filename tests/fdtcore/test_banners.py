@@ -1,0 +1,113 @@
+import pytest
+
+from fdtcore.banners import BannerFilter, Ended, parse
+
+RULE = "-" * 74 + "\n"
+
+# What Open MPI 5 and 4 write, word for word.
+KILLED_5 = (
+    "prterun noticed that process rank 1 with PID 4802 on node vm exited on\n"
+    "signal 9 (Killed).\n"
+)
+EXITED_5 = """\
+prterun detected that one or more processes exited with non-zero status,
+thus causing the job to be terminated. The first process to do so was:
+
+   Process name: [prterun-vm-4845@1,1]
+   Exit code:    3
+"""
+KILLED_4 = (
+    "mpirun noticed that process rank 2 with PID 0 on node n1 exited on "
+    "signal 11 (Segmentation fault).\n"
+)
+EXITED_4 = """\
+mpirun detected that one or more processes exited with non-zero status, thus causing
+the job to be terminated. The first process to do so was:
+
+  Process name: [[39237,1],1]
+  Exit code:    3
+"""
+PRIMARY_4 = """\
+Primary job  terminated normally, but 1 process returned
+a non-zero exit code. Per user-direction, the job has been aborted.
+"""
+ABORTED = """\
+MPI_ABORT was invoked on rank 1 in communicator MPI_COMM_WORLD
+  Proc: [[39237,1],1]
+  Errorcode: 7
+"""
+SLOTS = """\
+There are not enough slots available in the system to satisfy the 3
+slots that were requested by the application:
+"""
+
+
+@pytest.mark.parametrize(
+    ("banner", "expected"),
+    [
+        (KILLED_5, Ended(1, "vm", 137, 9)),
+        (EXITED_5, Ended(1, "", 3, 0)),
+        (KILLED_4, Ended(2, "n1", 139, 11)),
+        (EXITED_4, Ended(1, "", 3, 0)),
+        (ABORTED, Ended(1, "", 7, 0)),
+        (PRIMARY_4, None),
+        (SLOTS, None),
+    ],
+)
+def test_banners_are_read(banner, expected):
+    assert parse(banner) == expected
+
+
+def run(text, size):
+    """Feeds ``text`` in pieces and returns what is shown, and the end it told."""
+    data, banners = text.encode(), BannerFilter()
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    shown = b"".join(map(banners.feed, pieces)) + banners.finish()
+    return shown.decode(), banners.ended
+
+
+@pytest.mark.parametrize("size", [1, 7, 80, 10_000])
+@pytest.mark.parametrize("banner", [KILLED_5, EXITED_5, KILLED_4, EXITED_4, ABORTED])
+def test_a_banner_is_taken_out_and_nothing_else(banner, size):
+    text = "epoch 1\n" + RULE + banner + RULE + "\nafter\n"
+    assert run(text, size) == ("epoch 1\n\nafter\n", parse(banner))
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        RULE + SLOTS + RULE,
+        RULE + "| a | b |\n" + RULE,
+        RULE + RULE + RULE,
+        "---\n- item\n",
+        "no end of line",
+        RULE + "mpir",
+        RULE + "mpirun noticed nothing that is known",
+        "a\r50%\rb\n",
+        "\n\n",
+    ],
+)
+def test_what_is_no_banner_passes_unchanged(text, size):
+    assert run(text, size) == (text, None)
+
+
+def test_two_banners_tell_the_first_end():
+    text = RULE + PRIMARY_4 + RULE + RULE + EXITED_4 + RULE + RULE + KILLED_5 + RULE
+    assert run(text, 9) == ("", Ended(1, "", 3, 0))
+
+
+def test_a_banner_that_is_cut_off_is_read():
+    assert run(RULE + KILLED_5, 9) == ("", Ended(1, "vm", 137, 9))
+
+
+def test_what_is_said_on_ctrl_c_goes():
+    text = (
+        "a\nAbort is in progress...hit ctrl-c again to forcibly terminate\n\nb\n\nc\n"
+    )
+    assert run(text, 5) == ("a\nb\n\nc\n", None)
+
+
+@pytest.mark.parametrize("text", [b"name? ", b"\r50%", b"- ", RULE.encode() + b"so "])
+def test_an_unfinished_line_does_not_wait(text):
+    assert BannerFilter().feed(text) == text

@@ -1,0 +1,209 @@
+"""The hub's answers to messages, losses and time; no sockets, no sleeping."""
+
+import pytest
+
+from fdtcore import failures, hub
+from fdtcore.failures import Failure
+from fdtcore.hub import Hub, Member
+from fdtcore.monitor import COMPUTING, FINISHED, INTERRUPTED, WAITING, Patience, Status
+
+FAILURE = Failure(1, 3, "b", "ValueError", "bad")
+OTHER = Failure(2, 3, "c", "KeyError", "'x'")
+
+
+def hub_of(size=3):
+    center = Hub(size, Patience(stall_timeout_s=60.0), now_s=0.0)
+    for rank in range(size):
+        assert center.join(rank, Member("abc"[rank], 100 + rank)) == []
+    return center
+
+
+def say(center, rank, status, now_s=0.0, kind="status"):
+    return center.receive(rank, hub.status_message(Status(*status), kind), now_s)
+
+
+def fail(center, failure):
+    message = {"type": "failure", "failure": failure.to_json()}
+    return center.receive(failure.rank, message, 0.0)
+
+
+def tick_through(center, start_s, end_s):
+    """Ticks as the switchboard does; returns the letters and when they came."""
+    now_s = start_s
+    while now_s <= end_s:
+        letters = center.tick(now_s)
+        if letters:
+            return letters, now_s
+        now_s += 0.25
+    return [], now_s
+
+
+def test_first_failure_goes_to_all_its_reporter_first():
+    center = hub_of()
+    letters = fail(center, FAILURE)
+    assert [rank for rank, _ in letters] == [1, 0, 2]
+    assert {message["type"] for _, message in letters} == {"failure"}
+    assert fail(center, OTHER) == []
+    assert center.failure == FAILURE
+
+
+def test_all_are_told_when_all_have_acknowledged_or_gone():
+    center = hub_of()
+    fail(center, FAILURE)
+    assert center.receive(0, {"type": "received"}, 0.0) == []
+    assert center.lose(2) == []
+    assert center.receive(1, {"type": "received"}, 0.0) == [
+        (0, {"type": "acknowledged"}),
+        (1, {"type": "acknowledged"}),
+    ]
+
+
+def test_late_rank_hears_of_the_failure():
+    center = Hub(2, Patience(60.0), 0.0)
+    center.join(1, Member("b", 101))
+    fail(center, Failure(1, 2, "b", "ValueError", "bad"))
+    ((rank, message),) = center.join(0, Member("a", 100))
+    assert (rank, message["type"]) == (0, "failure")
+
+
+def test_lost_rank_is_gone_unless_it_said_goodbye_in_order():
+    center = hub_of()
+    letters = center.lose(2)
+    assert [rank for rank, _ in letters] == [0, 1]
+    assert center.failure.kind == failures.GONE
+    assert center.failure.headline() == (
+        "rank 2/3 (c, pid 102) is gone without a word: killed by a signal? "
+        "(often out of memory: see dmesg)"
+    )
+    center = hub_of()
+    say(center, 2, (1, "a", INTERRUPTED), kind="goodbye")
+    assert center.lose(2) == []
+    assert center.failure is None
+
+
+def test_finished_when_all_have_said_goodbye():
+    center = hub_of()
+    for rank in (2, 0):
+        assert say(center, rank, (5, "a", FINISHED), kind="goodbye") == []
+    letters = say(center, 1, (5, "a", FINISHED), kind="goodbye")
+    assert letters == [(rank, {"type": "finished"}) for rank in range(3)]
+    assert center.finished
+    assert center.lose(0) == []
+
+
+def test_rank_that_dies_while_it_waits_for_the_end_is_gone():
+    center = hub_of()
+    say(center, 2, (5, "a", FINISHED), kind="goodbye")
+    assert center.lose(2)
+    assert center.failure.kind == failures.GONE
+
+
+def test_interrupted_rank_zero_leaves_after_the_others_know():
+    center = hub_of()
+    letters = say(center, 0, (5, "a", INTERRUPTED), kind="goodbye")
+    assert letters == [(rank, {"type": "stopping"}) for rank in (2, 1, 0)]
+
+
+def test_stall_asks_for_stacks_then_reports_all_ranks():
+    center = hub_of(2)
+    say(center, 0, (4, "gradients", WAITING))
+    say(center, 1, (3, "gradients", COMPUTING))
+    letters, now_s = tick_through(center, 0.0, 100.0)
+    assert letters == [(rank, {"type": "send_stack"}) for rank in (0, 1)]
+    assert now_s == 60.0
+    for rank in (0, 1):
+        center.receive(rank, {"type": "stack", "text": f"  line {rank}\n"}, now_s)
+    letters = center.tick(now_s + 0.25)
+    assert [rank for rank, _ in letters] == [0, 1]
+    assert center.failure.kind == failures.STALL
+    assert (center.failure.rank, center.failure.host) == (1, "b")
+    assert center.failure.traceback == (
+        "\nrank 0/2 (a): waiting in call 4 (gradients) for 60 s\n  line 0\n"
+        "\nrank 1/2 (b): computing after call 3 (gradients) for 60 s\n  line 1\n"
+    )
+
+
+def test_rank_that_has_ended_has_no_stack_to_show():
+    center = hub_of(2)
+    say(center, 0, (4, "gradients", WAITING))
+    say(center, 1, (3, "gradients", FINISHED), kind="goodbye")
+    _, now_s = tick_through(center, 0.0, 3.0)
+    for rank in (0, 1):
+        center.receive(rank, {"type": "stack", "text": f"  line {rank}\n"}, now_s)
+    center.tick(now_s)
+    assert center.failure.traceback.endswith(
+        "  line 0\n\nrank 1/2 (b): finished after call 3 (gradients)\n"
+    )
+
+
+def test_rank_without_an_answer_does_not_hold_up_the_report():
+    center = hub_of(2)
+    say(center, 0, (4, "gradients", WAITING))
+    _, now_s = tick_through(center, 0.0, 100.0)
+    center.receive(0, {"type": "stack", "text": "  line 0\n"}, now_s)
+    letters, reported_s = tick_through(center, now_s, 100.0)
+    assert letters
+    assert reported_s == now_s + 2.0
+    assert "computing after call 0 for 62 s\n  no answer:" in center.failure.traceback
+
+
+def test_rank_that_joins_at_the_last_moment_is_spared():
+    center = hub_of(2)
+    say(center, 0, (4, "gradients", WAITING))
+    say(center, 1, (3, "gradients", COMPUTING))
+    _, now_s = tick_through(center, 0.0, 100.0)
+    say(center, 1, (4, "gradients", WAITING), now_s)
+    for rank in (0, 1):
+        center.receive(rank, {"type": "stack", "text": ""}, now_s)
+    assert tick_through(center, now_s, now_s + 300.0)[0] == []
+    assert center.failure is None
+
+
+def test_pause_of_rank_zero_is_no_stall():
+    center = hub_of(2)
+    say(center, 0, (4, "gradients", WAITING))
+    center.tick(1.0)
+    assert center.tick(1000.0) == []
+    assert tick_through(center, 1000.25, 1058.0)[0] == []
+    assert tick_through(center, 1058.25, 1070.0)[0] != []
+
+
+def test_status_that_arrives_after_the_goodbye_is_stale():
+    center = hub_of(2)
+    say(center, 0, (4, "gradients", WAITING))
+    say(center, 1, (3, "gradients", FINISHED), kind="goodbye")
+    say(center, 1, (3, "gradients", COMPUTING))
+    assert tick_through(center, 0.0, 3.0)[1] == 2.0
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"type": "unheard of"},
+        {"type": "status", "calls": "1", "label": "", "state": COMPUTING},
+        {"type": "status", "calls": 1, "label": 2, "state": COMPUTING},
+        {"type": "status", "calls": 1, "label": "", "state": "asleep"},
+        {"type": "failure", "failure": {"rank": 0}},
+    ],
+)
+def test_malformed_message_is_refused(message):
+    with pytest.raises(ValueError, match="Received"):
+        hub_of().receive(0, message, 0.0)
+
+
+@pytest.mark.parametrize("rank", [-1, 3, 0])
+def test_only_a_rank_that_is_missing_may_join(rank):
+    with pytest.raises(ValueError, match="joins once"):
+        hub_of().join(rank, Member("x", 1))
+
+
+def test_long_labels_and_reports_fit_the_line():
+    center = hub_of(2)
+    long = hub.status_message(Status(4, "x" * 10_000, WAITING))
+    center.receive(0, long, 0.0)
+    _, now_s = tick_through(center, 0.0, 100.0)
+    for rank in (0, 1):
+        center.receive(rank, {"type": "stack", "text": "y" * 500_000}, now_s)
+    center.tick(now_s)
+    assert Failure.from_json(center.failure.to_json()) == center.failure
