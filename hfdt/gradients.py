@@ -66,7 +66,7 @@ class Reduction:
                 if g is not None
             ]
             present = [tf.convert_to_tensor(g) for g in present]
-            last = (optimizer.iterations + 1) % steps == 0
+            last = (optimizer._iterations + 1) % steps == 0  # counts every call
             reduced = tf.cond(
                 last,
                 lambda: self._with_held(present, held, name),

@@ -38,8 +38,10 @@ def _start(options: Options) -> Any:
         problem = check_installed()
         if problem:
             raise RuntimeError(problem)
-        os.environ.update(
-            settings.settings(process.local_size, os.cpu_count() or 1, os.environ)
+        settings.apply(
+            process.local_size,
+            os.environ,
+            verbose=os.environ.get("HFDT_VERBOSE") == "1",
         )
         process = _start_horovod(process)
 
@@ -64,7 +66,7 @@ def _start(options: Options) -> Any:
         stall_timeout_s=options.stall_timeout_s,
         job_dir=os.environ.get("HFDT_JOB_DIR"),
         hidden=_HIDDEN,
-        debug="HFDT_DEBUG" in os.environ,
+        debug=os.environ.get("HFDT_DEBUG") == "1",
     )
     made = HorovodEngine(
         Process(rank, size, process.local_rank, process.local_size, process.host),
@@ -79,9 +81,9 @@ def _start(options: Options) -> Any:
             process,
             shutdown=_shutdown,
             is_collateral=_is_collateral,
-            terminal=output.terminal(),
+            terminal=output.terminal() if process.rank else None,
             hidden=_HIDDEN,
-            debug="HFDT_DEBUG" in os.environ,
+            debug=os.environ.get("HFDT_DEBUG") == "1",
         )
         randomness.agree(made)
     return made
@@ -97,6 +99,13 @@ def _start_horovod(process: Process) -> Process:
     import horovod.tensorflow as hvd
 
     hvd.init()
+    if hvd.size() != process.size:
+        raise RuntimeError(
+            "all processes of a job must find each other. Received: "
+            f"{process.size} processes from the launcher, {hvd.size()} from Horovod. "
+            "Use the mpirun that Horovod was built with (hfdt doctor), or under Slurm "
+            "srun --mpi=pmix."
+        )
     return Process(
         hvd.rank(), hvd.size(), hvd.local_rank(), hvd.local_size(), process.host
     )

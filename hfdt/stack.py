@@ -173,7 +173,13 @@ def find_mpi(environ: Mapping[str, str] = os.environ) -> Mpi:
         )
     command = [mpirun, "--version"]
     answer = subprocess.run(command, capture_output=True, text=True)
-    vendor, version = identify_mpi(answer.stdout + answer.stderr)
+    if answer.returncode:
+        words = (answer.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InstallError(
+            f"mpirun must answer --version. Received: {mpirun}: {words}. Put a working "
+            "one first on the PATH (another MPI's LD_LIBRARY_PATH may be in its way)."
+        )
+    vendor, version = identify_mpi(answer.stdout)
     bundled = folder.resolve() == Path(sys.executable).parent.resolve()
     return Mpi(vendor, version, Path(mpirun), compiler, bundled)
 

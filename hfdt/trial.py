@@ -34,7 +34,11 @@ def over_mpi() -> Trial:
     mpirun = find_mpirun(sys.executable, os.environ.get("PATH", ""))
     if mpirun is None:
         return Trial("there is no mpirun", 0.0)
-    return run(identify(mpirun).argv(Job(_PROGRAM, SIZE)))
+    try:
+        launcher = identify(mpirun)
+    except (ValueError, OSError) as error:
+        return Trial(str(error), 0.0)
+    return run(launcher.argv(Job(_PROGRAM, SIZE)))
 
 
 def over_gloo() -> Trial:

@@ -167,12 +167,14 @@ class PartStep:
         num_samples = count(data)
         remember(num_samples)
         data = fill(data, num_samples)
+        from fdtcore.glue import losses
+
         step = Step(self.engine, self.model, num_samples)
         if not self.model.built:
             self.unchecked = not state.build(self.model, data)
             with tf.init_scope():
                 state.agree(self.engine, self.model)
-        with _under_way(step):
+        with _under_way(step), losses.losses_of_outputs(self.model, step):
             if tf.executing_eagerly():
                 before = _state(self.model)
                 logs = self.step(data)

@@ -7,6 +7,7 @@ import pytest
 
 from hfdt import checks, doctor
 from hfdt.checks import Finding
+from hfdt.stack import InstallError
 from hfdt.trial import Trial
 from tests.hfdt.stacks import CLUSTER, MPI, STACK
 
@@ -85,6 +86,16 @@ def test_mpirun_must_be_the_one_horovod_was_built_with(found, right):
     finding = checks.mpi_finding(found, STACK.record())
     assert (finding.cure is None) is right
     assert right or "Horovod was built with Open MPI 5.0.11 of" in finding.text
+
+
+def test_no_mpi_is_wrong(monkeypatch):
+    def nowhere() -> None:
+        raise InstallError("no mpirun on the PATH")
+
+    monkeypatch.setattr(checks, "find_mpi", nowhere)
+    (finding,) = checks.mpi()
+    assert "no mpirun on the PATH" in finding.text
+    assert finding.cure
 
 
 @pytest.mark.parametrize(

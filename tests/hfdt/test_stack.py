@@ -83,6 +83,14 @@ def test_mpi_without_compiler_is_not_mixed_with_another(tmp_path, own_bin):
         find_mpi({"PATH": str(tmp_path / "cluster")})
 
 
+def test_mpirun_that_does_not_start_is_named(own_bin):
+    program(own_bin, "mpicxx")
+    broken = program(own_bin, "mpirun")
+    broken.write_text("#!/bin/sh\necho 'libpmix.so.2: not found' >&2; exit 127\n")
+    with pytest.raises(InstallError, match=r"libpmix\.so\.2: not found"):
+        find_mpi({"PATH": "/nowhere"})
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [

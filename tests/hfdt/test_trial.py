@@ -9,6 +9,7 @@ import pytest
 
 from hfdt import trial
 from hfdt.install import check_installed
+from tests.hfdt.stacks import program
 
 TOLD = {"size": 2, "mpi": True, "gloo": True, "nccl": False}
 
@@ -38,6 +39,17 @@ def test_failure_shows_the_error_not_the_launchers_banner():
 
 def test_a_launcher_that_is_not_there_is_a_problem():
     assert "No such file" in (trial.run(["/no/such/mpirun"]).problem or "")
+
+
+def test_an_mpirun_that_does_not_answer_is_a_problem(tmp_path, monkeypatch):
+    mpirun = program(tmp_path, "mpirun", "symbol lookup error")
+    monkeypatch.setattr(trial, "find_mpirun", lambda python, path: str(mpirun))
+    assert "symbol lookup error" in (trial.over_mpi().problem or "")
+
+
+def test_no_mpirun_is_a_problem(monkeypatch):
+    monkeypatch.setattr(trial, "find_mpirun", lambda python, path: None)
+    assert trial.over_mpi().problem == "there is no mpirun"
 
 
 def test_a_job_that_hangs_is_ended():
