@@ -12,7 +12,7 @@ from fdtcore.process import Process
 class Engine(Protocol):
     """One framework's way to train together.
 
-    Every method but ``enter`` and ``leave`` communicates: all ranks call it, in the
+    Every method but ``joining`` communicates: all ranks call it, in the
     same order. On one rank each is the identity.
     """
 
@@ -28,6 +28,9 @@ class Engine(Protocol):
 
     def broadcast_text(self, text: str) -> str:
         """Returns rank 0's text."""
+
+    def broadcast_bytes(self, data: bytes) -> bytes:
+        """Returns rank 0's bytes."""
 
     def agreed(self, optimizer: Any) -> None:
         """Notes that the variables ``optimizer`` trains are alike on all ranks."""
@@ -59,14 +62,17 @@ class Engine(Protocol):
             inner: ``inner(gradients, variables)`` is the optimizer's own ``apply``.
         """
 
+    def prepare(self, optimizer: Any) -> None:
+        """Changes an optimizer as the user chose, before its first step."""
+
+    def callbacks(self) -> list[Any]:
+        """Callbacks that every ``fit`` runs with."""
+
     def fitting(self, callbacks: Any) -> AbstractContextManager[None]:
         """Surrounds one ``fit``; ``callbacks`` are those it runs with."""
 
     def barrier(self) -> None:
         """Returns when every rank has arrived."""
 
-    def enter(self, label: str) -> None:
-        """Notes that this rank begins a call that the others have to join."""
-
-    def leave(self) -> None:
-        """Notes the end of the call last entered."""
+    def joining(self, label: str) -> AbstractContextManager[None]:
+        """Surrounds a call that the others have to join; inner ones are part of it."""

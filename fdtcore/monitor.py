@@ -28,6 +28,16 @@ class Status(NamedTuple):
     state: str = COMPUTING  # one of STATES
 
 
+_SAME_CALLS = "Make the same calls on every rank: as many steps, epochs and batches."
+_WAYS_OUT = {
+    FINISHED: _SAME_CALLS,
+    INTERRUPTED: "Start the job again.",
+    COMPUTING: "Its stack shows where; if it needs that long, set a longer stall "
+    "timeout.",
+    WAITING: _SAME_CALLS,
+}
+
+
 class Verdict(NamedTuple):
     """A stall, and the two ranks that show it."""
 
@@ -46,10 +56,10 @@ class Patience:
     """How long a rank may wait for another.
 
     Args:
-        stall_timeout_s: For one that computes, or waits in another call. Compilation
-            and a checkpoint written by one rank count, so it is long.
-        grace_s: For one that has ended and can never come; only covers the time in
-            which news from both is still under way.
+        stall_timeout_s: For one that may still come. Compilation and a checkpoint
+            written by one rank count, so it is long.
+        grace_s: For one that has ended, or waits in another call, and can never come;
+            only covers the time in which news from both is still under way.
     """
 
     stall_timeout_s: float
@@ -102,13 +112,18 @@ class Monitor:
             return None
         # The rank furthest ahead waits in the first call that somebody missed.
         ahead = max(waiting, key=lambda rank: (self._status(rank).calls, -rank))
-        return self._missed_by_ended(ahead, now_s) or self._stalled(ahead, now_s)
+        return self._missed_for_good(ahead, now_s) or self._stalled(ahead, now_s)
 
-    def _missed_by_ended(self, ahead: int, now_s: float) -> Verdict | None:
-        calls = self._status(ahead).calls
+    def _missed_for_good(self, ahead: int, now_s: float) -> Verdict | None:
+        calls, label, _ = self._status(ahead)
         for absent in range(self._size):
             status, since_s = self._rows[absent]
-            if status.state in _ENDED and status.calls < calls:
+            ended = status.state in _ENDED and status.calls < calls
+            # The n-th call of all is the same call, or their ways have parted.
+            parted = status.state == WAITING and (
+                status.calls == calls and status.label != label
+            )
+            if ended or parted:
                 both_s = max(since_s, self._rows[ahead].since_s)
                 if now_s - both_s >= self._patience.grace_s:
                     return self._verdict(ahead, absent)
@@ -138,7 +153,7 @@ class Monitor:
         }[state]
         text = (
             f"rank {ahead}/{self._size} waits in {_call(calls, label)}, "
-            f"which {name} never joined: {name} {reason}."
+            f"which {name} never joined: {name} {reason}. {_WAYS_OUT[state]}"
         )
         return Verdict(ahead, absent, text)
 

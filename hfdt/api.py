@@ -64,7 +64,8 @@ def distribute(
     """
     import keras
 
-    from fdtcore.glue import binding
+    from fdtcore.glue import binding, refusals, state
+    from hfdt.refusals import check_horovod
 
     if not isinstance(model, keras.Model):
         raise TypeError(
@@ -76,6 +77,9 @@ def distribute(
     if options is None:
         options = Options.from_environ(os.environ, **given)
     engine = runtime.engine(options)
+    engine.choose(options)
+    refusals.check_strategy(engine.process, model._distribute_strategy)
+    check_horovod(engine.process, [optimizer, getattr(model, "optimizer", None)])
     bound = binding.bind(engine)
     bound.models.add(model)
     if optimizer is not None:
@@ -83,6 +87,9 @@ def distribute(
         bound.optimizers.add(optimizer)
         model.compile(optimizer, loss, metrics=metrics, **choices)
     bound.optimizers.add(model.optimizer)
+    if model.built:
+        # A loop of the user's own has no other moment at which all ranks meet.
+        state.agree(engine, model)
     return model
 
 
@@ -94,12 +101,20 @@ def run_script(target: str, args: list[str], *, module: bool) -> None:
         args: The program's own arguments.
         module: Whether ``target`` is a module.
     """
-    from fdtcore import script
-    from fdtcore.glue import binding, loops
+    from fdtcore import script, shadowing
+    from fdtcore.glue import binding, checkpoints, loops, refusals
+    from hfdt.refusals import refuse_init
 
     engine = runtime.engine()
     binding.bind(engine, everything=True)
     loops.install(engine)
+    if engine.process.size > 1:
+        refusals.refuse_strategies()
+        refuse_init()
+        checkpoints.install(engine)
+    if engine.process.rank:
+        logs = os.environ.get("HFDT_JOB_DIR")
+        shadowing.install([logs] if logs else [])
     script.run(target, args, module=module)
 
 
@@ -113,20 +128,26 @@ def shard(dataset: Any) -> Any:
 def allreduce(tensor: Any, op: str = "mean", name: str = "user") -> Any:
     """Combines a tensor of all ranks: ``op`` is ``"mean"`` or ``"sum"``."""
     engine = runtime.engine()
-    total = engine.sum([tensor], name)[0]
+    total = engine.sum([tensor], f"allreduce {name}")[0]
     return total / engine.process.size if op == "mean" else total
 
 
 def allgather(tensor: Any, name: str = "user") -> Any:
     """Joins a tensor's rows over the ranks."""
-    return runtime.engine().collectives.allgather([tensor], f"hfdt.{name}")[0]
+    from fdtcore.glue import calls
+
+    engine = runtime.engine()
+    with calls.joined(engine, f"allgather {name}"):
+        return engine.collectives.allgather([tensor], f"hfdt.{name}")[0]
 
 
 def broadcast(tensor: Any, root_rank: int = 0, name: str = "user") -> Any:
     """Returns the tensor of rank ``root_rank``."""
-    return runtime.engine().collectives.broadcast(
-        tensor, f"hfdt.{name}", root_rank
-    )
+    from fdtcore.glue import calls
+
+    engine = runtime.engine()
+    with calls.joined(engine, f"broadcast {name}"):
+        return engine.collectives.broadcast(tensor, f"hfdt.{name}", root_rank)
 
 
 def barrier() -> None:

@@ -27,6 +27,28 @@ class Collectives:
         self.rank, self.size = rank, size
         self._process_set = process_set
 
+    def among(self, sets: Sequence[Sequence[int]]) -> Collectives:
+        """Returns the operations among the ranks of the set that holds this rank.
+
+        Every rank calls it with the same sets.
+
+        Raises:
+            ValueError: A rank is in no set, or in two.
+        """
+        if sorted(rank for ranks in sets for rank in ranks) != list(range(self.size)):
+            raise ValueError(
+                "process_sets must hold each rank once. Received: "
+                f"{[list(s) for s in sets]} for {self.size} ranks."
+            )
+        if len(sets) == 1:
+            return self
+        import horovod.tensorflow as hvd
+
+        made = [hvd.add_process_set(list(ranks)) for ranks in sets]
+        own = next(i for i, ranks in enumerate(sets) if self.rank in ranks)
+        rank = sorted(sets[own]).index(self.rank)
+        return Collectives(rank, len(sets[own]), made[own])
+
     def sum(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
         """Sums each tensor over the ranks."""
         if self.size == 1 or not tensors:
@@ -61,8 +83,6 @@ class Collectives:
 
     def alltoall(self, tensor: tf.Tensor, splits: tf.Tensor, name: str) -> tf.Tensor:
         """Sends ``splits[r]`` rows to each rank r and joins what arrives, by rank."""
-        if self.size == 1:
-            return tensor
         hvd, options = self._hvd()
         received, _ = hvd.alltoall(tensor, splits=splits, name=name, **options)
         return received
@@ -72,6 +92,8 @@ class Collectives:
         if self.size == 1:
             return tensor
         hvd, options = self._hvd()
+        if self._process_set is not None:
+            root = sorted(self._process_set.ranks)[root]  # Horovod counts all ranks
         return hvd.broadcast(tensor, root, name=name, **options)
 
     def broadcast_bytes(self, data: bytes, name: str) -> bytes:

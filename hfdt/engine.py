@@ -14,9 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from fdtcore.control import ControlLine
-from fdtcore.glue import state, steps
+from fdtcore.glue import calls, state, steps
 from fdtcore.process import Process
-from hfdt import finite, gradients as reduction
+from hfdt import finite, rates, refusals
+from hfdt import gradients as reduction
 from hfdt.collectives import Collectives
 from hfdt.options import Options
 
@@ -45,9 +46,40 @@ class HorovodEngine:
         self._reduce = reduction.Reduction(collectives, options)
         self._order: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
         self._calls: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        self._prepared: weakref.WeakSet[Any] = weakref.WeakSet()
         self._agreed: weakref.WeakSet[Any] = weakref.WeakSet()
         # What a step found out about itself while TensorFlow ran it.
         self.finding: Exception | None = None
+        self._is_joining = False
+        self._chosen = False
+        self._tells = True
+
+    def choose(self, options: Options) -> None:
+        """Takes the choices of a call of ``distribute``.
+
+        Raises:
+            ValueError: Another call of it chose otherwise.
+        """
+        if self._chosen and options != self.options:
+            raise ValueError(
+                "one job trains with one set of options. Received: "
+                f"{options.beside(self.options)} in a second call of distribute. Pass "
+                "the same options to both."
+            )
+        self._chosen = True
+        self.options = options
+        if options.process_sets:
+            self._join(options.process_sets)
+        self._reduce = reduction.Reduction(self.collectives, options)
+
+    def _join(self, sets: Sequence[Sequence[int]]) -> None:
+        """Trains from now on with the ranks of this one's process set only."""
+        me = self.process
+        self.collectives = self.collectives.among(sets)
+        rank, size = self.collectives.rank, self.collectives.size
+        self.process = Process(rank, size, me.local_rank, me.local_size, me.host)
+        # Sets call each other's operations neither together nor in one order.
+        self._tells = False
 
     @property
     def batch(self) -> str:
@@ -57,10 +89,11 @@ class HorovodEngine:
     def agree(self, text: str, what: str) -> None:
         """Raises ValueError where ``text``, which describes ``what``, differs."""
         digest = hashlib.sha256(text.encode()).digest()
-        digests = self.collectives.allgather_bytes(digest, "hfdt.agree")
-        if len(set(digests)) == 1:
-            return
-        texts = self.collectives.allgather_bytes(text.encode(), "hfdt.texts")
+        with calls.joined(self, f"comparison of {what}"):
+            digests = self.collectives.allgather_bytes(digest, "hfdt.agree")
+            if len(set(digests)) == 1:
+                return
+            texts = self.collectives.allgather_bytes(text.encode(), "hfdt.texts")
         raise ValueError(_difference([t.decode() for t in texts], what))
 
     def broadcast(self, variables: Sequence[Any]) -> None:
@@ -69,7 +102,8 @@ class HorovodEngine:
             return
         arrays = [np.asarray(v.numpy()) for v in variables]
         own = b"".join(a.tobytes() for a in arrays)
-        data = self.collectives.broadcast_bytes(own, "hfdt.variables")
+        with calls.joined(self, "broadcast of variables"):
+            data = self.collectives.broadcast_bytes(own, "hfdt.variables")
         start = 0
         for variable, array in zip(variables, arrays, strict=True):
             stop = start + array.nbytes
@@ -79,11 +113,17 @@ class HorovodEngine:
 
     def broadcast_text(self, text: str) -> str:
         """Returns rank 0's text."""
-        return self.collectives.broadcast_bytes(text.encode(), "hfdt.text").decode()
+        return self.broadcast_bytes(text.encode()).decode()
+
+    def broadcast_bytes(self, data: bytes) -> bytes:
+        """Returns rank 0's bytes."""
+        with calls.joined(self, "broadcast of rank 0's state"):
+            return self.collectives.broadcast_bytes(data, "hfdt.bytes")
 
     def allgather_text(self, text: str) -> list[str]:
         """Returns every rank's text."""
-        texts = self.collectives.allgather_bytes(text.encode(), "hfdt.alltext")
+        with calls.joined(self, "exchange of state"):
+            texts = self.collectives.allgather_bytes(text.encode(), "hfdt.alltext")
         return [t.decode() for t in texts]
 
     def share(self, num_samples: tf.Tensor) -> tf.Tensor:
@@ -97,7 +137,8 @@ class HorovodEngine:
     def sum(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
         """Sums each tensor over the ranks."""
         wire = f"hfdt.{name.replace(' ', '_')}.{self._call()}"
-        return self.collectives.sum(tensors, wire)
+        with calls.joined(self, name):
+            return self.collectives.sum(tensors, wire)
 
     def average(self, variables: Sequence[Any]) -> None:
         """Gives every variable the mean over the ranks."""
@@ -109,29 +150,47 @@ class HorovodEngine:
 
     def barrier(self) -> None:
         """Returns when every rank has arrived."""
-        self.enter("barrier")
         self.sum([tf.constant(0)], "barrier")
-        self.leave()
 
-    def enter(self, label: str) -> None:
-        """Notes that this rank begins a call that the others have to join."""
+    @contextlib.contextmanager
+    def joining(self, label: str) -> Iterator[None]:
+        """Surrounds a call that the others have to join; inner ones are part of it."""
+        if self._is_joining or not self._tells:
+            yield
+            return
+        self._is_joining = True
         self.line.enter(label)
+        try:
+            yield
+        finally:
+            self._is_joining = False
+            self.line.leave()
 
-    def leave(self) -> None:
-        """Notes the end of the call last entered."""
-        self.line.leave()
+    def prepare(self, optimizer: Any) -> None:
+        """Gives an optimizer what the options ask for, before its first step."""
+        if optimizer is not None and optimizer not in self._prepared:
+            self._prepared.add(optimizer)
+            refusals.check_horovod(self.process, [optimizer])
+            rates.prepare(optimizer, self.options, self.process)
+
+    def callbacks(self) -> list[Any]:
+        """Callbacks that every ``fit`` runs with."""
+        scale, epochs = self.options.scale(self.process.size), self.options.warmup_epochs
+        return [rates.WarmUp(scale, epochs)] if epochs and scale != 1 else []
 
     @contextlib.contextmanager
     def fitting(self, callbacks: Any) -> Iterator[None]:
         """Surrounds one ``fit``: leaves NaN to a callback that waits for it."""
         given = getattr(callbacks, "callbacks", callbacks)
+        refusals.check_horovod(self.process, given)
         waits = any(isinstance(c, keras.callbacks.TerminateOnNaN) for c in given)
         finite.user_handles_nan.append(waits)
         try:
             yield
         finally:
             finite.user_handles_nan.pop()
-        self.barrier()
+        with self.joining("end of fit"):
+            self.barrier()
 
     def agreed(self, optimizer: Any) -> None:
         """Notes that the variables ``optimizer`` trains are alike on all ranks."""
@@ -163,9 +222,11 @@ class HorovodEngine:
         Returns:
             What ``inner`` returns.
         """
-        if self.process.size == 1:
+        if self.process.size == 1 and self.options == Options():
             return inner(gradients, variables)
         trained = variables or list(optimizer._trainable_variables)
+        with tf.init_scope():
+            self.prepare(optimizer)
         _build(optimizer, trained)
         self._begin(optimizer, trained)
         policy = finite.policy(self.options.nonfinite, optimizer)

@@ -81,6 +81,8 @@ def _report(reduced: Reduced, variables: list[Any], engine: Any, name: str) -> A
         engine.finding = NonFiniteGradient(message(flags, paths))
         raise engine.finding
 
+    if tf.executing_eagerly():
+        return found(flags.numpy())
     return tf.group(tf.numpy_function(found, [flags], tf.int32))
 
 
@@ -98,8 +100,9 @@ def message(flags: np.ndarray, paths: list[str]) -> str:
         rank, index = bad[0]
         what = f"NaN or infinity on rank {rank} in the gradient of {paths[index]}"
         if len(bad) > 1:
-            ranks = sorted({int(r) for r, _ in bad})
-            what += f" (and {len(bad) - 1} more; ranks {', '.join(map(str, ranks))})"
+            others = sorted({int(r) for r, _ in bad} - {int(rank)})
+            also = f", also on rank {', '.join(map(str, others))}" if others else ""
+            what += f" (and {len(bad) - 1} more{also})"
     return (
         f"gradients must be finite. Received: {what}. Lower the learning rate or look "
         'at that rank\'s data; nonfinite="skip" leaves such steps out, '

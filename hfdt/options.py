@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _CHOICES = {
@@ -37,8 +37,10 @@ class Options:
             ``"pass"`` lets it through as Keras does. Under a ``LossScaleOptimizer``
             or a ``TerminateOnNaN`` callback it is always let through to them.
         stall_timeout_s: Seconds after which a call that a rank has not joined ends
-            the job.
-        process_set: Horovod process set that trains together; None for all ranks.
+            the job. Read where the job starts.
+        process_sets: Ranks that train together, set by set: ``((0, 1), (2, 3))``
+            trains two models, each on two ranks. The same on every rank. None for
+            one model on all.
     """
 
     batch: str = "global"
@@ -49,7 +51,7 @@ class Options:
     op: str = "mean"
     nonfinite: str = "raise"
     stall_timeout_s: float = 60.0
-    process_set: Any = None
+    process_sets: Sequence[Sequence[int]] | None = None
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -90,9 +92,18 @@ class Options:
         values: dict[str, Any] = {}
         for field in dataclasses.fields(cls):
             text = environ.get(f"HFDT_{field.name.upper()}")
-            if text is not None and field.name != "process_set":
+            if text is not None and field.name != "process_sets":
                 values[field.name] = _read(field.name, text, field.default)
         return cls(**{**values, **given})
+
+    def beside(self, other: Options) -> str:
+        """Names the fields in which two sets of options differ, with both values."""
+        pairs = [
+            f"{f.name}={getattr(self, f.name)!r} beside {getattr(other, f.name)!r}"
+            for f in dataclasses.fields(self)
+            if getattr(self, f.name) != getattr(other, f.name)
+        ]
+        return ", ".join(pairs)
 
     def scale(self, size: int) -> float:
         """Returns the factor for the learning rate on ``size`` ranks."""

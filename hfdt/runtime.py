@@ -49,16 +49,11 @@ def _start(options: Options) -> Any:
     from fdtcore.glue import randomness
     from hfdt.engine import HorovodEngine
 
-    rank, size = process.rank, process.size
-    if options.process_set is not None:
-        rank, size = options.process_set.rank(), options.process_set.size()
-    collectives = Collectives(rank, size, options.process_set)
+    collectives = Collectives(process.rank, process.size)
 
     def exchange(text: str | None) -> str:
         own = (text or "").encode()
-        return Collectives(process.rank, process.size).broadcast_bytes(
-            own, "hfdt.line"
-        ).decode()
+        return collectives.broadcast_bytes(own, "hfdt.line").decode()
 
     line = control.ControlLine(
         process,
@@ -68,13 +63,8 @@ def _start(options: Options) -> Any:
         hidden=_HIDDEN,
         debug=os.environ.get("HFDT_DEBUG") == "1",
     )
-    made = HorovodEngine(
-        Process(rank, size, process.local_rank, process.local_size, process.host),
-        collectives,
-        options,
-        line,
-    )
-    if size > 1:
+    made = HorovodEngine(process, collectives, options, line)
+    if process.size > 1:
         line.open()
         hooks.install_hooks(
             line,
@@ -98,6 +88,8 @@ def _start_horovod(process: Process) -> Process:
         tf.config.set_visible_devices(gpus[process.local_rank % len(gpus)], "GPU")
     import horovod.tensorflow as hvd
 
+    # Sets of processes are named after the start, by ``distribute``.
+    os.environ.setdefault("HOROVOD_DYNAMIC_PROCESS_SETS", "1")
     hvd.init()
     if hvd.size() != process.size:
         raise RuntimeError(

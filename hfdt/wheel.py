@@ -103,6 +103,7 @@ def _environment(stack: Stack, folder: Path, tools: Path, jobs: int) -> dict[str
         "CPLUS_INCLUDE_PATH": os.pathsep.join([*map(str, headers), *old]),
         "CMAKE_POLICY_VERSION_MINIMUM": "3.5",  # Gloo asks for an older CMake's ways
         "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TMPDIR": str(folder),  # a compiler that is killed leaves files there
         "HOROVOD_WITH_TENSORFLOW": "1",
         "HOROVOD_WITHOUT_PYTORCH": "1",
         "HOROVOD_WITHOUT_MXNET": "1",

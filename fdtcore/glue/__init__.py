@@ -10,6 +10,10 @@ metrics          metric state of all ranks
 fit              ``fit``, ``evaluate`` and the ``*_on_batch`` methods
 callbacks        callbacks that act once; the one that keeps ranks in step
 saving           files written once, whole or not at all
+loading          what is loaded is rank 0's
+checkpoints      TensorFlow's own checkpoints, saved models and summaries
+calls            calls that every rank joins, also inside ``tf.function``
+refusals         programs that TensorFlow distributes already
 loops            loops that are written by hand
 ===============  =========================================================
 """

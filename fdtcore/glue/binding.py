@@ -93,7 +93,7 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 def _patch() -> None:
     # Here, not above: each of these asks this module who owns what.
-    from fdtcore.glue import data, fit, losses, optimizer, saving, steps
+    from fdtcore.glue import calls, data, fit, loading, losses, optimizer, saving, steps
 
-    for module in (data, fit, losses, optimizer, saving, steps):
+    for module in (calls, data, fit, loading, losses, optimizer, saving, steps):
         module.patch()

@@ -6,9 +6,11 @@ from typing import Any
 
 import keras
 from keras.src.callbacks.callback_list import CallbackList
+from keras.src.utils.python_utils import is_default
 
+from fdtcore import shadowing
 from fdtcore.engine import Engine
-from fdtcore.glue import metrics, state
+from fdtcore.glue import binding, metrics, saving, state
 
 # They only write. BackupAndRestore also reads, but rank 0's state reaches every rank.
 _WRITERS = (
@@ -16,17 +18,6 @@ _WRITERS = (
     keras.callbacks.CSVLogger,
     keras.callbacks.RemoteMonitor,
     keras.callbacks.TensorBoard,
-)
-# Of Keras's own, those that read nothing from the logs of a batch that changes
-# training; they get this rank's.
-_BLIND_TO_BATCHES = (
-    *_WRITERS,
-    keras.callbacks.EarlyStopping,
-    keras.callbacks.History,
-    keras.callbacks.LearningRateScheduler,
-    keras.callbacks.ProgbarLogger,
-    keras.callbacks.ReduceLROnPlateau,
-    keras.callbacks.SwapEMAWeights,
 )
 
 
@@ -37,7 +28,6 @@ class KeepInStep(keras.callbacks.Callback):
 
     Args:
         engine: The engine.
-        inner: Callbacks that must see averaged state at the end of an epoch.
     """
 
     def __init__(self, engine: Engine):
@@ -47,20 +37,28 @@ class KeepInStep(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         del logs
         epoch = self.engine.broadcast_text(str(self.model._initial_epoch or 0))
+        shadowing.settle()
         self.model._initial_epoch = int(epoch) or None
         if self.model.built:
             state.agree(self.engine, self.model)
 
 
 class Averages(keras.callbacks.Callback):
-    """Averages moving statistics where an epoch ends, before others use them.
+    """Averages moving statistics before callbacks behind it use or save them.
 
-    Stands in front of the user's callbacks.
+    Args:
+        engine: The engine.
+        each_batch: Whether a callback saves in the middle of an epoch.
     """
 
-    def __init__(self, engine: Engine):
+    def __init__(self, engine: Engine, *, each_batch: bool):
         super().__init__()
-        self.engine = engine
+        self.engine, self.each_batch = engine, each_batch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        del batch, logs
+        if self.each_batch:
+            self.engine.average(metrics.moving_statistics(self.model))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         del epoch, logs
@@ -88,9 +86,47 @@ def distributed(callbacks: Any, engine: Engine) -> Any:
 
 
 def _acting(callbacks: list[Any], engine: Engine) -> list[Any]:
+    # Asked of all the user's: every rank must come to the same answer.
+    frequencies = [getattr(c, "save_freq", "epoch") for c in callbacks]
+    first = Averages(engine, each_batch=any(f != "epoch" for f in frequencies))
+    writers = [c for c in callbacks if _only_writes(c)]
     if engine.process.rank:
-        callbacks = [c for c in callbacks if not isinstance(c, _WRITERS)]
-    return [Averages(engine), *callbacks, KeepInStep(engine)]
+        callbacks = [c for c in callbacks if c not in writers]
+    else:
+        for callback in writers:
+            _act_alone(callback)
+    return [first, *engine.callbacks(), *callbacks, KeepInStep(engine)]
+
+
+def _only_writes(callback: Any) -> bool:
+    # A script's own kind of one may do more; what it writes is written once anyway.
+    if binding.current().everything:
+        return type(callback) in _WRITERS
+    return isinstance(callback, _WRITERS)
+
+
+def _act_alone(callback: Any) -> None:
+    """Keeps a callback that rank 0 alone runs from waiting for the other ranks."""
+    for name in dir(callback):
+        if name.startswith("on_") and name not in vars(callback):
+            method = getattr(callback, name)
+            if not is_default(method):
+                setattr(callback, name, saving.alone()(method))
+
+
+# Of Keras's own, those that read nothing from the logs of a batch that changes
+# training; they get this rank's.
+_BLIND_TO_BATCHES = (
+    *_WRITERS,
+    Averages,
+    KeepInStep,
+    keras.callbacks.EarlyStopping,
+    keras.callbacks.History,
+    keras.callbacks.LearningRateScheduler,
+    keras.callbacks.ProgbarLogger,
+    keras.callbacks.ReduceLROnPlateau,
+    keras.callbacks.SwapEMAWeights,
+)
 
 
 def read_batches(callbacks: Any) -> bool:

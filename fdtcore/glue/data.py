@@ -13,7 +13,7 @@ from keras.src.trainers import data_adapters
 from keras.src.trainers.data_adapters import array_data_adapter, array_slicing
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
-from fdtcore import parts
+from fdtcore import parts, voice
 from fdtcore.glue import steps
 from fdtcore.process import Process
 
@@ -50,7 +50,10 @@ def _rows(leaf: Any, start: Any, stop: Any) -> Any:
         shape = leaf.dense_shape
         first = tf.concat([[tf.cast(start, tf.int64)], tf.zeros_like(shape[1:])], 0)
         size = tf.concat([[tf.cast(stop - start, tf.int64)], shape[1:]], 0)
-        return tf.sparse.slice(leaf, first, size)
+        rows = tf.sparse.slice(leaf, first, size)
+        # Slicing forgets what is known of the other dimensions.
+        rows.set_shape([None, *leaf.shape[1:]])
+        return rows
     if getattr(leaf, "shape", None) is not None and leaf.shape.rank:
         return leaf[start:stop]
     return leaf
@@ -110,7 +113,9 @@ class PartAdapter(DataAdapter):
             return self.inner.get_tf_dataset()
         if isinstance(self.inner, array_data_adapter.ArrayDataAdapter):
             return self._from_arrays()
-        return self._own(self.inner.get_tf_dataset()).prefetch(tf.data.AUTOTUNE)
+        dataset = self.inner.get_tf_dataset()
+        _refuse_unseeded(dataset)
+        return self._own(dataset).prefetch(tf.data.AUTOTUNE)
 
     def _own(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
         deal = parts_of if self.batch == "global" else dealt
@@ -171,12 +176,24 @@ class PartAdapter(DataAdapter):
 
     def __str__(self) -> str:
         kind = type(self.inner).__name__.removesuffix("Adapter")
-        size, rank = self.process.size, self.process.rank
-        if self.batch == "per_worker":
-            return f"{kind}: rank {rank} takes batch {rank} of every {size}"
         samples = getattr(self.inner, "_num_samples", None)
-        of = f" ({samples} samples)" if samples else ""
-        return f"{kind}{of}: rank {rank} takes part {rank} of {size} of each batch"
+        what = f"{kind} of {samples} samples" if samples else kind
+        if self.batch == "per_worker":
+            return f"{what}: rank r takes batch r of every {self.process.size}"
+        return f"{what}: rank r takes part r of {self.process.size} of each batch"
+
+
+def _refuse_unseeded(dataset: Any) -> None:
+    """A shuffle without a seed differs between ranks: their parts would overlap."""
+    seeds = [getattr(dataset, name, None) for name in ("_seed", "_seed2")]
+    if None not in seeds and not any(int(tf.get_static_value(s) or 0) for s in seeds):
+        raise ValueError(
+            "ranks must shuffle alike. Received: a tf.data.Dataset that was shuffled "
+            "before the job began, without a seed. Call init() of the framework or "
+            "keras.utils.set_random_seed first, or start with its run command."
+        )
+    for source in dataset._inputs():
+        _refuse_unseeded(source)
 
 
 def _gathered(leaf: Any, index: tf.Tensor) -> Any:
@@ -196,7 +213,9 @@ def patch() -> None:
         adapter = inner(*args, **kwargs)
         if _splitting[-1] is None or isinstance(adapter, PartAdapter):
             return adapter
-        return PartAdapter(adapter, *_splitting[-1])
+        own = PartAdapter(adapter, *_splitting[-1])
+        voice.say(own.process, str(own))
+        return own
 
     data_adapters.get_data_adapter = get_data_adapter
 

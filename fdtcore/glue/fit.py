@@ -11,14 +11,14 @@ from typing import Any
 import tensorflow as tf
 from keras.src.backend.tensorflow import trainer as tf_trainer
 
-from fdtcore.glue import binding, callbacks, data, metrics, steps
+from fdtcore.glue import binding, callbacks, data, metrics, refusals, steps
 
 
 def patch() -> None:
     """Wraps the methods of Keras's trainer that read data."""
     trainer = tf_trainer.TensorFlowTrainer
     trainer.fit = _reads_data(trainer.fit, prepared=_fitting)
-    trainer.evaluate = _reads_data(trainer.evaluate, prepared=_evaluating)
+    trainer.evaluate = _reads_data(trainer.evaluate, prepared=_testing)
     trainer.predict = _in_replica(trainer.predict)
     trainer.train_on_batch = _takes_batch(trainer.train_on_batch)
     trainer.test_on_batch = _takes_batch(trainer.test_on_batch)
@@ -46,9 +46,10 @@ def _reads_data(inner: Callable, *, prepared: Callable) -> Callable:
 @contextlib.contextmanager
 def _fitting(model: Any, engine: Any, arguments: dict[str, Any]) -> Iterator[None]:
     given = arguments["callbacks"]
+    engine.prepare(model.optimizer)
     arguments["callbacks"] = callbacks.distributed(given, engine)
     with (
-        _evaluating(model, engine, arguments),
+        _reading(model, engine, arguments),
         engine.fitting(arguments["callbacks"]),
         steps.logs_of_all_ranks(callbacks.read_batches(arguments["callbacks"])),
     ):
@@ -56,22 +57,19 @@ def _fitting(model: Any, engine: Any, arguments: dict[str, Any]) -> Iterator[Non
 
 
 @contextlib.contextmanager
-def _evaluating(model: Any, engine: Any, arguments: dict[str, Any]) -> Iterator[None]:
-    _refuse_strategy(model)
+def _reading(model: Any, engine: Any, arguments: dict[str, Any]) -> Iterator[None]:
+    refusals.check_strategy(engine.process, model._distribute_strategy)
     if engine.process.rank:
         arguments["verbose"] = 0
     with data.splitting(engine.process, engine.batch):
         yield
 
 
-def _refuse_strategy(model: Any) -> None:
-    strategy = model._distribute_strategy
-    if strategy is not None and strategy.num_replicas_in_sync > 1:
-        raise RuntimeError(
-            "a program is distributed by one system. Received: a model made under "
-            f"{type(strategy).__name__}. Take tf.distribute out of the script, or run "
-            "it without this launcher."
-        )
+@contextlib.contextmanager
+def _testing(model: Any, engine: Any, arguments: dict[str, Any]) -> Iterator[None]:
+    engine.average(metrics.moving_statistics(model) if model.built else [])
+    with _reading(model, engine, arguments):
+        yield
 
 
 def _in_replica(inner: Callable) -> Callable:

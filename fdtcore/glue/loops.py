@@ -8,14 +8,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from fdtcore import trainloops
+from fdtcore import trainloops, voice
 from fdtcore.engine import Engine
 from fdtcore.glue import data, steps
 from fdtcore.process import Process
 
 # Samples that this rank took of the batch that was read last, once there is one.
 _taken: list[tf.Variable] = []
-_said: set[str] = set()
 
 
 def num_samples() -> tf.Tensor:
@@ -29,19 +28,12 @@ def num_samples() -> tf.Tensor:
 def note_apply(engine: Engine) -> None:
     """Says once what a gradient outside ``fit`` is of, where it is of whole batches."""
     if not _taken and engine.process.size > 1:
-        say(
+        voice.say(
             engine.process,
             "this loop trains in replica: every rank computes whole batches, which is "
             "right but no faster. Iterate a batched tf.data.Dataset with a for "
             "statement to share the work.",
         )
-
-
-def say(process: Process, text: str) -> None:
-    """Prints a line once, on rank 0."""
-    if process.rank == 0 and text not in _said:
-        _said.add(text)
-        print(text, file=sys.stderr, flush=True)
 
 
 def install(engine: Engine) -> None:
@@ -57,7 +49,7 @@ def install(engine: Engine) -> None:
             and caller.f_lineno in trainloops.lines(caller.f_code.co_filename)
             and batched(self)
         ):
-            say(
+            voice.say(
                 engine.process,
                 f"tf.data.Dataset: rank 0 takes part 0 of {engine.process.size} of "
                 f"each batch in the training loop on line {caller.f_lineno}.",

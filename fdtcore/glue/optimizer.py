@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 from keras.src.optimizers import base_optimizer, loss_scale_optimizer
 
-from fdtcore.glue import binding, steps
+from fdtcore.glue import binding, calls, refusals, steps
 
 # Optimizers whose ``apply`` is running: an inner optimizer's is not a step of its own.
 _running: list[Any] = []
 _recorded: list[tuple[Any, list[Any], Any]] | None = None
+# Eager steps of each, and traced ones, for messages.
+_counts: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
 
 @contextlib.contextmanager
@@ -50,18 +53,26 @@ def apply(optimizer: Any, gradients: Any, variables: Any, inner: Any) -> Any:
     if _recorded is not None:
         _recorded.append((optimizer, gradients, variables))
         return None
-    _refuse_strategy()
+    refusals.check_strategy(engine.process, tf.distribute.get_strategy())
+    if engine.process.size > 1 and steps.in_xla():
+        raise steps.NeedsCollective("a step of an optimizer")
     _running.append(optimizer)
     try:
-        return engine.apply(
-            optimizer,
-            gradients,
-            variables,
-            share=steps.share(engine),
-            inner=functools.partial(inner, optimizer),
-        )
+        with calls.joined(engine, _label(optimizer)):
+            return engine.apply(
+                optimizer,
+                gradients,
+                variables,
+                share=steps.share(engine),
+                inner=functools.partial(inner, optimizer),
+            )
     finally:
         _running.pop()
+
+
+def _label(optimizer: Any) -> str:
+    _counts[optimizer] = _counts.get(optimizer, 0) + 1
+    return f"step {_counts[optimizer]} of {type(optimizer).__name__}"
 
 
 def patch() -> None:
@@ -76,12 +87,3 @@ def _in_front_of(inner: Any) -> Any:
         return apply(self, grads, trainable_variables, inner)
 
     return wrapper
-
-
-def _refuse_strategy() -> None:
-    if tf.distribute.has_strategy():
-        raise RuntimeError(
-            "a program is distributed by one system. Received: a step inside "
-            f"{type(tf.distribute.get_strategy()).__name__}. Take tf.distribute out of "
-            "the script, or run it without this launcher."
-        )

@@ -2,71 +2,128 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import inspect
 import os
-import pathlib
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from keras.src.export import saved_model
 from keras.src.models import model as keras_model
+from keras.src.saving import saving_api
 
+from fdtcore import atomic, shadowing
+from fdtcore.engine import Engine
 from fdtcore.glue import binding, metrics
+
+# Whether calls concern this rank only; the others do not make them.
+_alone = [False]
+# Whether a call is part of one that is counted already.
+_inside = [False]
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Keeps saving and loading inside from waiting for the other ranks."""
+    _alone.append(True)
+    try:
+        yield
+    finally:
+        _alone.pop()
+
+
+def together() -> Engine | None:
+    """Returns the engine where every rank makes the same call.
+
+    A script that knows nothing of ranks calls everything on all of them.
+    """
+    bound = binding.current()
+    if bound is None or not bound.everything or _alone[-1] or _inside[-1]:
+        return None
+    return bound.engine if bound.engine.process.size > 1 else None
 
 
 def patch() -> None:
-    """Makes the methods that write a bound model write on rank 0 only."""
+    """Makes what writes a bound model write on rank 0 only."""
     for name in ("save", "save_weights", "export"):
         inner = getattr(keras_model.Model, name)
         setattr(keras_model.Model, name, _once(inner))
+    archive = saved_model.ExportArchive
+    archive.write_out = _once(archive.write_out)
+    for name in ("save_model", "save_weights"):
+        replace_everywhere(getattr(saving_api, name), _once)
+
+
+def replace_everywhere(inner: Callable, wrapped: Callable) -> None:
+    """Replaces a function of Keras in every module that gives it a name."""
+    function = wrapped(inner)
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "keras":
+            for key, value in list(vars(module).items()):
+                if value is inner:
+                    setattr(module, key, function)
 
 
 def _once(inner: Callable) -> Callable:
+    signature = inspect.signature(inner)
+    place = list(signature.parameters)[1]
+
     @functools.wraps(inner)
-    def write(self: Any, filepath: Any, *args: Any, **kwargs: Any) -> Any:
-        engine = binding.engine_of_model(self)
-        if engine is None:
-            return inner(self, filepath, *args, **kwargs)
-        together = binding.current().everything
-        if together:
-            # A script that knows nothing of ranks calls this on all of them.
-            engine.average(metrics.moving_statistics(self))
-        result = None
-        if engine.process.rank == 0:
-            result = whole(
-                lambda path: inner(self, path, *args, **kwargs),
-                filepath,
-                overwrite=kwargs.get("overwrite", True),
-            )
-        if together:
-            engine.barrier()
-        return result
+    def write(model: Any, *args: Any, **kwargs: Any) -> Any:
+        engine, shared = binding.engine_of_model(model), together()
+        if engine is None or _inside[-1]:
+            return inner(model, *args, **kwargs)
+        given = signature.bind(model, *args, **kwargs).arguments
+        filepath = given[place]
+
+        def save(path: Any) -> Any:
+            call = signature.bind(model, *args, **kwargs)
+            call.arguments[place] = path
+            return inner(*call.args, **call.kwargs)
+
+        if shared is not None and isinstance(model, keras_model.Model):
+            shared.average(metrics.moving_statistics(model))
+        overwrite = given.get("overwrite", True)
+        with once(filepath) as writes:
+            return atomic.whole(save, filepath, overwrite=overwrite) if writes else None
 
     return write
 
 
-def whole(write: Callable, filepath: Any, *, overwrite: bool = True) -> Any:
-    """Writes a file beside its place and moves it there when it is complete.
+@contextlib.contextmanager
+def once(filepath: Any) -> Iterator[bool]:
+    """Surrounds what writes to ``filepath`` on rank 0 only.
 
-    Args:
-        write: Called with the path to write to.
-        filepath: Where the file belongs. Only a single local file is moved; folders
-            and other file systems are written in place.
-        overwrite: Whether an existing file may be replaced; if not, ``write`` is given
-            the path itself and asks.
-
-    Returns:
-        What ``write`` returns.
+    Yields:
+        Whether this rank writes.
     """
-    text = str(filepath)
-    single = text.endswith((".keras", ".h5")) and "://" not in text
-    if not single or not (overwrite or not os.path.exists(text)):
-        return write(filepath)
-    place = pathlib.Path(text)
-    # The suffix stays last: Keras chooses the format by it.
-    beside = place.with_name(f".{os.getpid()}-{place.name}")
+    engine, bound = together(), binding.current()
+    if engine is not None:
+        first = engine.broadcast_text(str(filepath))
+        writes = engine.process.rank == 0 or _own(filepath, first)
+    else:
+        writes = bound is None or bound.everything or bound.engine.process.rank == 0
+    _inside.append(True)
     try:
-        result = write(beside if isinstance(filepath, pathlib.Path) else str(beside))
-        os.replace(beside, place)
+        yield writes
     finally:
-        beside.unlink(missing_ok=True)
-    return result
+        _inside.pop()
+    if engine is not None:
+        engine.barrier()
+        shadowing.settle()
+
+
+def _own(filepath: Any, first: str) -> bool:
+    """Whether a rank has made a place of its own, where rank 0 writes to ``first``.
+
+    A temporary folder has another name on every rank, and an open file is the rank's;
+    names that differ for another reason, such as the time of day, are written once.
+    """
+    if not isinstance(filepath, str | os.PathLike):
+        return True
+    text = os.path.realpath(filepath)
+    temporary = text.startswith(os.path.realpath(tempfile.gettempdir()) + os.sep)
+    return temporary and text != os.path.realpath(first)

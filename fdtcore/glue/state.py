@@ -26,6 +26,8 @@ def agree(engine: Engine, model: Any) -> None:
     Raises:
         ValueError: Ranks have built different models.
     """
+    if engine.process.size == 1:
+        return
     variables = of_model(model)
     engine.agree(described(variables), f"model {model.name!r}")
     engine.broadcast(variables)

@@ -115,7 +115,7 @@ def _maker(kind: str, inner: Callable) -> Callable:
     @functools.wraps(inner)
     def make(self: Any, force: bool = False) -> Any:
         engine = binding.engine_of_model(self)
-        if engine is None:
+        if engine is None or engine.process.size == 1:
             return inner(self, force)
         existing = getattr(self, f"{kind}_function")
         if existing is not None and not force:
@@ -135,14 +135,12 @@ def _announced(step: PartStep, kind: str, function: Callable) -> Callable:
     def call(iterator: Any) -> Any:
         nonlocal count
         count += 1
-        engine.enter(f"{kind} step {count} of {model.name}")
-        try:
-            logs = function(iterator)
-        except tf.errors.OpError as error:
-            # What the engine found out says more than what TensorFlow makes of it.
-            raise (engine.finding or error) from None
-        finally:
-            engine.leave()
+        with engine.joining(f"{kind} step {count} of {model.name}"):
+            try:
+                logs = function(iterator)
+            except tf.errors.OpError as error:
+                # What the engine found out says more than what TensorFlow makes of it.
+                raise (engine.finding or error) from None
         if step.unchecked:
             state.check(engine, model)
             step.unchecked = False

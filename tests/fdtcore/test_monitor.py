@@ -35,7 +35,7 @@ SCENARIOS = {
     "finished unequally": ([(4, "a", FINISHED), (3, "a", FINISHED)], None, None),
     "one computes on": ([(4, "a", WAITING), (3, "a", COMPUTING)], TIMEOUT_S, (0, 1)),
     "one never called": ([(1, "a", WAITING), (0, "", COMPUTING)], TIMEOUT_S, (0, 1)),
-    "another call": ([(4, "a", WAITING), (4, "b", WAITING)], TIMEOUT_S, (0, 1)),
+    "another call": ([(4, "a", WAITING), (4, "b", WAITING)], 2.0, (0, 1)),
     "an earlier call": ([(3, "a", WAITING), (4, "b", WAITING)], TIMEOUT_S, (1, 0)),
     "one finished": ([(4, "a", WAITING), (3, "a", FINISHED)], 2.0, (0, 1)),
     "one interrupted": ([(3, "a", INTERRUPTED), (4, "a", WAITING)], 2.0, (1, 0)),
@@ -115,10 +115,12 @@ TEXTS = {
 @pytest.mark.parametrize("status", TEXTS)
 def test_text_names_both_ranks_and_the_call(status):
     monitor = monitor_of((121, "gradients, step 61", WAITING), status)
-    assert monitor.verdict(TIMEOUT_S).text == (
+    found, way_out = monitor.verdict(TIMEOUT_S).text.split(f" {TEXTS[status]}. ")
+    assert found == (
         "rank 0/2 waits in call 121 (gradients, step 61), which rank 1/2 never "
-        f"joined: rank 1/2 {TEXTS[status]}."
+        "joined: rank 1/2"
     )
+    assert way_out
 
 
 def test_describe():

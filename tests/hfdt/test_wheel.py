@@ -106,6 +106,10 @@ def test_build_keeps_the_users_folders_behind_its_own(tmp_path, include, monkeyp
     assert env["PATH"].split(":")[1] == str(MPI.compiler.parent)
 
 
+def test_what_killed_compilers_leave_is_removed_with_the_build(tmp_path, include):
+    assert environment(include, tmp_path)["TMPDIR"] == str(tmp_path)
+
+
 def test_build_without_gpu_asks_for_no_gpu_operations(tmp_path, include):
     env = environment(include, tmp_path)
     assert not [name for name in env if "NCCL" in name or "CUDA_HOME" in name]

@@ -1,0 +1,113 @@
+"""Calls that every rank joins, told to the engine while they run.
+
+What TensorFlow has traced runs without Python. So a ``tf.function`` in which an
+operation of all ranks was traced counts as one such call each time it runs, and what
+the engine finds out inside is raised in place of TensorFlow's error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.eager.polymorphic_function import polymorphic_function
+
+from fdtcore import voice
+from fdtcore.engine import Engine
+from fdtcore.glue import binding, steps
+
+# Functions that communicate: the engine, and how often each was run.
+_engines: weakref.WeakKeyDictionary[Any, Engine] = weakref.WeakKeyDictionary()
+_runs: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+# What runs in place of functions that XLA was to compile.
+_uncompiled: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+# Functions that are being traced or run, the outermost first, and what to end then.
+_running: list[tuple[Any, contextlib.ExitStack]] = []
+
+
+@contextlib.contextmanager
+def joined(engine: Engine, label: str) -> Iterator[None]:
+    """Surrounds an operation of all ranks, which runs now or is traced.
+
+    Args:
+        engine: The engine.
+        label: What it is called in messages.
+    """
+    with contextlib.ExitStack() as stack:
+        if tf.executing_eagerly():
+            stack.enter_context(engine.joining(label))
+        elif _running and _running[0][0] not in _engines:
+            function, until_end = _running[0]
+            _engines[function] = engine
+            until_end.enter_context(engine.joining(_label(function)))
+        yield
+
+
+def patch() -> None:
+    """Wraps the call of every ``tf.function``."""
+    function = polymorphic_function.Function
+    function.__call__ = _told(function.__call__)
+
+
+def _told(inner: Callable) -> Callable:
+    @functools.wraps(inner)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self = _uncompiled.get(self, self)
+        try:
+            with _run(self):
+                return inner(self, *args, **kwargs)
+        except steps.NeedsCollective:
+            if not self._jit_compile:
+                raise
+            replacement = _without_xla(self)
+        except tf.errors.OpError:
+            finding = self in _engines and _engines[self].finding
+            if finding:
+                raise finding.with_traceback(None) from None
+            raise
+        return replacement(*args, **kwargs)
+
+    return call
+
+
+@contextlib.contextmanager
+def _run(function: Any) -> Iterator[None]:
+    if _running or not tf.executing_eagerly():
+        yield  # part of the run of another
+        return
+    with contextlib.ExitStack() as stack:
+        _running.append((function, stack))
+        stack.callback(_running.pop)
+        if function in _engines:
+            stack.enter_context(_engines[function].joining(_label(function)))
+        yield
+
+
+def _label(function: Any) -> str:
+    _runs[function] = _runs.get(function, 0) + 1
+    return f"run {_runs[function]} of tf.function {_name(function)}"
+
+
+def _without_xla(function: Any) -> Any:
+    bound = binding.current()
+    assert bound is not None  # it has patched the call
+    voice.say(
+        bound.engine.process,
+        f"tf.function {_name(function)} runs without XLA: it needs all ranks in the "
+        "middle of it. Numbers are the same.",
+    )
+    _uncompiled[function] = tf.function(
+        function._python_function,
+        input_signature=function.input_signature,
+        autograph=function._autograph,
+        reduce_retracing=function._reduce_retracing,
+    )
+    return _uncompiled[function]
+
+
+def _name(function: Any) -> str:
+    return getattr(function._python_function, "__name__", "of a callable object")

@@ -1,0 +1,93 @@
+"""TensorFlow's own checkpoints, saved models and summaries, in scripts."""
+
+from __future__ import annotations
+
+import functools
+import glob
+import inspect
+import os
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from fdtcore.engine import Engine
+from fdtcore.glue import loading, saving
+
+
+def install(engine: Engine) -> None:
+    """Makes a script write them on rank 0 only, and read rank 0's.
+
+    Args:
+        engine: The engine.
+    """
+    checkpoint, manager = tf.train.Checkpoint, tf.train.CheckpointManager
+    # Every way to write or read one leads through these two.
+    checkpoint._write = _once(checkpoint._write)
+    checkpoint.read = _of_rank_zero(checkpoint.read)
+    manager.save = _known_to_all(manager.save)
+    tf.train.latest_checkpoint = _rank_zeros(tf.train.latest_checkpoint)
+    tf.saved_model.save = _once(tf.saved_model.save)
+    if engine.process.rank:
+        tf.summary.create_file_writer = _no_writer
+
+
+def _once(inner: Callable) -> Callable:
+    place = list(inspect.signature(inner).parameters)[1]
+
+    @functools.wraps(inner)
+    def write(written: Any, *args: Any, **kwargs: Any) -> Any:
+        path = args[0] if args else kwargs[place]
+        with saving.once(path) as writes:
+            return inner(written, *args, **kwargs) if writes else path
+
+    return write
+
+
+def _of_rank_zero(inner: Callable) -> Callable:
+    @functools.wraps(inner)
+    def read(self: Any, save_path: Any, options: Any = None) -> Any:
+        engine = saving.together()
+        if engine is None:
+            return inner(self, save_path, options)
+        start = glob.escape(os.fspath(save_path))
+        files = [f for end in ("index", "data-*") for f in glob.glob(f"{start}.{end}")]
+        # Kept: variables that do not exist yet are read when they are made.
+        folder = tempfile.mkdtemp()
+        return inner(self, loading.received(engine, save_path, files, folder), options)
+
+    return read
+
+
+def _known_to_all(inner: Callable) -> Callable:
+    """Tells the managers of ranks that do not write what rank 0's has written."""
+
+    @functools.wraps(inner)
+    def save(self: Any, *args: Any, **kwargs: Any) -> Any:
+        path = inner(self, *args, **kwargs)
+        if path is not None and path not in self._maybe_delete:
+            self._latest_checkpoint = path
+            self._maybe_delete[path] = 0.0
+            while self._max_to_keep and len(self._maybe_delete) > self._max_to_keep:
+                self._maybe_delete.popitem(last=False)
+        return path
+
+    return save
+
+
+def _rank_zeros(inner: Callable) -> Callable:
+    @functools.wraps(inner)
+    def latest_checkpoint(*args: Any, **kwargs: Any) -> str | None:
+        path = inner(*args, **kwargs)
+        engine = saving.together()
+        if engine is None:
+            return path
+        return engine.broadcast_text(path or "") or None
+
+    return latest_checkpoint
+
+
+def _no_writer(*args: Any, **kwargs: Any) -> Any:
+    del args, kwargs
+    return tf.summary.create_noop_writer()

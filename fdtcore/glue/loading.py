@@ -1,0 +1,90 @@
+"""What a program loads is rank 0's, on every rank.
+
+A file may exist on rank 0 only: in its temporary folder, or because another rank is on
+another machine. So rank 0 sends what it has, as bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from keras.src.models import model as keras_model
+from keras.src.saving import saving_api
+
+from fdtcore.engine import Engine
+from fdtcore.glue import saving
+
+_CHUNK_BYTES = 1 << 26
+
+
+def patch() -> None:
+    """Makes what reads a model in a script read rank 0's file."""
+    load_model = _of_rank_zero(saving_api.load_model, argument=0)
+    saving.replace_everywhere(saving_api.load_model, lambda _: load_model)
+    load_weights = _of_rank_zero(saving_api.load_weights, argument=1)
+    saving.replace_everywhere(saving_api.load_weights, lambda _: load_weights)
+    model = keras_model.Model
+    model.load_weights = _of_rank_zero(model.load_weights, argument=1)
+
+
+def _of_rank_zero(inner: Callable, *, argument: int) -> Callable:
+    @functools.wraps(inner)
+    def load(*args: Any, **kwargs: Any) -> Any:
+        engine = saving.together()
+        given = args[argument] if len(args) > argument else kwargs.get("filepath")
+        if engine is None or not isinstance(given, str | os.PathLike):
+            return inner(*args, **kwargs)
+        with tempfile.TemporaryDirectory() as folder:
+            path = received(engine, given, [given], folder)
+            with saving.alone():  # it calls others of these
+                if "filepath" in kwargs:
+                    return inner(*args, **{**kwargs, "filepath": path})
+                before, after = args[:argument], args[argument + 1 :]
+                return inner(*before, path, *after, **kwargs)
+
+    return load
+
+
+def received(engine: Engine, path: Any, files: list[Any], folder: str) -> Any:
+    """Gives every rank the files that rank 0 has.
+
+    Args:
+        engine: The engine.
+        path: What names the files: one of them, or what their names begin with.
+        files: The files on this rank; only rank 0's matter.
+        folder: Where this rank may put copies of them.
+
+    Returns:
+        ``path`` where rank 0 has no such files, so that all ranks fail alike, and on
+        rank 0; else what names the copies, as ``path`` does.
+    """
+    found = [pathlib.Path(f) for f in files if os.path.isfile(f)]
+    sizes = [[f.name, f.stat().st_size] for f in found]
+    text = engine.broadcast_text(json.dumps([pathlib.Path(path).name, sizes]))
+    name, sizes = json.loads(text)
+    for i, (file, size) in enumerate(sizes):
+        with contextlib.ExitStack() as stack:
+            if engine.process.rank == 0:
+                stream = stack.enter_context(found[i].open("rb"))
+            else:
+                copy = pathlib.Path(folder, pathlib.Path(file).name)
+                stream = stack.enter_context(copy.open("wb"))
+            _send(engine, stream, size)
+    if engine.process.rank == 0 or not sizes:
+        return path
+    return type(path)(os.path.join(folder, name)) if sizes else path
+
+
+def _send(engine: Engine, stream: Any, size: int) -> None:
+    for start in range(0, size, _CHUNK_BYTES):
+        if engine.process.rank == 0:
+            engine.broadcast_bytes(stream.read(min(_CHUNK_BYTES, size - start)))
+        else:
+            stream.write(engine.broadcast_bytes(b""))

@@ -1,0 +1,43 @@
+"""Refuses programs that TensorFlow distributes already, before they train by halves."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import tensorflow as tf
+from tensorflow.python.distribute import distribute_lib
+
+from fdtcore.process import Process
+
+
+def check_strategy(process: Process, strategy: Any) -> None:
+    """Refuses a strategy of ``tf.distribute`` in a job of several processes.
+
+    Args:
+        process: This process.
+        strategy: That of a model or a step; None and TensorFlow's default are fine.
+
+    Raises:
+        RuntimeError: It is another one.
+    """
+    none = (None, distribute_lib._get_default_strategy())
+    if process.size > 1 and strategy not in none:
+        _refuse(strategy)
+
+
+def refuse_strategies() -> None:
+    """Makes a script that knows nothing of ranks end where it makes a strategy."""
+    for module in (tf.distribute, tf.distribute.experimental):
+        for kind in vars(module).values():
+            if isinstance(kind, type) and issubclass(kind, tf.distribute.Strategy):
+                if kind is not tf.distribute.Strategy:
+                    setattr(kind, "__init__", _refuse)  # noqa: B010
+
+
+def _refuse(strategy: Any, *args: Any, **kwargs: Any) -> NoReturn:
+    del args, kwargs
+    raise RuntimeError(
+        "a program is distributed by one system. Received: a "
+        f"{type(strategy).__name__} of tf.distribute. Take the strategy and its scope "
+        "out of the script, or run it as it is with python."
+    )

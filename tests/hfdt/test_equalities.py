@@ -1,0 +1,66 @@
+"""N ranks give the numbers of one process: one table, real jobs."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import equality_rows
+import numpy as np
+import pytest
+
+PROGRAM = pathlib.Path(equality_rows.__file__)
+# Float32 sums in another order; Adam and float16 magnify what they differ by.
+TOLERANCE = 5e-4
+LOOSE = {"mixed_float16": 5e-3}
+
+
+def run(command, path, names=()):
+    subprocess.run(
+        [*command, str(PROGRAM), str(path), *names],
+        check=True,
+        timeout=900,
+        cwd=path.parent,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    return dict(np.load(path))
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory):
+    """What plain Keras gives, in one process that knows nothing of HFDT."""
+    return run([sys.executable], tmp_path_factory.mktemp("plain") / "out.npz")
+
+
+@pytest.fixture(scope="session")
+def ranks(tmp_path_factory):
+    """Runs all rows on a number of ranks, once."""
+    known = {}
+
+    def results(size):
+        if size not in known:
+            path = tmp_path_factory.mktemp(f"ranks{size}") / "out.npz"
+            known[size] = run(
+                [sys.executable, "-m", "hfdt.cli", "run", "-np", str(size)], path
+            )
+        return known[size]
+
+    return results
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("name", equality_rows.ROWS)
+def test_numbers_are_those_of_one_process(name, size, plain, ranks):
+    expected = {k: v for k, v in plain.items() if k.startswith(f"{name}/")}
+    assert expected
+    found = ranks(size)
+    for key, value in expected.items():
+        np.testing.assert_allclose(
+            found[key],
+            value,
+            rtol=LOOSE.get(name, TOLERANCE),
+            atol=LOOSE.get(name, TOLERANCE) / 10,
+            err_msg=key,
+        )

@@ -1,0 +1,47 @@
+"""Checks that run inside a job of two ranks, beside NumPy's arithmetic."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+HERE = pathlib.Path(__file__).parent
+# One job trains with one set of options.
+JOBS = {
+    "batch per_worker": ("batch_per_worker", "batch_per_worker_uneven"),
+    "rate": ("rate_scaled_and_warmed_up",),
+    "accumulation": ("accumulation_by_option",),
+    "skip": ("skipped_in_one_rank_only_is_skipped_by_all",),
+    "no option": (
+        "first_values_are_those_of_rank_0",
+        "moving_statistics_are_averaged",
+        "dropout_differs_between_ranks",
+        "history_is_the_same_on_all_ranks",
+    ),
+}
+
+
+def run(folder, script, *args):
+    done = subprocess.run(
+        [sys.executable, "-m", "hfdt.cli", "run", "-np", "2", str(HERE / script), *args],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        cwd=folder,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    logs = "".join(p.read_text() for p in folder.glob("hfdt-logs/*/rank-1.log"))
+    assert done.returncode == 0, done.stdout + done.stderr + logs
+
+
+def test_gradients_become_one(tmp_path):
+    run(tmp_path, "reduction_job.py")
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_options_and_layers(job, tmp_path):
+    run(tmp_path, "options_job.py", *JOBS[job])
