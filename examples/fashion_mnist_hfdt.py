@@ -26,7 +26,7 @@ class Options:
 
     epochs: int = 3  # passes over the training data
     batch_size: int = 128  # samples of one step, of all processes together
-    learning_rate: float = 0.001  # of Adam
+    learning_rate: float = 0.02  # of gradient descent with momentum 0.9
     seed: int = 0  # of first weights and shuffles
     history: str = ""  # CSV file for the losses of each epoch; empty for none
 
@@ -66,7 +66,7 @@ def main(options: Options) -> None:
     x, x_test = (part[..., None].astype("float32") / 255 for part in (x, x_test))
 
     model = build_model()
-    optimizer = keras.optimizers.Adam(options.learning_rate)
+    optimizer = keras.optimizers.SGD(options.learning_rate, momentum=0.9)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model = hfdt.distribute(model, optimizer, loss, metrics=["accuracy"])
 

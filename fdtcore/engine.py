@@ -32,8 +32,11 @@ class Engine(Protocol):
     def broadcast_bytes(self, data: bytes) -> bytes:
         """Returns rank 0's bytes."""
 
-    def agreed(self, optimizer: Any) -> None:
-        """Notes that the variables ``optimizer`` trains are alike on all ranks."""
+    def agreed(self, owner: Any) -> None:
+        """Notes that what a model or an optimizer holds is alike on all ranks."""
+
+    def has_agreed(self, owner: Any) -> bool:
+        """Whether what a model or an optimizer holds was made alike on all ranks."""
 
     def allgather_text(self, text: str) -> list[str]:
         """Returns every rank's text."""

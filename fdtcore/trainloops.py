@@ -40,7 +40,9 @@ def lines_of(source: str) -> frozenset[int]:
 def _training_functions(tree: ast.AST) -> frozenset[str]:
     """Names that, when they appear in a body, mean that it trains."""
     functions = [
-        n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+        n
+        for n in ast.walk(tree)
+        if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
     known = set(_MARKS)
     grown = True

@@ -64,7 +64,7 @@ def distribute(
     """
     import keras
 
-    from fdtcore.glue import binding, refusals, state
+    from fdtcore.glue import bind, refusals, state
     from hfdt.refusals import check_horovod
 
     if not isinstance(model, keras.Model):
@@ -80,7 +80,7 @@ def distribute(
     engine.choose(options)
     refusals.check_strategy(engine.process, model._distribute_strategy)
     check_horovod(engine.process, [optimizer, getattr(model, "optimizer", None)])
-    bound = binding.bind(engine)
+    bound = bind.bind(engine)
     bound.models.add(model)
     if optimizer is not None:
         optimizer = keras.optimizers.get(optimizer)
@@ -102,11 +102,11 @@ def run_script(target: str, args: list[str], *, module: bool) -> None:
         module: Whether ``target`` is a module.
     """
     from fdtcore import script, shadowing
-    from fdtcore.glue import binding, checkpoints, loops, refusals
+    from fdtcore.glue import bind, checkpoints, loops, refusals
     from hfdt.refusals import refuse_init
 
     engine = runtime.engine()
-    binding.bind(engine, everything=True)
+    bind.bind(engine, everything=True)
     loops.install(engine)
     if engine.process.size > 1:
         refusals.refuse_strategies()
@@ -119,10 +119,14 @@ def run_script(target: str, args: list[str], *, module: bool) -> None:
 
 
 def shard(dataset: Any) -> Any:
-    """Returns this rank's part of each batch of a ``tf.data.Dataset``."""
-    from fdtcore.glue import data
+    """Returns this rank's part of each batch of a ``tf.data.Dataset``.
 
-    return data.parts_of(dataset, runtime.engine().process)
+    A gradient that is applied next weighs as much as the part that was read last. A
+    batch with fewer samples than ranks goes to all of them, whole.
+    """
+    from fdtcore.glue import loops
+
+    return loops.shard(dataset, runtime.engine().process)
 
 
 def allreduce(tensor: Any, op: str = "mean", name: str = "user") -> Any:

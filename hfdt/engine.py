@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -14,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from fdtcore.control import ControlLine
-from fdtcore.glue import calls, state, steps
+from fdtcore.glue import calls, state, step
 from fdtcore.process import Process
 from hfdt import finite, rates, refusals
 from hfdt import gradients as reduction
@@ -44,6 +45,8 @@ class HorovodEngine:
         self.collectives = collectives
         self.line = line
         self._reduce = reduction.Reduction(collectives, options)
+        # Places are never reused: when an optimizer is freed differs between ranks.
+        self._places = itertools.count()
         self._order: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
         self._calls: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
         self._prepared: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -175,7 +178,10 @@ class HorovodEngine:
 
     def callbacks(self) -> list[Any]:
         """Callbacks that every ``fit`` runs with."""
-        scale, epochs = self.options.scale(self.process.size), self.options.warmup_epochs
+        scale, epochs = (
+            self.options.scale(self.process.size),
+            self.options.warmup_epochs,
+        )
         return [rates.WarmUp(scale, epochs)] if epochs and scale != 1 else []
 
     @contextlib.contextmanager
@@ -192,10 +198,14 @@ class HorovodEngine:
         with self.joining("end of fit"):
             self.barrier()
 
-    def agreed(self, optimizer: Any) -> None:
-        """Notes that the variables ``optimizer`` trains are alike on all ranks."""
-        if optimizer is not None:
-            self._agreed.add(optimizer)
+    def agreed(self, owner: Any) -> None:
+        """Notes that what a model or an optimizer holds is alike on all ranks."""
+        if owner is not None:
+            self._agreed.add(owner)
+
+    def has_agreed(self, owner: Any) -> bool:
+        """Whether what a model or an optimizer holds was made alike on all ranks."""
+        return owner in self._agreed
 
     def apply(
         self,
@@ -230,7 +240,9 @@ class HorovodEngine:
         _build(optimizer, trained)
         self._begin(optimizer, trained)
         policy = finite.policy(self.options.nonfinite, optimizer)
-        name = f"hfdt.{self._order.setdefault(optimizer, len(self._order))}"
+        if optimizer not in self._order:
+            self._order[optimizer] = next(self._places)
+        name = f"hfdt.{self._order[optimizer]}"
         result = self._reduce(
             optimizer, gradients, trained, share, f"{name}.{self._call()}"
         )
@@ -240,7 +252,7 @@ class HorovodEngine:
 
     def _begin(self, optimizer: Any, trained: list[Any]) -> None:
         """Makes ranks begin alike, where ``fit`` could not do it before it traced."""
-        if optimizer in self._agreed or steps.current() is not None:
+        if optimizer in self._agreed or step.current() is not None:
             return
         eager = tf.executing_eagerly()
         with tf.init_scope():

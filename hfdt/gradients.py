@@ -107,7 +107,9 @@ class Reduction:
         if self._options.compression != "none" and gradients:
             return self._compressed(gradients, name)
         types = [g.dtype for g in gradients]
-        wide = [g if g.dtype in _REDUCIBLE else tf.cast(g, tf.float32) for g in gradients]
+        wide = [
+            g if g.dtype in _REDUCIBLE else tf.cast(g, tf.float32) for g in gradients
+        ]
         sums = self._ranks.sum(wide, name)
         return [tf.cast(s, t) for s, t in zip(sums, types, strict=True)]
 
@@ -129,9 +131,7 @@ class Reduction:
         )
         total = tf.reduce_sum(tf.reshape(self._wide(received), [size, part]), 0)
         joined = self._ranks.allgather([self._narrow(total)], f"{name}.sums")[0]
-        pieces = tf.split(
-            self._wide(joined)[:length], [tf.size(g) for g in gradients]
-        )
+        pieces = tf.split(self._wide(joined)[:length], [tf.size(g) for g in gradients])
         return [
             tf.cast(tf.reshape(p, tf.shape(g)), g.dtype)
             for p, g in zip(pieces, gradients, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -43,10 +44,16 @@ def _start(options: Options) -> Any:
             os.environ,
             verbose=os.environ.get("HFDT_VERBOSE") == "1",
         )
+        # Behind the control line, which says more: ranks that wait for each other in
+        # one call, but for different tensors, are known to Horovod alone.
+        if math.isfinite(options.stall_timeout_s):
+            limit = str(math.ceil(2 * options.stall_timeout_s))
+            os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", limit)
+            os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", limit)
         process = _start_horovod(process)
 
-    from hfdt.collectives import Collectives
     from fdtcore.glue import randomness
+    from hfdt.collectives import Collectives
     from hfdt.engine import HorovodEngine
 
     collectives = Collectives(process.rank, process.size)
@@ -112,4 +119,3 @@ def _shutdown() -> None:
 def _is_collateral(error: BaseException) -> bool:
     text = str(error)
     return "Horovod has been shut down" in text or "HorovodInternalError" in text
-

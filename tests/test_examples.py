@@ -151,7 +151,7 @@ def test_explicit_digits_under_horovodrun_speaks_once(tmp_path):
 def test_fashion_mnist_reaches_the_same_accuracy_in_both_forms(tmp_path):
     accuracies = []
     for kind, program in (("single", (sys.executable,)), ("hfdt", HFDT_RUN)):
-        script = tmp_path / f"{kind}.py"
+        script = tmp_path / f"train_{kind}.py"
         path = str(EXAMPLES / f"fashion_mnist_{kind}.py")
         script.write_text(WITH_DATA.format(path=path))
         done = run(*program, script, folder=tmp_path)

@@ -1,11 +1,16 @@
 """Binds an engine to Keras: the only modules of this package that import it.
 
 ===============  =========================================================
-binding          which models and optimizers an engine owns; installs the rest
+bind             START HERE: binds an engine, puts the rest in place
+binding          which models and optimizers an engine owns
 optimizer        ``Optimizer.apply``, where every training path ends
-steps            one training or test step on this rank's part of a batch
+step             the step that is being traced or run
+steps            training and testing on this rank's part of each batch
+batches          batches as structures of tensors: size, part, empty
+state            the values that training begins from, alike on all ranks
 data             the part of each batch that is this rank's
 losses           reductions whose divisor is the whole batch's
+randomness       seeds that must be the same on every rank
 metrics          metric state of all ranks
 fit              ``fit``, ``evaluate`` and the ``*_on_batch`` methods
 callbacks        callbacks that act once; the one that keeps ranks in step

@@ -34,23 +34,23 @@ class Binding:
 _binding: Binding | None = None
 
 
-def bind(engine: Engine, *, everything: bool = False) -> Binding:
-    """Binds ``engine`` to Keras in this process, once.
+def register(engine: Engine, *, everything: bool = False) -> bool:
+    """Makes ``engine`` the one of this process; it is bound once.
 
     Args:
         engine: The engine.
         everything: Whether it owns every model and optimizer.
 
     Returns:
-        The binding; the one that exists where there is one.
+        Whether it was not bound before.
 
     Raises:
         RuntimeError: Another engine is bound.
     """
     global _binding
+    new = _binding is None
     if _binding is None:
         _binding = Binding(engine)
-        _patch()
     if _binding.engine is not engine:
         raise RuntimeError(
             "a process trains with one framework. "
@@ -58,7 +58,7 @@ def bind(engine: Engine, *, everything: bool = False) -> Binding:
             "Call distribute of one of them only."
         )
     _binding.everything = _binding.everything or everything
-    return _binding
+    return new
 
 
 def current() -> Binding | None:
@@ -89,11 +89,3 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, before)
-
-
-def _patch() -> None:
-    # Here, not above: each of these asks this module who owns what.
-    from fdtcore.glue import calls, data, fit, loading, losses, optimizer, saving, steps
-
-    for module in (calls, data, fit, loading, losses, optimizer, saving, steps):
-        module.patch()

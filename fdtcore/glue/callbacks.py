@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import keras
@@ -36,9 +37,13 @@ class KeepInStep(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         del logs
-        epoch = self.engine.broadcast_text(str(self.model._initial_epoch or 0))
+        optimizer = self.model.optimizer
+        mine = [self.model._initial_epoch, optimizer is not None and optimizer.built]
+        epoch, is_built = json.loads(self.engine.broadcast_text(json.dumps(mine)))
         shadowing.settle()
-        self.model._initial_epoch = int(epoch) or None
+        self.model._initial_epoch = epoch
+        if is_built and not optimizer.built:  # restored on rank 0
+            optimizer.build(self.model.trainable_variables)
         if self.model.built:
             state.agree(self.engine, self.model)
 

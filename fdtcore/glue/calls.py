@@ -18,7 +18,8 @@ from tensorflow.python.eager.polymorphic_function import polymorphic_function
 
 from fdtcore import voice
 from fdtcore.engine import Engine
-from fdtcore.glue import binding, steps
+from fdtcore.glue import binding
+from fdtcore.glue.step import NeedsCollective
 
 # Functions that communicate: the engine, and how often each was run.
 _engines: weakref.WeakKeyDictionary[Any, Engine] = weakref.WeakKeyDictionary()
@@ -60,7 +61,7 @@ def _told(inner: Callable) -> Callable:
         try:
             with _run(self):
                 return inner(self, *args, **kwargs)
-        except steps.NeedsCollective:
+        except NeedsCollective:
             if not self._jit_compile:
                 raise
             replacement = _without_xla(self)

@@ -27,10 +27,10 @@ def install(engine: Engine) -> None:
     checkpoint._write = _once(checkpoint._write)
     checkpoint.read = _of_rank_zero(checkpoint.read)
     manager.save = _known_to_all(manager.save)
-    tf.train.latest_checkpoint = _rank_zeros(tf.train.latest_checkpoint)
-    tf.saved_model.save = _once(tf.saved_model.save)
+    saving.replace_everywhere(tf.train.latest_checkpoint, _rank_zeros)
+    saving.replace_everywhere(tf.saved_model.save, _once)
     if engine.process.rank:
-        tf.summary.create_file_writer = _no_writer
+        saving.replace_everywhere(tf.summary.create_file_writer, lambda _: _no_writer)
 
 
 def _once(inner: Callable) -> Callable:

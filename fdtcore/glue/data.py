@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,12 +14,14 @@ from keras.src.trainers import data_adapters
 from keras.src.trainers.data_adapters import array_data_adapter, array_slicing
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
-from fdtcore import parts, voice
-from fdtcore.glue import steps
+from fdtcore import voice
+from fdtcore.glue import batches
 from fdtcore.process import Process
 
 # What is split while it is read: set by ``fit`` and ``evaluate`` of a bound model.
 _splitting: list[tuple[Process, str] | None] = [None]
+# Data sets that the program has split itself.
+_split: weakref.WeakSet[tf.data.Dataset] = weakref.WeakSet()
 
 
 @contextlib.contextmanager
@@ -31,41 +34,24 @@ def splitting(process: Process | None, batch: str = "global") -> Iterator[None]:
         _splitting.pop()
 
 
-def part(data: Any, process: Process) -> Any:
-    """Returns this rank's part of one batch.
-
-    Args:
-        data: Structure of tensors that share their leading dimension.
-        process: Whose part it is.
-
-    Returns:
-        The same structure; leaves without a leading dimension are kept as they are.
-    """
-    start, stop = parts.bounds(steps.count(data), process.rank, process.size)
-    return tree.map_structure(lambda leaf: _rows(leaf, start, stop), data)
-
-
-def _rows(leaf: Any, start: Any, stop: Any) -> Any:
-    if isinstance(leaf, tf.SparseTensor):
-        shape = leaf.dense_shape
-        first = tf.concat([[tf.cast(start, tf.int64)], tf.zeros_like(shape[1:])], 0)
-        size = tf.concat([[tf.cast(stop - start, tf.int64)], shape[1:]], 0)
-        rows = tf.sparse.slice(leaf, first, size)
-        # Slicing forgets what is known of the other dimensions.
-        rows.set_shape([None, *leaf.shape[1:]])
-        return rows
-    if getattr(leaf, "shape", None) is not None and leaf.shape.rank:
-        return leaf[start:stop]
-    return leaf
-
-
 def parts_of(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
     """Maps a data set of batches to this rank's part of each."""
 
     def own(*batch: Any) -> Any:
-        return part(batch[0] if len(batch) == 1 else batch, process)
+        return batches.part(batch[0] if len(batch) == 1 else batch, process)
 
     return dataset.map(own, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def note_split(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Notes that a data set holds parts, not to be split again, and returns it."""
+    _split.add(dataset)
+    return dataset
+
+
+def is_split(dataset: tf.data.Dataset) -> bool:
+    """Whether a data set, or one that it is made from, holds parts."""
+    return dataset in _split or any(is_split(d) for d in dataset._inputs())
 
 
 def dealt(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
@@ -84,15 +70,10 @@ def dealt(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
     return dataset.window(process.size).flat_map(own)
 
 
-def all_rows(leaf: Any) -> Any:
-    """Returns a leaf as :func:`part` would, its leading dimension unknown."""
-    return _rows(leaf, 0, tf.shape(leaf)[0]) if isinstance(leaf, tf.Tensor) else leaf
-
-
 def _cut(batch: Any, stop: int | None) -> Any:
     batch = batch[0] if len(batch) == 1 else batch
-    count = steps.count(batch) if stop is None else stop
-    return tree.map_structure(lambda leaf: _rows(leaf, 0, count), batch)
+    count = batches.count(batch) if stop is None else stop
+    return tree.map_structure(lambda leaf: batches.rows(leaf, 0, count), batch)
 
 
 class PartAdapter(DataAdapter):
@@ -118,6 +99,8 @@ class PartAdapter(DataAdapter):
         return self._own(dataset).prefetch(tf.data.AUTOTUNE)
 
     def _own(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+        if is_split(dataset):
+            return dataset
         deal = parts_of if self.batch == "global" else dealt
         return deal(dataset, self.process)
 
@@ -218,4 +201,3 @@ def patch() -> None:
         return own
 
     data_adapters.get_data_adapter = get_data_adapter
-

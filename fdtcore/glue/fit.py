@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 from keras.src.backend.tensorflow import trainer as tf_trainer
 
-from fdtcore.glue import binding, callbacks, data, metrics, refusals, steps
+from fdtcore.glue import batches, binding, callbacks, data, metrics, refusals, steps
 
 
 def patch() -> None:
@@ -93,11 +93,13 @@ def _takes_batch(inner: Callable) -> Callable:
         call.apply_defaults()
         given = call.arguments
         names = [n for n in ("x", "y", "sample_weight") if given[n] is not None]
-        own = data.part([tf.convert_to_tensor(given[n]) for n in names], engine.process)
+        own = batches.part(
+            [tf.convert_to_tensor(given[n]) for n in names], engine.process
+        )
         given.update(zip(names, own, strict=True))
         as_dict = given["return_dict"]
         given["return_dict"] = True
-        logs = logs_of_all_ranks(engine, self, inner(*call.args, **call.kwargs))
+        logs = self._get_metrics_result_or_logs(inner(*call.args, **call.kwargs))
         return logs if as_dict else self._flatten_metrics_in_order(logs)
 
     return on_batch
@@ -120,11 +122,6 @@ def _of_all_ranks(inner: Callable) -> Callable:
         return {k: whole[k] for k in logs}
 
     return result
-
-
-def logs_of_all_ranks(engine: Any, model: Any, logs: Any) -> Any:
-    """Returns the logs of a step as they would be for the whole batch."""
-    return model._get_metrics_result_or_logs(logs)
 
 
 def averaged(engine: Any, logs: Any) -> Any:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from fdtcore import trainloops, voice
 from fdtcore.engine import Engine
-from fdtcore.glue import data, steps
+from fdtcore.glue import batches, data
 from fdtcore.process import Process
 
 # Samples that this rank took of the batch that was read last, once there is one.
@@ -48,6 +48,7 @@ def install(engine: Engine) -> None:
             and engine.process.size > 1
             and caller.f_lineno in trainloops.lines(caller.f_code.co_filename)
             and batched(self)
+            and not data.is_split(self)
         ):
             voice.say(
                 engine.process,
@@ -68,6 +69,13 @@ def batched(dataset: Any) -> bool:
     return "Batch" in kind or any(batched(d) for d in dataset._inputs())
 
 
+def shard(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
+    """Returns this rank's part of each batch, for a loop that asks for it."""
+    if process.size == 1:
+        return dataset
+    return data.note_split(_parts(dataset, process))
+
+
 def _parts(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
     """Parts of batches; a batch with fewer samples than ranks goes to all, whole."""
     if not _taken:
@@ -76,12 +84,12 @@ def _parts(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
     def own(*batch: Any) -> Any:
         batch = batch[0] if len(batch) == 1 else batch
         mine = tf.cond(
-            steps.count(batch) >= process.size,
-            lambda: data.part(batch, process),
-            lambda: tf.nest.map_structure(data.all_rows, batch),
+            batches.count(batch) >= process.size,
+            lambda: batches.part(batch, process),
+            lambda: tf.nest.map_structure(batches.all_rows, batch),
         )
         # Nothing is read ahead behind this, so it names the batch in hand.
-        _taken[0].assign(steps.count(mine))
+        _taken[0].assign(batches.count(mine))
         return mine
 
     options = tf.data.Options()

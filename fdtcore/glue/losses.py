@@ -16,7 +16,8 @@ from typing import Any
 import tensorflow as tf
 from keras.src.losses import loss as keras_loss
 
-from fdtcore.glue import binding, steps
+from fdtcore.glue import binding
+from fdtcore.glue.step import Step, current, sum_over_ranks
 
 
 def patch() -> None:
@@ -34,7 +35,7 @@ def _scaled(inner: Any) -> Any:
         dtype: Any = None,
     ) -> Any:
         loss = inner(values, sample_weight, mask, reduction, dtype)
-        step = steps.current()
+        step = current()
         if step is None or reduction in (None, "none"):
             return loss
         if reduction == "sum":
@@ -42,7 +43,7 @@ def _scaled(inner: Any) -> Any:
         divisor = _divisor(sample_weight, mask, reduction)
         if divisor is None:
             return loss
-        total = steps.sum_over_ranks(step, divisor, "divisor of the loss")
+        total = sum_over_ranks(step, divisor, "divisor of the loss")
         scale = tf.math.divide_no_nan(divisor, total) * step.sum_scale
         return loss * tf.cast(scale, loss.dtype)
 
@@ -65,7 +66,7 @@ def _divisor(sample_weight: Any, mask: Any, reduction: str) -> tf.Tensor | None:
 
 
 @contextlib.contextmanager
-def losses_of_outputs(model: Any, step: steps.Step) -> Iterator[None]:
+def losses_of_outputs(model: Any, step: Step) -> Iterator[None]:
     """Weighs what a rank adds to the tracked loss of each output of a model.
 
     Keras counts each batch once where the batch size is not static, so here each part
@@ -78,7 +79,5 @@ def losses_of_outputs(model: Any, step: steps.Step) -> Iterator[None]:
         yield
 
 
-def _weighed(
-    update: Any, step: steps.Step, value: Any, sample_weight: Any = None
-) -> Any:
+def _weighed(update: Any, step: Step, value: Any, sample_weight: Any = None) -> Any:
     return update(value, step.share if sample_weight is None else sample_weight)

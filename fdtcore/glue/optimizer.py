@@ -18,7 +18,9 @@ from typing import Any
 import tensorflow as tf
 from keras.src.optimizers import base_optimizer, loss_scale_optimizer
 
-from fdtcore.glue import binding, calls, refusals, steps
+from fdtcore.engine import Engine
+from fdtcore.glue import binding, calls, loops, refusals
+from fdtcore.glue.step import NeedsCollective, current, in_xla
 
 # Optimizers whose ``apply`` is running: an inner optimizer's is not a step of its own.
 _running: list[Any] = []
@@ -54,8 +56,8 @@ def apply(optimizer: Any, gradients: Any, variables: Any, inner: Any) -> Any:
         _recorded.append((optimizer, gradients, variables))
         return None
     refusals.check_strategy(engine.process, tf.distribute.get_strategy())
-    if engine.process.size > 1 and steps.in_xla():
-        raise steps.NeedsCollective("a step of an optimizer")
+    if engine.process.size > 1 and in_xla():
+        raise NeedsCollective("a step of an optimizer")
     _running.append(optimizer)
     try:
         with calls.joined(engine, _label(optimizer)):
@@ -63,7 +65,7 @@ def apply(optimizer: Any, gradients: Any, variables: Any, inner: Any) -> Any:
                 optimizer,
                 gradients,
                 variables,
-                share=steps.share(engine),
+                share=_share(engine),
                 inner=functools.partial(inner, optimizer),
             )
     finally:
@@ -73,6 +75,15 @@ def apply(optimizer: Any, gradients: Any, variables: Any, inner: Any) -> Any:
 def _label(optimizer: Any) -> str:
     _counts[optimizer] = _counts.get(optimizer, 0) + 1
     return f"step {_counts[optimizer]} of {type(optimizer).__name__}"
+
+
+def _share(engine: Engine) -> tf.Tensor:
+    """This rank's share of the samples of the batch whose gradients are applied."""
+    step = current()
+    if step is not None:
+        return step.share
+    loops.note_apply(engine)
+    return engine.share(loops.num_samples())
 
 
 def patch() -> None:

@@ -58,10 +58,10 @@ def patch() -> None:
 
 
 def replace_everywhere(inner: Callable, wrapped: Callable) -> None:
-    """Replaces a function of Keras in every module that gives it a name."""
-    function = wrapped(inner)
+    """Replaces a function of a package in every module that gives it a name."""
+    function, package = wrapped(inner), inner.__module__.partition(".")[0]
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == "keras":
+        if name.partition(".")[0] == package:
             for key, value in list(vars(module).items()):
                 if value is inner:
                     setattr(module, key, function)

@@ -32,6 +32,7 @@ def agree(engine: Engine, model: Any) -> None:
     engine.agree(described(variables), f"model {model.name!r}")
     engine.broadcast(variables)
     part_seeds(engine, model)
+    engine.agreed(model)
     engine.agreed(model.optimizer)
 
 

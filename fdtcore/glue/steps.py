@@ -4,58 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
-from keras.src import tree
 from keras.src.backend.tensorflow import trainer as tf_trainer
 
+from fdtcore import voice
 from fdtcore.engine import Engine
-from fdtcore.glue import binding, metrics, state
+from fdtcore.glue import batches, binding, losses, metrics, optimizer, state
+from fdtcore.glue.step import NeedsCollective, Step, under_way
 
-
-class NeedsCollective(Exception):
-    """A step wanted to communicate where XLA compiles it, which cannot be done."""
-
-
-class Step:
-    """A step that is being traced or run.
-
-    Args:
-        engine: The engine.
-        model: The model that trains or is tested.
-        num_samples: Scalar int32 tensor, samples of the batch on this rank.
-    """
-
-    def __init__(self, engine: Engine, model: Any, num_samples: tf.Tensor):
-        self.engine = engine
-        self.model = model
-        self.num_samples = num_samples
-        self._share: tf.Tensor | None = None
-        self._graph = _graph()
-
-    @property
-    def share(self) -> tf.Tensor:
-        """This rank's share of the samples of the whole batch, float32 scalar."""
-        if self._share is None:
-            # In the graph of the step, whichever inner function asks first.
-            with self._graph() if self._graph else contextlib.nullcontext():
-                self._share = self.engine.share(self.num_samples)
-        return self._share
-
-    @property
-    def sum_scale(self) -> tf.Tensor:
-        """Factor for a loss that is a sum over samples: ``1 / share``.
-
-        The engine weighs every gradient by the share, which is right for a mean over
-        samples; a sum must not be weighed.
-        """
-        return tf.math.divide_no_nan(1.0, self.share)
-
-
-_steps: list[Step] = []
 # Whether callbacks of the fit that runs read the logs of each batch.
 whole_logs: list[bool] = [False]
 # Samples of the last step on this rank, for values that a step returns as they are.
@@ -70,37 +29,6 @@ def logs_of_all_ranks(wanted: bool) -> Iterator[None]:
         yield
     finally:
         whole_logs.pop()
-
-
-def current() -> Step | None:
-    """Returns the step that is being traced or run, if there is one."""
-    return _steps[-1] if _steps else None
-
-
-def share(engine: Engine) -> tf.Tensor:
-    """This rank's share of the samples of the batch whose gradients are applied."""
-    step = current()
-    if step is not None:
-        return step.share
-    from fdtcore.glue import loops
-
-    loops.note_apply(engine)
-    return engine.share(loops.num_samples())
-
-
-def sum_over_ranks(step: Step, tensor: tf.Tensor, name: str) -> tf.Tensor:
-    """Sums a scalar of the forward pass over the ranks."""
-    if in_xla():
-        raise NeedsCollective(name)
-    return step.engine.sum([tensor], name)[0]
-
-
-def in_xla() -> bool:
-    """Whether what is traced now will be compiled by XLA."""
-    from tensorflow.python.ops import control_flow_util
-
-    graph = tf.compat.v1.get_default_graph()
-    return control_flow_util.GraphOrParentsInXlaContext(graph)
 
 
 def patch() -> None:
@@ -135,6 +63,8 @@ def _announced(step: PartStep, kind: str, function: Callable) -> Callable:
     def call(iterator: Any) -> Any:
         nonlocal count
         count += 1
+        if kind == "train" and model.built and not engine.has_agreed(model):
+            state.agree(engine, model)  # outside fit, which has done it
         with engine.joining(f"{kind} step {count} of {model.name}"):
             try:
                 logs = function(iterator)
@@ -162,17 +92,15 @@ class PartStep:
         self.__name__ = getattr(step, "__name__", "step")
 
     def __call__(self, data: Any) -> Any:
-        num_samples = count(data)
+        num_samples = batches.count(data)
         remember(num_samples)
-        data = fill(data, num_samples)
-        from fdtcore.glue import losses
-
+        data = batches.fill(data, num_samples)
         step = Step(self.engine, self.model, num_samples)
         if not self.model.built:
             self.unchecked = not state.build(self.model, data)
             with tf.init_scope():
                 state.agree(self.engine, self.model)
-        with _under_way(step), losses.losses_of_outputs(self.model, step):
+        with under_way(step), losses.losses_of_outputs(self.model, step):
             if tf.executing_eagerly():
                 before = _state(self.model)
                 logs = self.step(data)
@@ -190,10 +118,10 @@ class PartStep:
                 return self._xla(data)
             except NeedsCollective as error:
                 self.compiled = False
-                warnings.warn(
+                voice.say(
+                    self.engine.process,
                     f"{self.__name__} of {self.model.name} runs without XLA: {error} "
                     "needs all ranks in the middle of it. Numbers are the same.",
-                    stacklevel=2,
                 )
         function = tf.function(self.step, autograph=False)
         function.get_concrete_function(data)
@@ -201,8 +129,6 @@ class PartStep:
 
     def _xla(self, data: Any) -> Callable:
         """Compiles the gradients and leaves the step of the optimizer outside."""
-        from fdtcore.glue import optimizer
-
         calls: list[Any] = []
 
         def gradients(data: Any) -> Any:
@@ -228,34 +154,9 @@ class PartStep:
         return call
 
 
-@contextlib.contextmanager
-def _under_way(step: Step) -> Iterator[None]:
-    _steps.append(step)
-    try:
-        yield
-    finally:
-        _steps.pop()
-
-
 def _own(model: Any, name: str) -> bool:
     # Keras's own step does nothing after ``apply`` that reads a trained variable.
     return getattr(type(model), name) is getattr(tf_trainer.TensorFlowTrainer, name)
-
-
-def _graph() -> Callable | None:
-    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph().as_default
-
-
-def count(data: Any) -> tf.Tensor:
-    """Number of samples in a batch: the leading dimension of its first tensor."""
-    for leaf in tree.flatten(data):
-        if isinstance(leaf, tf.RaggedTensor):
-            return tf.cast(leaf.nrows(), tf.int32)
-        if isinstance(leaf, tf.SparseTensor):
-            return tf.cast(leaf.dense_shape[0], tf.int32)
-        if getattr(leaf, "shape", None) is not None and leaf.shape.rank:
-            return tf.shape(leaf)[0]
-    return tf.constant(1)
 
 
 def remember(num_samples: tf.Tensor) -> None:
@@ -263,38 +164,6 @@ def remember(num_samples: tf.Tensor) -> None:
         with tf.init_scope():
             last_num_samples.append(tf.Variable(0, trainable=False, dtype=tf.int32))
     last_num_samples[0].assign(num_samples)
-
-
-def fill(data: Any, num_samples: tf.Tensor) -> Any:
-    """Gives a rank without samples one of zeros, so that no mean is taken of none.
-
-    Its gradient has share 0, and what it did to metrics and moving statistics is
-    undone after the step.
-    """
-    leaves = tree.flatten(data)
-    dense = [
-        isinstance(leaf, tf.Tensor) and leaf.shape.rank not in (None, 0)
-        for leaf in leaves
-    ]
-    filled = [leaf for leaf, is_dense in zip(leaves, dense) if is_dense]
-    if not filled or all(leaf.shape[0] for leaf in filled):
-        return data
-
-    def zeros() -> list[tf.Tensor]:
-        return [
-            tf.zeros(tf.concat([[1], tf.shape(leaf)[1:]], 0), leaf.dtype)
-            if leaf.dtype != tf.string
-            else tf.fill(tf.concat([[1], tf.shape(leaf)[1:]], 0), "")
-            for leaf in filled
-        ]
-
-    chosen = tf.cond(num_samples > 0, lambda: filled, zeros)
-    for new, old in zip(chosen, filled):
-        new.set_shape([None, *old.shape[1:]])
-    values = iter(chosen)
-    return tree.pack_sequence_as(
-        data, [next(values) if d else leaf for leaf, d in zip(leaves, dense)]
-    )
 
 
 def _state(model: Any) -> list[tuple[Any, tf.Tensor]]:

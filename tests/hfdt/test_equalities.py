@@ -7,9 +7,10 @@ import pathlib
 import subprocess
 import sys
 
-import equality_rows
 import numpy as np
 import pytest
+
+from tests.hfdt import equality_rows
 
 PROGRAM = pathlib.Path(equality_rows.__file__)
 # Float32 sums in another order; Adam and float16 magnify what they differ by.

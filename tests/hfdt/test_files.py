@@ -1,5 +1,6 @@
 """What a script writes is written once, and what it loads is the same everywhere."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -15,6 +16,9 @@ import pytest
 PROGRAMS = Path(__file__).parent / "files"
 ROOT = Path(__file__).parents[2]
 TWO_RANKS = ("-m", "hfdt.cli", "run", "-np", "2", "--output", "logs")
+# TensorFlow brings it up to 2.20 only.
+BOARD = ["board"] if importlib.util.find_spec("tensorboard") else []
+PARTS = ("train", "validation")
 
 pytestmark = [pytest.mark.mpi, pytest.mark.horovod, pytest.mark.slow]
 
@@ -51,7 +55,6 @@ def found(written):
 def test_ranks_read_what_they_wrote(found):
     assert found[0] == found[1]
     assert found[0]["json"] == {"rate": 0.1}
-    assert found[0]["from_config"]
     assert found[0]["exists"]
 
 
@@ -70,7 +73,7 @@ def test_nothing_is_there_that_one_process_would_not_leave(written):
     weights = {f"at-{epoch}.weights.h5" for epoch in (1, 2, 3)}
     models = {"best.keras", "model.keras", "other.keras", "exported", "module"}
     own = {"data.npz", "table.csv", "settings.json", "curve.png"}
-    others = {"log.csv", "board", "summaries", "checkpoints"}
+    others = {"log.csv", "summaries", "checkpoints", *BOARD}
     assert left == weights | models | own | others
     assert {p.name for p in written[0].iterdir()} == {"run", "logs", "lines.txt"}
 
@@ -80,7 +83,7 @@ def test_callbacks_write_once(written, found):
     assert [line.partition(",")[0] for line in lines] == ["epoch", "0", "1", "2"]
     losses = [float(line.split(",")[1]) for line in lines[1:]]
     assert losses == pytest.approx(found[0]["history"]["loss"])
-    for board in ("board/train", "board/validation", "summaries"):
+    for board in ("summaries", *(f"{b}/{part}" for b in BOARD for part in PARTS)):
         assert len(list((written[0] / "run" / board).glob("events*"))) == 1
 
 
@@ -120,6 +123,7 @@ def test_a_backup_resumes_on_every_rank(tmp_path):
     assert killed.returncode == 128 + signal.SIGKILL
     assert (tmp_path / "backup" / "latest.weights.h5").exists()
     resumed = run(tmp_path, *TWO_RANKS, PROGRAMS / "resumes.py", "resumed")
+    assert resumed.returncode == 0, resumed.stderr
     [log] = tmp_path.glob("logs/**/rank-1.log")
     for text in (resumed.stdout, log.read_text()):
         found = json.loads(text.splitlines()[-1])

@@ -26,8 +26,9 @@ JOBS = {
 
 
 def run(folder, script, *args):
+    launcher = [sys.executable, "-m", "hfdt.cli", "run", "-np", "2"]
     done = subprocess.run(
-        [sys.executable, "-m", "hfdt.cli", "run", "-np", "2", str(HERE / script), *args],
+        [*launcher, str(HERE / script), *args],
         capture_output=True,
         text=True,
         timeout=240,

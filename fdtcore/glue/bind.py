@@ -1,0 +1,40 @@
+"""Binds an engine to Keras: the one way in."""
+
+from __future__ import annotations
+
+from fdtcore.engine import Engine
+from fdtcore.glue import (
+    binding,
+    calls,
+    data,
+    fit,
+    loading,
+    losses,
+    optimizer,
+    saving,
+    steps,
+)
+
+_PATCHED = (calls, data, fit, loading, losses, optimizer, saving, steps)
+
+
+def bind(engine: Engine, *, everything: bool = False) -> binding.Binding:
+    """Binds ``engine`` to Keras in this process.
+
+    Args:
+        engine: The engine.
+        everything: Whether it owns every model and optimizer, as it does under a
+            script that knows nothing of it; else those that are added to the result.
+
+    Returns:
+        What it owns.
+
+    Raises:
+        RuntimeError: Another engine is bound.
+    """
+    if binding.register(engine, everything=everything):
+        for module in _PATCHED:
+            module.patch()
+    found = binding.current()
+    assert found is not None
+    return found

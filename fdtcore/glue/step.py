@@ -1,0 +1,88 @@
+"""The step that is being traced or run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.ops import control_flow_util
+
+from fdtcore.engine import Engine
+
+
+class NeedsCollective(Exception):
+    """A step wanted to communicate where XLA compiles it, which cannot be done."""
+
+
+class Step:
+    """A step that is being traced or run.
+
+    Args:
+        engine: The engine.
+        model: The model that trains or is tested.
+        num_samples: Scalar int32 tensor, samples of the batch on this rank.
+    """
+
+    def __init__(self, engine: Engine, model: Any, num_samples: tf.Tensor):
+        self.engine = engine
+        self.model = model
+        self.num_samples = num_samples
+        self._share: tf.Tensor | None = None
+        self._graph = _graph()
+
+    @property
+    def share(self) -> tf.Tensor:
+        """This rank's share of the samples of the whole batch, float32 scalar."""
+        if self._share is None:
+            # In the graph of the step, whichever inner function asks first.
+            with self._graph() if self._graph else contextlib.nullcontext():
+                self._share = self.engine.share(self.num_samples)
+        return self._share
+
+    @property
+    def sum_scale(self) -> tf.Tensor:
+        """Factor for a loss that is a sum over samples: ``1 / share``.
+
+        The engine weighs every gradient by the share, which is right for a mean over
+        samples; a sum must not be weighed.
+        """
+        return tf.math.divide_no_nan(1.0, self.share)
+
+
+_steps: list[Step] = []
+
+
+def current() -> Step | None:
+    """Returns the step that is being traced or run, if there is one."""
+    return _steps[-1] if _steps else None
+
+
+@contextlib.contextmanager
+def under_way(step: Step) -> Iterator[None]:
+    """Makes ``step`` the current one while the block runs."""
+    _steps.append(step)
+    try:
+        yield
+    finally:
+        _steps.pop()
+
+
+def sum_over_ranks(step: Step, tensor: tf.Tensor, name: str) -> tf.Tensor:
+    """Sums a scalar of the forward pass over the ranks."""
+    if in_xla():
+        raise NeedsCollective(name)
+    return step.engine.sum([tensor], name)[0]
+
+
+def in_xla() -> bool:
+    """Whether what is traced now will be compiled by XLA."""
+    graph = tf.compat.v1.get_default_graph()
+    return control_flow_util.GraphOrParentsInXlaContext(graph)
+
+
+def _graph() -> Callable | None:
+    return (
+        None if tf.executing_eagerly() else tf.compat.v1.get_default_graph().as_default
+    )
