@@ -13,10 +13,10 @@ HOROVOD := $(VENV)/.horovod-$(TENSORFLOW)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench examples doctor check lint type format clean
+.PHONY: help demo test keras-suite bench examples doctor check lint type format clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' \
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' \
 		$(firstword $(MAKEFILE_LIST))
 
 demo: $(HOROVOD) ## trains digits on one process and on two, and compares
@@ -24,6 +24,9 @@ demo: $(HOROVOD) ## trains digits on one process and on two, and compares
 
 test: $(HOROVOD) ## runs the tests
 	$(RUN) python -m pytest
+
+keras-suite: $(HOROVOD) ## runs Keras's own tests on one process and on two (long)
+	$(RUN) python tests/hfdt/keras_suite.py
 
 bench: $(HOROVOD) ## measures speed against the alternatives (minutes)
 	$(RUN) python -m benchmarks

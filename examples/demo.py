@@ -123,6 +123,8 @@ def main(options: Options) -> None:
     draw(one, several, options.picture)
     apart = max(abs(a - b) for a, b in zip(one.losses, several.losses, strict=True))
     print(f"\n{table([one, several])}\n")
+    cores = len(os.sched_getaffinity(0))
+    print(f"one process uses all of the {cores} cores, and so do several")
     print(f"the losses of the epochs differ by {apart:.0e} at most")
     print(f"the picture is {options.picture}")
 

@@ -5,7 +5,7 @@ The explicit form of digits_single.py, for any launcher.
     hfdt run -np 2 examples/digits_hfdt.py
     horovodrun -np 2 python examples/digits_hfdt.py
 
-Last line: test accuracy 0.9756, 15 epochs in 6.0 s, 3368 images/s
+Last line: test accuracy 0.9756, 15 epochs in 11.7 s, 1724 images/s
 """
 
 import argparse
@@ -32,7 +32,7 @@ class Options:
 
 
 def build_model() -> keras.Model:
-    """Makes a network of 0.28 M parameters, without layers that look at the batch."""
+    """Makes a network of 0.34 M parameters, without layers that look at the batch."""
     return keras.Sequential(
         [
             keras.Input((8, 8, 1)),

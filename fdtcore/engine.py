@@ -17,8 +17,12 @@ class Engine(Protocol):
     """
 
     process: Process
-    batch: str  # "global": each rank takes a part of a batch; "per_worker": a whole one
     finding: Exception | None  # what a step found out while TensorFlow ran it
+
+    @property
+    def batch(self) -> str:
+        """``"global"``: a rank takes its part of each batch; ``"per_worker"``: whole
+        batches, dealt in turn."""
 
     def agree(self, text: str, what: str) -> None:
         """Raises where ``text``, which describes ``what``, differs between ranks."""
@@ -54,7 +58,9 @@ class Engine(Protocol):
     def average(self, variables: Sequence[Any]) -> None:
         """Gives every variable the mean over the ranks."""
 
-    def apply(self, optimizer: Any, gradients, variables, *, share, inner) -> Any:
+    def apply(
+        self, optimizer: Any, gradients: Any, variables: Any, *, share: Any, inner: Any
+    ) -> Any:
         """Turns this rank's gradients into one step of ``optimizer`` on every rank.
 
         Args:

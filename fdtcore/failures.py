@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import tempfile
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -23,6 +24,7 @@ _KINDS = (EXCEPTION, GONE, STALL)
 _LIMITS = {"message": 4_000, "traceback": 64_000}  # characters
 _OTHER_LIMIT = 500
 _HEADLINE_LIMIT = 400
+_ERROR_LINE = re.compile(r"^\s*(\w+(?:Error|Exception): .+)$", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Failure:
         Returns:
             One line without a newline.
         """
-        message = " ".join(self.message.split("\n", 1)[0].split())
+        message = " ".join(_telling_line(self.message).split())
         message = _clip(message, _HEADLINE_LIMIT)
         if self.kind != EXCEPTION:
             return message
@@ -185,6 +187,13 @@ def read_record(directory: str | os.PathLike[str]) -> Failure | None:
     except FileNotFoundError:
         return None
     return Failure.from_json(json.loads(text))
+
+
+def _telling_line(message: str) -> str:
+    """The first line; below a mere heading, as TensorFlow writes it, the error."""
+    first = message.split("\n", 1)[0]
+    found = _ERROR_LINE.search(message) if first.endswith(":") else None
+    return found[1] if found else first
 
 
 def _message_of(error: BaseException) -> str:

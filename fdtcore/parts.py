@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
 
-def bounds(num_samples, rank: int, size: int):
+
+def bounds(num_samples: Any, rank: int, size: int) -> tuple[Any, Any]:
     """Half-open range of one rank's samples in a batch.
 
     ::

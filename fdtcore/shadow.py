@@ -126,9 +126,8 @@ class Shadow:
     def temporary(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """A function of ``tempfile``: what it makes is this rank's alone."""
         call = inspect.signature(getattr(REAL, name)).bind(*args, **kwargs)
-        folder = call.arguments.get("dir")
-        path = None if folder is None else self.covered(folder)
-        if path is not None and os.path.isdir(folder):
+        path = self.covered(call.arguments.get("dir"))
+        if path is not None and os.path.isdir(path):
             os.makedirs(self.place(path), exist_ok=True)
             call.arguments["dir"] = self.place(path)
         return getattr(REAL, name)(*call.args, **call.kwargs)

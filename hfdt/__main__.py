@@ -11,15 +11,18 @@ import contextlib
 import importlib
 import os
 import sys
-import threading
 from pathlib import Path
 from types import TracebackType
+from typing import NoReturn
 
 from fdtcore import descendants, output, settings, targets, tracebacks
+from fdtcore.failures import Failure
 from fdtcore.process import Process
+from hfdt import runtime
 
-# A rank that exits with an error gives the others so long to come to their end.
-EXIT_S = 5.0
+# A rank that exits with an error gives the others so long to tell their user.
+PEERS_S = 3.0
+_HIDDEN = ("hfdt", "fdtcore")
 
 USAGE = "usage: python -m hfdt SCRIPT ARGS...  or  python -m hfdt -m MODULE ARGS..."
 
@@ -84,9 +87,22 @@ def main(argv: list[str]) -> int:
         run_script(words[0], words[1:], module=module)
     except SystemExit as error:
         if process.size > 1 and error.code not in (None, 0):
-            _end_within(EXIT_S, error.code if isinstance(error.code, int) else 1)
+            _exit(process, error)
         raise
     return 0
+
+
+def _exit(process: Process, error: SystemExit) -> NoReturn:
+    """Ends this rank with its own exit code; the others cannot go on without it."""
+    failure = Failure.from_exception(process, error, hidden=_HIDDEN)
+    print(failure.headline(), file=sys.stderr)
+    line = runtime.engine().line
+    line.fail(failure)
+    line.wait_for_peers(PEERS_S)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(error.code if isinstance(error.code, int) else 1)
 
 
 def show_exception(
@@ -95,22 +111,8 @@ def show_exception(
     """Prints the user's traceback without the frames of HFDT; a ``sys.excepthook``."""
     del kind, trace  # the error has both
     debug = os.environ.get("HFDT_DEBUG") == "1"
-    text = tracebacks.format_traceback(error, hidden=("hfdt", "fdtcore"), debug=debug)
+    text = tracebacks.format_traceback(error, hidden=_HIDDEN, debug=debug)
     sys.stderr.write(text)
-
-
-def _end_within(seconds: float, code: int) -> None:
-    """Ends this process in any case: MPI waits for ranks that do not exit."""
-
-    def end() -> None:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(code)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
 
 
 if __name__ == "__main__":

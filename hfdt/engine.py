@@ -110,8 +110,9 @@ class HorovodEngine:
         start = 0
         for variable, array in zip(variables, arrays, strict=True):
             stop = start + array.nbytes
-            value = np.frombuffer(data[start:stop], array.dtype).reshape(array.shape)
-            variable.assign(value)
+            if data[start:stop] != array.tobytes():
+                value = np.frombuffer(data[start:stop], array.dtype)
+                variable.assign(value.reshape(array.shape))
             start = stop
 
     def broadcast_text(self, text: str) -> str:

@@ -45,7 +45,7 @@ class Reduction:
 
         Args:
             optimizer: The optimizer; it may accumulate gradients itself.
-            gradients: A tensor, ``IndexedSlices`` or None for each variable.
+            gradients: A tensor, an array, ``IndexedSlices`` or None for each variable.
             variables: The variables.
             share: Weight of this rank's gradients, float32 scalar.
             name: Name of the operation on the wire.
@@ -53,7 +53,8 @@ class Reduction:
         Raises:
             TypeError: A gradient is of a type that cannot be added up.
         """
-        for gradient, variable in zip(gradients, variables, strict=True):
+        gradients = [_tensor(g, v) for g, v in zip(gradients, variables, strict=True)]
+        for gradient, variable in zip(gradients, variables):
             _check(gradient, variable)
         present = [g for g in gradients if g is not None]
         if self._options.op == "mean":
@@ -153,6 +154,13 @@ class Reduction:
         values = self._ranks.allgather([own.values], f"{name}.values")[0]
         indices = self._ranks.allgather([own.indices], f"{name}.indices")[0]
         return _merged(tf.IndexedSlices(values, indices, own.dense_shape))
+
+
+def _tensor(gradient: Any, variable: Any) -> Any:
+    # Keras takes arrays as well, of any float type.
+    if gradient is None or isinstance(gradient, tf.Tensor | tf.IndexedSlices):
+        return gradient
+    return tf.convert_to_tensor(gradient, variable.dtype)
 
 
 def _check(gradient: Any, variable: Any) -> None:

@@ -110,7 +110,7 @@ def test_unchanged_script_knows_nothing_of_the_framework(name):
 def test_demo_ends_with_a_table_of_both_runs_and_a_picture(tmp_path):
     done = run(sys.executable, EXAMPLES / "demo.py", "--epochs", "3", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    *_, heading, one, two, _, apart, picture = done.stdout.splitlines()
+    *_, heading, one, two, _, _, apart, picture = done.stdout.splitlines()
     assert heading.split() == ["accuracy", "loss", "time", "images/s"]
     assert one.startswith("1 process ") and two.startswith("2 processes ")
     accuracies = [line.split()[2] for line in (one, two)]

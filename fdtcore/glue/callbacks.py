@@ -105,7 +105,8 @@ def _acting(callbacks: list[Any], engine: Engine) -> list[Any]:
 
 def _only_writes(callback: Any) -> bool:
     # A script's own kind of one may do more; what it writes is written once anyway.
-    if binding.current().everything:
+    bound = binding.current()
+    if bound is not None and bound.everything:
         return type(callback) in _WRITERS
     return isinstance(callback, _WRITERS)
 

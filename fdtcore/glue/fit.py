@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
+from keras.src import tree
 from keras.src.backend.tensorflow import trainer as tf_trainer
 
 from fdtcore.glue import batches, binding, callbacks, data, metrics, refusals, steps
@@ -93,9 +94,8 @@ def _takes_batch(inner: Callable) -> Callable:
         call.apply_defaults()
         given = call.arguments
         names = [n for n in ("x", "y", "sample_weight") if given[n] is not None]
-        own = batches.part(
-            [tf.convert_to_tensor(given[n]) for n in names], engine.process
-        )
+        whole = tree.map_structure(_tensor, [given[n] for n in names])
+        own = batches.part(whole, engine.process)
         given.update(zip(names, own, strict=True))
         as_dict = given["return_dict"]
         given["return_dict"] = True
@@ -103,6 +103,11 @@ def _takes_batch(inner: Callable) -> Callable:
         return logs if as_dict else self._flatten_metrics_in_order(logs)
 
     return on_batch
+
+
+def _tensor(leaf: Any) -> Any:
+    kept = isinstance(leaf, tf.SparseTensor | tf.RaggedTensor)
+    return leaf if kept else tf.convert_to_tensor(leaf)
 
 
 def _of_all_ranks(inner: Callable) -> Callable:

@@ -6,14 +6,13 @@ another machine. So rank 0 sends what it has, as bytes.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import os
 import pathlib
 import tempfile
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO
 
 from keras.src.models import model as keras_model
 from keras.src.saving import saving_api
@@ -70,21 +69,22 @@ def received(engine: Engine, path: Any, files: list[Any], folder: str) -> Any:
     text = engine.broadcast_text(json.dumps([pathlib.Path(path).name, sizes]))
     name, sizes = json.loads(text)
     for i, (file, size) in enumerate(sizes):
-        with contextlib.ExitStack() as stack:
-            if engine.process.rank == 0:
-                stream = stack.enter_context(found[i].open("rb"))
-            else:
-                copy = pathlib.Path(folder, pathlib.Path(file).name)
-                stream = stack.enter_context(copy.open("wb"))
-            _send(engine, stream, size)
+        if engine.process.rank == 0:
+            with found[i].open("rb") as stream:
+                _send(engine, stream, size)
+        else:
+            with pathlib.Path(folder, pathlib.Path(file).name).open("wb") as stream:
+                _receive(engine, stream, size)
     if engine.process.rank == 0 or not sizes:
         return path
-    return type(path)(os.path.join(folder, name)) if sizes else path
+    return type(path)(os.path.join(folder, name))
 
 
-def _send(engine: Engine, stream: Any, size: int) -> None:
+def _send(engine: Engine, stream: BinaryIO, size: int) -> None:
     for start in range(0, size, _CHUNK_BYTES):
-        if engine.process.rank == 0:
-            engine.broadcast_bytes(stream.read(min(_CHUNK_BYTES, size - start)))
-        else:
-            stream.write(engine.broadcast_bytes(b""))
+        engine.broadcast_bytes(stream.read(min(_CHUNK_BYTES, size - start)))
+
+
+def _receive(engine: Engine, stream: BinaryIO, size: int) -> None:
+    for _ in range(0, size, _CHUNK_BYTES):
+        stream.write(engine.broadcast_bytes(b""))

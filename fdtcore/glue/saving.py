@@ -106,14 +106,30 @@ def once(filepath: Any) -> Iterator[bool]:
         writes = engine.process.rank == 0 or _own(filepath, first)
     else:
         writes = bound is None or bound.everything or bound.engine.process.rank == 0
+    failure = None
     _inside.append(True)
     try:
         yield writes
+    except Exception as error:
+        failure = error
+        raise
     finally:
         _inside.pop()
-    if engine is not None:
-        engine.barrier()
-        shadowing.settle()
+        if engine is not None:
+            _meet(engine, failure)
+            shadowing.settle()
+
+
+def _meet(engine: Engine, failure: Exception | None) -> None:
+    """Waits until rank 0 has written; fails on every rank where it could not.
+
+    A script may catch the error and go on, on all ranks or on none.
+    """
+    own = "" if failure is None else f"{type(failure).__name__}: {failure}"
+    kind, _, text = engine.broadcast_text(own).partition(": ")
+    if kind and failure is None:
+        known = {"TypeError": TypeError, "ValueError": ValueError}
+        raise known.get(kind, OSError)(f"rank 0 could not write: {text}")
 
 
 def _own(filepath: Any, first: str) -> bool:

@@ -55,6 +55,9 @@ def test_headline():
     assert headline_of(where="", source_line="") == f"{start}: bad value"
     assert headline_of(message="", where="") == start
     assert headline_of(message="one\ntwo", where="") == f"{start}: one"
+    traced = "in user code:\n\n    File t.py, line 3\n      f()\n\n    OSError: cut\n"
+    assert headline_of(message=traced, where="") == f"{start}: OSError: cut"
+    assert headline_of(message="a:\nb", where="") == f"{start}: a:"
     assert headline_of(kind=failures.STALL) == "bad value"
     assert len(headline_of(message="x" * 4000)) < 500
 

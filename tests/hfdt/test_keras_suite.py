@@ -13,17 +13,18 @@ _TRAINER = "trainers/trainer_test.py::TestTrainer::test_"
 QUICK = [
     "optimizers/sgd_test.py",
     "optimizers/adam_test.py",
-    "optimizers/adamw_test.py",
+    "optimizers/adafactor_test.py",
     "optimizers/loss_scale_optimizer_test.py",
     "callbacks/terminate_on_nan_test.py",
-    f"{_TRAINER}fit_flow_non_jit",
+    f"{_TRAINER}fit_flow_graph_fn",
     f"{_TRAINER}fit_sparse_tf_graph",
     f"{_TRAINER}fit_with_custom_train_step",
     f"{_TRAINER}fit_with_data_adapter_generator",
     f"{_TRAINER}fit_with_data_adapter_py_dataset_cw",
     f"{_TRAINER}loss_weights",
+    f"{_TRAINER}nested_inputs",
     f"{_TRAINER}nested_trainer_metrics",
-    f"{_TRAINER}on_batch_methods_non_jit",
+    f"{_TRAINER}on_batch_methods_graph_fn",
 ]
 LOG = """\
 ../site-packages/keras/src/optimizers/sgd_test.py::SGDTest::test_a PASSED [ 50%]

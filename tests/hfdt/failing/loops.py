@@ -44,6 +44,7 @@ def train(traced=True, act=lambda i: None, spoil=lambda i, y: y, model=None, **c
 
 def sleep(i):
     if (RANK, i) == (1, 2):
+        print(f"failed at {time.time()} s", flush=True)
         time.sleep(1e4)
 
 
@@ -81,14 +82,23 @@ def compiled():
 
 
 def unbuilt():
-    model = keras.Sequential([layers.Dense(3), layers.Dense(1)])
     keras.utils.set_random_seed(RANK)
+    model = keras.Sequential([layers.Dense(3), layers.Dense(1)])
     train(traced=False, model=model)
 
 
 def integers():
     variable = keras.Variable([1, 2], dtype="int32", trainable=True)
     keras.optimizers.SGD(1.0).apply([tf.constant([1, 1])], [variable])
+
+
+def refused():
+    """Errors that all ranks get."""
+    for case in (integers, unbuilt):
+        try:
+            case()
+        except (TypeError, ValueError) as error:
+            print(f"{case.__name__}: {type(error).__name__}: {error}", flush=True)
 
 
 if __name__ == "__main__":

@@ -55,10 +55,28 @@ def explicit_horovod():
 
     import hfdt
 
-    hvd.init()
+    hfdt.init()
     optimizer = hvd.DistributedOptimizer(keras.optimizers.SGD(0.01))
     hfdt.distribute(build(), optimizer, "mse")
     print("trained", flush=True)
+
+
+def script():
+    """What a script may do that knows nothing of HFDT."""
+    tell(mirrored, multi_worker, horovod)
+
+
+def explicit():
+    """What a script may do that calls HFDT."""
+    tell(explicit_mirrored, explicit_horovod)
+
+
+def tell(*cases):
+    for case in cases:
+        try:
+            case()
+        except RuntimeError as error:
+            print(f"{case.__name__}: {error}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,72 @@
+"""Options: defaults, ranges, and the variables a launcher sets."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from hfdt.options import Options
+
+REFUSED = {
+    "batch": ("local", r"batch must be one of global, per_worker"),
+    "compression": ("int8", r"none, fp16, bf16"),
+    "op": ("max", r"mean, adasum"),
+    "nonfinite": ("ignore", r"raise, skip, pass"),
+    "lr_scale": (0, r"positive number or \"linear\""),
+    "warmup_epochs": (-1, r"at least 0"),
+    "accumulate": (0, r"integer >= 1.*Use 1 for none"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_out_of_range_is_refused_with_what_was_received(name):
+    value, rule = REFUSED[name]
+    with pytest.raises(ValueError, match=rule) as caught:
+        Options(**{name: value})
+    assert repr(value) in str(caught.value)
+
+
+def test_adasum_and_a_wire_type_exclude_each_other():
+    with pytest.raises(ValueError, match="Use one of the two"):
+        Options(op="adasum", compression="fp16")
+
+
+@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Options)])
+def test_the_environment_sets_every_field_that_has_text(field):
+    text = {
+        "batch": "per-worker",
+        "lr_scale": "linear",
+        "warmup_epochs": "1.5",
+        "compression": "bf16",
+        "accumulate": "4",
+        "op": "adasum",
+        "nonfinite": "skip",
+        "stall_timeout_s": "5",
+        "process_sets": "((0,),)",
+    }[field]
+    options = Options.from_environ({f"HFDT_{field.upper()}": text})
+    changed = getattr(options, field) != getattr(Options(), field)
+    assert changed == (field != "process_sets")
+
+
+def test_what_the_program_says_wins_over_the_environment():
+    environ = {"HFDT_COMPRESSION": "fp16", "HFDT_NONFINITE": "skip"}
+    options = Options.from_environ(environ, compression="bf16")
+    assert (options.compression, options.nonfinite) == ("bf16", "skip")
+
+
+def test_a_variable_of_the_wrong_type_is_named():
+    with pytest.raises(ValueError, match=r"HFDT_ACCUMULATE.*int.*'two'"):
+        Options.from_environ({"HFDT_ACCUMULATE": "two"})
+
+
+def test_scale_is_one_unless_asked():
+    assert Options().scale(8) == 1
+    assert Options(lr_scale="linear").scale(8) == 8
+    assert Options(lr_scale=2).scale(8) == 2
+
+
+def test_two_sets_of_options_are_told_apart_by_name():
+    said = Options(op="adasum").beside(Options())
+    assert said == "op='adasum' beside 'mean'"
