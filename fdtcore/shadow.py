@@ -45,13 +45,14 @@ class Shadow:
     """One rank's view of the file system.
 
     Args:
-        root: Folder of what this rank writes.
+        folder: Where this rank's files are, temporary ones and its shadow.
         apart: Folders in which nothing is shadowed.
     """
 
-    def __init__(self, root: str, apart: Iterable[str] = ()):
-        self.root = os.path.abspath(root)
-        self.apart = {self.root, *_SYSTEM, *map(os.path.abspath, apart)}
+    def __init__(self, folder: str, apart: Iterable[str] = ()):
+        self.root = os.path.abspath(os.path.join(folder, "shadow"))
+        self.apart = {*_SYSTEM, *map(os.path.abspath, [folder, *apart])}
+        self.is_released = False
         # Removed here since the ranks last met; rank 0 may not have come to it.
         self.removed: set[str] = set()
 
@@ -63,7 +64,17 @@ class Shadow:
             path = os.path.abspath(os.fsdecode(file))
         except TypeError:
             return None
-        return None if _within(path, self.apart) else path
+        if _within(path, self.apart):
+            return None
+        known = not self.is_released or _kind(self.place(path)) is not None
+        return path if known else None
+
+    def release(self) -> None:
+        """Ends the shadow, but for files that stand in it already."""
+        for folder, _, _ in os.walk(self.root):
+            with contextlib.suppress(FileExistsError):
+                REAL.mkdir(folder.removeprefix(self.root) or os.sep)
+        self.is_released = True
 
     def place(self, path: str) -> str:
         """Returns where this rank writes what belongs at ``path``."""

@@ -25,6 +25,7 @@ from fdtcore.shadow import (
 )
 
 _installed: list[Shadow] = []
+_released = [False]
 
 
 def install(apart: Iterable[str] = ()) -> Shadow:
@@ -33,10 +34,11 @@ def install(apart: Iterable[str] = ()) -> Shadow:
     Args:
         apart: Folders in which nothing is shadowed.
     """
-    shadow = Shadow(tempfile.mkdtemp(prefix="rank-files-"), apart)
+    folder = tempfile.mkdtemp(prefix="rank-files-")
+    shadow = Shadow(folder, apart)
     _installed.append(shadow)
-    atexit.register(_remove, shadow.root, os.getpid())
-    tempfile.tempdir = shadow.root
+    atexit.register(_remove, folder, os.getpid())
+    tempfile.tempdir = folder
     for name in TEMPORARY:
         setattr(tempfile, name, functools.partial(shadow.temporary, name))
     shutil.rmtree = functools.partial(shadow.remove, "rmtree")  # type: ignore
@@ -61,12 +63,25 @@ def install(apart: Iterable[str] = ()) -> Shadow:
     return shadow
 
 
+def release() -> None:
+    """Leaves files to the program: it has asked for its rank, so it may divide them."""
+    _released[0] = True
+    for shadow in _installed:
+        if not shadow.is_released:
+            shadow.release()
+
+
+def is_released() -> bool:
+    """Whether the program has asked for its rank."""
+    return _released[0]
+
+
 def settle() -> None:
     """Notes that the ranks have met: rank 0 has removed what this rank removed."""
     for shadow in _installed:
         shadow.removed.clear()
 
 
-def _remove(root: str, pid: int) -> None:
+def _remove(folder: str, pid: int) -> None:
     if os.getpid() == pid:  # not a forked child
-        REAL.rmtree(root, ignore_errors=True)
+        REAL.rmtree(folder, ignore_errors=True)

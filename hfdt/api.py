@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from fdtcore import shadowing
 from hfdt import runtime
 from hfdt.options import Options
 
@@ -16,6 +17,7 @@ def init() -> None:
 
 def rank() -> int:
     """Returns this process's index in the job, from 0."""
+    shadowing.release()
     return runtime.engine().process.rank
 
 
@@ -26,6 +28,7 @@ def size() -> int:
 
 def local_rank() -> int:
     """Returns this process's index among those on its host."""
+    shadowing.release()
     return runtime.engine().process.local_rank
 
 
@@ -101,7 +104,7 @@ def run_script(target: str, args: list[str], *, module: bool) -> None:
         args: The program's own arguments.
         module: Whether ``target`` is a module.
     """
-    from fdtcore import script, shadowing
+    from fdtcore import script
     from fdtcore.glue import bind, checkpoints, loops, refusals
     from hfdt.refusals import refuse_init
 

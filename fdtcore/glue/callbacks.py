@@ -106,7 +106,7 @@ def _acting(callbacks: list[Any], engine: Engine) -> list[Any]:
 def _only_writes(callback: Any) -> bool:
     # A script's own kind of one may do more; what it writes is written once anyway.
     bound = binding.current()
-    if bound is not None and bound.everything:
+    if bound is not None and bound.everything and not shadowing.is_released():
         return type(callback) in _WRITERS
     return isinstance(callback, _WRITERS)
 

@@ -41,7 +41,9 @@ def together() -> Engine | None:
     A script that knows nothing of ranks calls everything on all of them.
     """
     bound = binding.current()
-    if bound is None or not bound.everything or _alone[-1] or _inside[-1]:
+    if bound is None or not bound.everything or shadowing.is_released():
+        return None
+    if _alone[-1] or _inside[-1]:
         return None
     return bound.engine if bound.engine.process.size > 1 else None
 
@@ -105,19 +107,20 @@ def once(filepath: Any) -> Iterator[bool]:
         first = engine.broadcast_text(str(filepath))
         writes = engine.process.rank == 0 or _own(filepath, first)
     else:
-        writes = bound is None or bound.everything or bound.engine.process.rank == 0
-    failure = None
+        writes = bound is None or bound.engine.process.rank == 0
     _inside.append(True)
     try:
         yield writes
     except Exception as error:
-        failure = error
+        if engine is not None:
+            _meet(engine, error)
         raise
+    else:
+        if engine is not None:
+            _meet(engine, None)
+            shadowing.settle()
     finally:
         _inside.pop()
-        if engine is not None:
-            _meet(engine, failure)
-            shadowing.settle()
 
 
 def _meet(engine: Engine, failure: Exception | None) -> None:

@@ -180,7 +180,7 @@ def test_an_idiom_works_when_rank_0_was_faster(idiom, folder):
 
 def outcome(code, folder):
     """What the code prints as JSON, and where its shadow was."""
-    done = run(code + "\nprint(shadow.root)", folder, SHADOW)
+    done = run(code + "\nprint(tempfile.tempdir)", folder, SHADOW)
     assert (done.returncode, done.stderr) == (0, "")
     *printed, root = done.stdout.splitlines()
     return json.loads("\n".join(printed) or "null"), Path(root)
@@ -265,3 +265,16 @@ child.start(); child.join()
 print(json.dumps(open("a.txt").read()))
 """
     assert outcome(code, folder)[0] == "x"
+
+
+def test_a_program_that_asks_for_its_rank_writes_for_itself(folder):
+    code = """
+os.mkdir("new"); open("before.txt", "w").write("shadow")
+shadowing.release()
+open("new/rank-1.txt", "w").write("x"); os.remove("kept.txt"); os.mkdir("more")
+print(json.dumps(open("before.txt").read()))
+"""
+    assert outcome(code, folder)[0] == "shadow"
+    assert (folder / "new" / "rank-1.txt").read_text() == "x"
+    left = {p.name for p in folder.iterdir()}
+    assert left == {"new", "more", "folder"}

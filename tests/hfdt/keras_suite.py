@@ -42,14 +42,19 @@ STAND_INS = {
 }
 _HELD = "reads what an optimizer has accumulated so far, which is of this rank alone"
 _RANK_0 = "looks on every rank at what the callback keeps or writes, on rank 0 only"
-_COUNTERS = "optimizers/optimizer_test.py::OptimizerTest::"
+_STRATEGY = "makes a strategy of tf.distribute, which is refused"
+_ACCUMULATION = "optimizers/optimizer_test.py::OptimizerTest::"
 # Left out on several ranks: beginning of a test's name, and why.
 EXCEPTIONS = {
-    f"{_COUNTERS}test_gradient_accumulation": _HELD,
-    f"{_COUNTERS}test_overwrite_with_gradient_with_gradient_accumulation": _HELD,
+    f"{_ACCUMULATION}test_gradient_accumulation": _HELD,
+    f"{_ACCUMULATION}test_overwrite_with_gradient_with_gradient_accumulation": _HELD,
     "callbacks/backup_and_restore_test.py": _RANK_0,
     "callbacks/csv_logger_test.py": _RANK_0,
     "callbacks/tensorboard_test.py": _RANK_0,
+    "callbacks/swap_ema_weights_test.py::SwapEMAWeightsTest::"
+    "test_swap_ema_weights_with_tf_distribute": _STRATEGY,
+    "trainers/data_adapters/tf_dataset_adapter_test.py::TestTFDatasetAdapter::"
+    "test_distributed_datasets_from_function": _STRATEGY,
 }
 
 

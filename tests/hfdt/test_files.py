@@ -129,3 +129,10 @@ def test_a_backup_resumes_on_every_rank(tmp_path):
         found = json.loads(text.splitlines()[-1])
         assert found == [[2, 3], pytest.approx(losses[2:], rel=1e-5), False]
     assert not (tmp_path / "backup").exists()
+
+
+def test_a_program_that_asks_for_its_rank_divides_its_files(tmp_path):
+    done = run(tmp_path, *TWO_RANKS, PROGRAMS / "knows_ranks.py")
+    assert done.returncode == 0, done.stderr
+    left = {p.name for p in tmp_path.iterdir()}
+    assert left == {"rank-0.txt", "rank-1.txt", "model.keras", "logs"}
