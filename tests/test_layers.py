@@ -14,6 +14,7 @@ GLUE = {
     "hfdt/api.py",
     "hfdt/collectives.py",
     "hfdt/engine.py",
+    "hfdt/exchange.py",
     "hfdt/finite.py",
     "hfdt/gradients.py",
     "hfdt/rates.py",
