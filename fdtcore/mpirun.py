@@ -22,10 +22,15 @@ def find_mpirun(python: str, path: str) -> str | None:
         Its full path, or None.
     """
     own = Path(python).parent
-    others = [p for p in path.split(os.pathsep) if p and Path(p) != own]
+    others = [p for p in path.split(os.pathsep) if p and _of_cluster(Path(p), own)]
     places = (os.pathsep.join(others), str(own))
     found = (shutil.which("mpirun", path=place) for place in places)
     return next((os.path.abspath(name) for name in found if name), None)
+
+
+def _of_cluster(folder: Path, own: Path) -> bool:
+    # The mpirun of another virtual environment is not the one Horovod was built with.
+    return folder != own and not (folder.parent / "pyvenv.cfg").exists()
 
 
 def identify(executable: str) -> Launcher:

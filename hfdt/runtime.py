@@ -26,11 +26,6 @@ def engine(options: Options | None = None) -> Any:
     return _engine
 
 
-def started() -> Any:
-    """Returns the engine, or None where nothing was started."""
-    return _engine
-
-
 def _start(options: Options) -> Any:
     process = Process.from_environ(os.environ)
     if process.size > 1:

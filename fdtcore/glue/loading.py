@@ -7,6 +7,7 @@ another machine. So rank 0 sends what it has, as bytes.
 from __future__ import annotations
 
 import functools
+import glob
 import json
 import os
 import pathlib
@@ -41,7 +42,7 @@ def _of_rank_zero(inner: Callable, *, argument: int) -> Callable:
         if engine is None or not isinstance(given, str | os.PathLike):
             return inner(*args, **kwargs)
         with tempfile.TemporaryDirectory() as folder:
-            path = received(engine, given, [given], folder)
+            path = received(engine, given, [given, *_shards(given)], folder)
             with saving.alone():  # it calls others of these
                 if "filepath" in kwargs:
                     return inner(*args, **{**kwargs, "filepath": path})
@@ -49,6 +50,15 @@ def _of_rank_zero(inner: Callable, *, argument: int) -> Callable:
                 return inner(*before, path, *after, **kwargs)
 
     return load
+
+
+def _shards(path: Any) -> list[pathlib.Path]:
+    """The files beside one that names them, of weights that were saved in several."""
+    name = pathlib.Path(path).name
+    if not name.endswith(".weights.json"):
+        return []
+    stem = glob.escape(name.removesuffix(".weights.json"))
+    return sorted(pathlib.Path(path).parent.glob(f"{stem}*.weights.h5"))
 
 
 def received(engine: Engine, path: Any, files: list[Any], folder: str) -> Any:

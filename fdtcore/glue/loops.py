@@ -32,7 +32,8 @@ def note_apply(engine: Engine) -> None:
             engine.process,
             "this loop trains in replica: every rank computes whole batches, which is "
             "right but no faster. Iterate a batched tf.data.Dataset with a for "
-            "statement to share the work.",
+            "statement (in a script that imports hfdt: hfdt.shard of it) to share "
+            "the work.",
         )
 
 

@@ -35,8 +35,10 @@ OUTCOME = re.compile(r"keras/src/(\S+::.+?) (PASSED|FAILED|SKIPPED|XFAIL|ERROR)\
 STAND_INS = {
     "conftest": "import pytest\n"
     "def skip_if_backend(*_): return pytest.mark.skipif(False, reason='')\n",
-    **dict.fromkeys(("grain", "pandas"), ""),
-    "torch": "class Tensor: pass\n",  # SciPy asks for it where there is a torch
+    # What SciPy and Keras itself ask of them where they are.
+    "torch": "class Tensor: pass\n",
+    "pandas": "class Series: pass\nclass DataFrame: pass\n",
+    "grain": "",
     "jax/__init__": "numpy = Array = None\n",
     "jax/experimental/__init__": "",
     "jax/experimental/sparse": "",
