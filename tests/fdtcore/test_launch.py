@@ -103,6 +103,7 @@ def test_a_clusters_mpirun_comes_before_that_of_the_virtual_environment(tmp_path
 
 def test_the_mpirun_of_another_virtual_environment_is_not_a_clusters(tmp_path):
     other = tmp_path / "other" / "bin"
+    other.mkdir(parents=True)
     make_program(other, "mpirun", "")
     python = str(tmp_path / "venv" / "python")
     assert mpirun.find_mpirun(python, str(other)) is not None
