@@ -15,7 +15,11 @@ QUICK = [
     "optimizers/adam_test.py",
     "optimizers/adafactor_test.py",
     "optimizers/loss_scale_optimizer_test.py",
+    "optimizers/optimizer_sparse_test.py::OptimizerSparseTest::"
+    "test_sparse_gradients_adam",
     "callbacks/terminate_on_nan_test.py",
+    "saving/saving_api_test.py::SaveModelTests::test_invalid_save_format",
+    "saving/saving_api_test.py::LoadWeightsTests::test_load_sharded_weights",
     f"{_TRAINER}fit_flow_graph_fn",
     f"{_TRAINER}fit_sparse_tf_graph",
     f"{_TRAINER}fit_with_custom_train_step",
@@ -49,8 +53,9 @@ def test_what_one_rank_fails_or_never_runs_is_lost():
 
 
 def test_an_exception_is_not_lost():
-    name = f"{next(iter(keras_suite.EXCEPTIONS))}_x"
-    assert keras_suite.lost({name: "PASSED"}, [{}]) == []
+    name = next(iter(keras_suite.EXCEPTIONS))
+    plain = {name: "PASSED", f"{name}_of_another": "PASSED"}
+    assert keras_suite.lost(plain, [{}]) == [f"{name}_of_another"]
 
 
 @pytest.mark.parametrize("name", keras_suite.EXCEPTIONS)
