@@ -51,7 +51,7 @@ def apply(
         name: Name of the operation on the wire.
         inner: The optimizer's own ``apply``.
     """
-    if policy == "pass":
+    if policy == "pass" or not reduced.weighted:
         return inner(reduced.gradients, variables)
     complete = tf.convert_to_tensor(reduced.complete)
     good = tf.logical_or(

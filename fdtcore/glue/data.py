@@ -62,9 +62,9 @@ def dealt(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
     """
 
     def own(*window: Any) -> tf.data.Dataset:
-        batches = tf.data.Dataset.zip(window if len(window) > 1 else window[0])
-        empty = batches.take(1).map(lambda *b: _cut(b, 0))
-        mine = batches.skip(process.rank).take(1).map(lambda *b: _cut(b, None))
+        turn = tf.data.Dataset.zip(window if len(window) > 1 else window[0])
+        empty = turn.take(1).map(lambda *b: _cut(b, 0))
+        mine = turn.skip(process.rank).take(1).map(lambda *b: _cut(b, None))
         return mine.concatenate(empty).take(1)
 
     return dataset.window(process.size).flat_map(own)
@@ -134,10 +134,10 @@ class PartAdapter(DataAdapter):
 
     @property
     def num_batches(self) -> int | None:
-        batches = self.inner.num_batches
-        if batches is None or self.batch == "global":
-            return batches
-        return -(-batches // self.process.size)
+        whole = self.inner.num_batches
+        if whole is None or self.batch == "global":
+            return whole
+        return -(-whole // self.process.size)
 
     @property
     def batch_size(self) -> int | None:
