@@ -7,6 +7,7 @@ under way.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,6 +45,12 @@ class Collectives:
             return self
         import horovod.tensorflow as hvd
 
+        if os.environ.get("HOROVOD_DYNAMIC_PROCESS_SETS") != "1":
+            raise RuntimeError(
+                "process sets must be announced before Horovod starts. Received: "
+                "process_sets in a job that runs already. Start the job with "
+                "HOROVOD_DYNAMIC_PROCESS_SETS=1 in its environment."
+            )
         made = [hvd.add_process_set(list(ranks)) for ranks in sets]
         own = next(i for i, ranks in enumerate(sets) if self.rank in ranks)
         rank = sorted(sets[own]).index(self.rank)

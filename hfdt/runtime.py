@@ -45,7 +45,7 @@ def _start(options: Options) -> Any:
             limit = str(math.ceil(2 * options.stall_timeout_s))
             os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", limit)
             os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", limit)
-        process = _start_horovod(process)
+        process = _start_horovod(process, options)
 
     from fdtcore.glue import randomness
     from hfdt.collectives import Collectives
@@ -81,7 +81,7 @@ def _start(options: Options) -> Any:
     return made
 
 
-def _start_horovod(process: Process) -> Process:
+def _start_horovod(process: Process, options: Options) -> Process:
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
@@ -90,8 +90,8 @@ def _start_horovod(process: Process) -> Process:
         tf.config.set_visible_devices(gpus[process.local_rank % len(gpus)], "GPU")
     import horovod.tensorflow as hvd
 
-    # Sets of processes are named after the start, by ``distribute``.
-    os.environ.setdefault("HOROVOD_DYNAMIC_PROCESS_SETS", "1")
+    if options.process_sets:
+        os.environ["HOROVOD_DYNAMIC_PROCESS_SETS"] = "1"  # slows each cycle a little
     hvd.init()
     if hvd.size() != process.size:
         raise RuntimeError(

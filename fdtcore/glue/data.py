@@ -130,6 +130,9 @@ class PartAdapter(DataAdapter):
         options = tf.data.Options()
         # The default ones would serialise the arrays, which are constants here.
         options.experimental_optimization.apply_default_optimizations = False
+        # Autotuning halts a pipeline for half a second now and then where the cores
+        # are busy, and then every rank waits for this one.
+        options.autotune.enabled = False
         return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
 
     @property

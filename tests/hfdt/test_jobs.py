@@ -33,7 +33,11 @@ def run(folder, script, *args):
         text=True,
         timeout=240,
         cwd=folder,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={
+            **os.environ,
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "HOROVOD_DYNAMIC_PROCESS_SETS": "1",
+        },
     )
     logs = "".join(p.read_text() for p in folder.glob("hfdt-logs/*/rank-1.log"))
     assert done.returncode == 0, done.stdout + done.stderr + logs
