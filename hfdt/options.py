@@ -40,7 +40,8 @@ class Options:
             the job. Read where the job starts.
         process_sets: Ranks that train together, set by set: ``((0, 1), (2, 3))``
             trains two models, each on two ranks. The same on every rank. None for
-            one model on all.
+            one model on all. A job that was started by ``hfdt run`` needs
+            ``HOROVOD_DYNAMIC_PROCESS_SETS=1`` in its environment.
     """
 
     batch: str = "global"
