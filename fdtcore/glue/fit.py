@@ -114,7 +114,7 @@ def _of_all_ranks(inner: Callable) -> Callable:
     @functools.wraps(inner)
     def result(self: Any, logs: Any) -> Any:
         engine = binding.engine_of_model(self)
-        if engine is None:
+        if engine is None or engine.process.size == 1:
             return inner(self, logs)
         with metrics.of_all_ranks(engine, metrics.variables(self)):
             values = inner(self, logs)

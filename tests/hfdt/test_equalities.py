@@ -35,28 +35,18 @@ def plain(tmp_path_factory):
     return run([sys.executable], tmp_path_factory.mktemp("plain") / "out.npz")
 
 
-@pytest.fixture(scope="session")
-def ranks(tmp_path_factory):
-    """Runs all rows on a number of ranks, once."""
-    known = {}
-
-    def results(size):
-        if size not in known:
-            path = tmp_path_factory.mktemp(f"ranks{size}") / "out.npz"
-            known[size] = run(
-                [sys.executable, "-m", "hfdt.cli", "run", "-np", str(size)], path
-            )
-        return known[size]
-
-    return results
+@pytest.fixture(scope="session", params=[1, 2, 3], ids="np{}".format)
+def found(request, tmp_path_factory):
+    """What all rows give on a number of ranks, of one job."""
+    size = str(request.param)
+    path = tmp_path_factory.mktemp(f"ranks{size}") / "out.npz"
+    return run([sys.executable, "-m", "hfdt.cli", "run", "-np", size], path)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3])
 @pytest.mark.parametrize("name", equality_rows.ROWS)
-def test_numbers_are_those_of_one_process(name, size, plain, ranks):
+def test_numbers_are_those_of_one_process(name, plain, found):
     expected = {k: v for k, v in plain.items() if k.startswith(f"{name}/")}
     assert expected
-    found = ranks(size)
     for key, value in expected.items():
         np.testing.assert_allclose(
             found[key],
