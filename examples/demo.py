@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 import matplotlib
 
+from fdtcore import output
+
 SCRIPT = Path(__file__).with_name("digits_single.py")
 LAST_LINE = re.compile(
     r"test accuracy (?P<accuracy>[\d.]+), .* in (?P<time_s>[\d.]+) s, "
@@ -61,9 +63,10 @@ def train(title: str, program: list[str], epochs: int) -> Run:
         command = [*program, str(SCRIPT), "--epochs", str(epochs)]
         command += ["--history", str(history)]
         print(f"{title} ...", flush=True)
-        done = subprocess.run(
-            command, env=_environment(), stdout=subprocess.PIPE, text=True
-        )
+        with output.quiet():  # a plain process says what TensorFlow says at its start
+            done = subprocess.run(
+                command, env=_environment(), stdout=subprocess.PIPE, text=True
+            )
         if done.returncode:
             raise SystemExit(done.returncode)
         rows = list(csv.DictReader(history.read_text().splitlines()))
