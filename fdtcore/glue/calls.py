@@ -31,7 +31,7 @@ _running: list[tuple[Any, contextlib.ExitStack]] = []
 
 
 @contextlib.contextmanager
-def joined(engine: Engine, label: str) -> Iterator[None]:
+def joined(engine: Any, label: str) -> Iterator[None]:
     """Surrounds an operation of all ranks, which runs now or is traced.
 
     Args:
