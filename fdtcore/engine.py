@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -16,8 +16,11 @@ class Engine(Protocol):
     same order. On one rank each is the identity.
     """
 
+    name: str  # of the framework, in messages
     process: Process
     finding: Exception | None  # what a step found out while TensorFlow ran it
+    in_parts: bool  # whether ranks share each batch, or take batches of their own
+    innermost: bool  # whether it stands inside a ``LossScaleOptimizer``, or outside
 
     @property
     def batch(self) -> str:
@@ -79,6 +82,34 @@ class Engine(Protocol):
 
     def fitting(self, callbacks: Any) -> AbstractContextManager[None]:
         """Surrounds one ``fit``; ``callbacks`` are those it runs with."""
+
+    def fit(self, model: Any, arguments: dict[str, Any], run: Callable[[], Any]) -> Any:
+        """Runs Keras's ``fit`` of a model with its arguments, which it may change."""
+
+    def evaluate(
+        self, model: Any, arguments: dict[str, Any], run: Callable[[], Any]
+    ) -> Any:
+        """Runs Keras's ``evaluate`` of a model with its arguments."""
+
+    def on_batch(
+        self, model: Any, name: str, arguments: Any, run: Callable[[], Any]
+    ) -> Any:
+        """Runs ``train_on_batch`` or ``test_on_batch`` where batches are not shared."""
+
+    def settle(self, model: Any) -> None:
+        """Brings a model up to date on all ranks, before it is saved."""
+
+    def iterate(self, dataset: Any, inner: Callable[[Any], Any], line: int) -> Any:
+        """Iterates what of a data set is this rank's in a loop written by hand.
+
+        Args:
+            dataset: The ``tf.data.Dataset``.
+            inner: TensorFlow's own way to iterate one.
+            line: That of the loop, for messages.
+        """
+
+    def step_on(self, kind: str) -> Callable[..., Any] | None:
+        """What wraps a ``"train"`` or ``"test"`` step; None leaves it to Keras."""
 
     def barrier(self) -> None:
         """Returns when every rank has arrived."""

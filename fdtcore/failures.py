@@ -19,8 +19,9 @@ RECORD_NAME = "failure.json"
 EXCEPTION = "exception"  # the rank raised it
 GONE = "gone"  # the rank's process vanished
 STALL = "stall"  # the rank never joined a call that others wait in
+ENDED = "ended"  # the framework has ended the job, and says why
 
-_KINDS = (EXCEPTION, GONE, STALL)
+_KINDS = (EXCEPTION, GONE, STALL, ENDED)
 _LIMITS = {"message": 4_000, "traceback": 64_000}  # characters
 _OTHER_LIMIT = 500
 _HEADLINE_LIMIT = 400
@@ -40,7 +41,8 @@ class Failure:
         where: The user's line as ``"train.py:33"``, or empty.
         source_line: The text of that line, or empty.
         traceback: The user's traceback, or the report of a stall.
-        kind: ``"exception"``, ``"gone"`` or ``"stall"``.
+        kind: ``"exception"``, ``"gone"``, ``"stall"`` or ``"ended"``.
+        who: What messages call that rank; empty for ``"rank 1/4"``.
     """
 
     rank: int
@@ -52,6 +54,7 @@ class Failure:
     source_line: str = ""
     traceback: str = ""
     kind: str = EXCEPTION
+    who: str = ""
 
     @classmethod
     def from_exception(
@@ -94,7 +97,8 @@ class Failure:
         message = _clip(message, _HEADLINE_LIMIT)
         if self.kind != EXCEPTION:
             return message
-        text = f"rank {self.rank}/{self.size} ({self.host}) failed: {self.type}"
+        who = self.who or f"rank {self.rank}/{self.size}"
+        text = f"{who} ({self.host}) failed: {self.type}"
         if message:
             text += f": {message}"
         if self.where:

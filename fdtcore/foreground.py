@@ -13,7 +13,7 @@ from fdtcore import output, settings
 from fdtcore.failures import RECORD_NAME, read_record
 from fdtcore.launch import Direct, Job, Launcher, forwarded, oversubscription
 from fdtcore.supervise import supervise
-from fdtcore.verdicts import explain
+from fdtcore.verdicts import explain, number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,11 +24,15 @@ class Foreground:
         program: Name of the command; its variables begin with it, as ``HFDT_``.
         say: Writes one line of the command's own.
         verbose: True shows everything the launcher and TensorFlow say.
+        others: What to call the ranks but 0, where not by their numbers.
+        name: From rank and number of ranks to what messages call one.
     """
 
     program: str
     say: Callable[[str], None]
     verbose: bool = False
+    others: str = ""
+    name: Callable[[int, int], str] = number
 
     @property
     def prefix(self) -> str:
@@ -72,7 +76,9 @@ class Foreground:
                 f"{error.strerror}. Choose another: --launcher."
             ) from None
         failure = read_record(logs) if logs is not None else None
-        if line := explain(outcome, failure, size=job.size, directory=logs):
+        if line := explain(
+            outcome, failure, size=job.size, directory=logs, name=self.name
+        ):
             self.say(line)
         return outcome.code
 
@@ -98,7 +104,7 @@ class Foreground:
         if not sys.stdout.isatty():
             environ[f"{self.prefix}PLAIN"] = "1"
         if job.size > 1:
-            self.say(output.announce(job.size, logs))
+            self.say(output.announce(job.size, logs, self.others))
         return logs
 
 

@@ -27,6 +27,7 @@ class Job:
         hosts: The machines; empty means this one.
         allocated: True where a batch system chose ``hosts`` and mpirun asks it.
         forward: Variables that ranks on other machines get as well.
+        idle: Ranks among them that need no core of their own.
     """
 
     command: tuple[str, ...]
@@ -34,6 +35,7 @@ class Job:
     hosts: tuple[Host, ...] = ()
     allocated: bool = False
     forward: tuple[str, ...] = ()
+    idle: int = 0
 
     @property
     def is_local(self) -> bool:
@@ -73,9 +75,13 @@ class OpenMpi:
 
     Args:
         executable: Full path: it tells Open MPI where it lives on other hosts too.
+        major: Its version.
+        survives_loss: Whether the job goes on without a rank that died (version 5).
     """
 
     executable: str
+    major: int = 5
+    survives_loss: bool = False
     adds_text: ClassVar[bool] = True
 
     def argv(self, job: Job) -> list[str]:
@@ -84,6 +90,8 @@ class OpenMpi:
         # Bound to a core, as one or two ranks are by default, a rank's TensorFlow
         # threads would all share that core.
         argv = [self.executable, "-np", str(job.size)]
+        if self.survives_loss:
+            argv += ["--with-ft", "ulfm"]
         argv += ["--bind-to", "none", "--map-by", f"slot{shared}"]
         if not job.allocated:
             hosts = job.hosts or (Host("localhost", job.size),)
@@ -162,9 +170,10 @@ def oversubscription(job: Job, cores: int) -> str | None:
         job: The job.
         cores: Cores of this machine; those of other hosts are their slots.
     """
-    if job.is_local and job.size > cores:
-        return f"{job.size} ranks share the {cores} cores of this machine."
-    if job.size > job.slots:
+    busy = job.size - job.idle
+    if job.is_local and busy > cores:
+        return f"{busy} ranks share the {cores} cores of this machine."
+    if busy > job.slots:
         names = ", ".join(host.name for host in job.hosts)
-        return f"{job.size} ranks share the {job.slots} slots of {names}."
+        return f"{busy} ranks share the {job.slots} slots of {names}."
     return None

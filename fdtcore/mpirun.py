@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -54,7 +55,8 @@ def identify(executable: str) -> Launcher:
     )
     text = answer.stdout + answer.stderr
     if "Open MPI" in text or "OpenRTE" in text:
-        return OpenMpi(executable)
+        found = re.search(r"\) (\d+)\.", text)
+        return OpenMpi(executable, major=int(found[1]) if found else 0)
     if any(name in text for name in ("HYDRA", "Intel(R) MPI", "MPICH")):
         return Mpich(executable)
     raise ValueError(

@@ -29,6 +29,7 @@ _CHATTER = re.compile(
 )
 
 _terminal: TextIO | None = None
+_real_output: list[int] = []  # descriptor of the real standard output
 
 
 class _NoTerminal(io.TextIOWrapper):
@@ -87,6 +88,7 @@ def redirect(
     global _terminal
     if _terminal is None:
         _terminal = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+        _real_output.append(os.dup(1))
     if process.rank != 0 and directory is not None:
         directory.mkdir(parents=True, exist_ok=True)
         _replace_output(log_file(directory, process.rank))
@@ -111,6 +113,17 @@ def _replace_output(path: Path) -> None:
     # A rank that is killed must leave what it said in the file.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
+
+
+def restore() -> None:
+    """Gives this process the terminal: the rank that had it is gone."""
+    if _terminal is None:
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os.dup2(_real_output[0], 1)
+    os.dup2(_terminal.fileno(), 2)
 
 
 def terminal() -> TextIO:
@@ -145,9 +158,15 @@ def quiet(*, verbose: bool = False) -> Iterator[None]:
             os.write(2, b"".join(kept))
 
 
-def announce(size: int, directory: Path) -> str:
-    """Says in one line where the output of the ranks but 0 goes."""
-    ranks = "rank 1" if size == 2 else f"ranks 1-{size - 1}"
+def announce(size: int, directory: Path, who: str = "") -> str:
+    """Says in one line where the output of the ranks but 0 goes.
+
+    Args:
+        size: Number of ranks.
+        directory: The folder of their files.
+        who: What to call them, where not by their numbers.
+    """
+    ranks = who or ("rank 1" if size == 2 else f"ranks 1-{size - 1}")
     file = log_file(directory, 1) if size == 2 else directory / "rank-N.log"
     with contextlib.suppress(ValueError):
         file = file.relative_to(Path.cwd())

@@ -66,6 +66,11 @@ def install(apart: Iterable[str] = ()) -> Shadow:
 def release() -> None:
     """Leaves files to the program: it has asked for its rank, so it may divide them."""
     _released[0] = True
+    end()
+
+
+def end() -> None:
+    """Ends the shadow of this process: it writes what the user sees from now on."""
     for shadow in _installed:
         if not shadow.is_released:
             shadow.release()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 from fdtcore.failures import GONE, Failure
@@ -19,8 +20,18 @@ _HINTS: dict[int, str] = {
 }
 
 
+def number(rank: int, size: int) -> str:
+    """Returns what messages call a rank."""
+    return f"rank {rank}/{size}"
+
+
 def explain(
-    outcome: Outcome, failure: Failure | None, *, size: int, directory: Path | None
+    outcome: Outcome,
+    failure: Failure | None,
+    *,
+    size: int,
+    directory: Path | None,
+    name: Callable[[int, int], str] = number,
 ) -> str | None:
     """Says in one line why a job failed.
 
@@ -29,14 +40,15 @@ def explain(
         failure: What the failing rank recorded, if it could.
         size: Number of ranks.
         directory: Folder of the ranks' files, or None where there is none.
+        name: From rank and number of ranks to what messages call one.
 
     Returns:
         The line, or None where there is nothing to add: the job ended well, or its
         only process has spoken for itself.
     """
     if outcome.received:
-        name = signal.Signals(outcome.received).name
-        return f"stopped by {name}; every rank has ended."
+        received = signal.Signals(outcome.received).name
+        return f"stopped by {received}; every rank has ended."
     if outcome.code == 0:
         return None
     ended = outcome.ended
@@ -56,7 +68,7 @@ def explain(
     how = f"ended with exit code {ended.code}."
     if ended.signal:
         how = _killed(ended.signal)
-    return f"rank {ended.rank}/{size}{where} {how}" + _see(ended.rank, directory)
+    return f"{name(ended.rank, size)}{where} {how}" + _see(ended.rank, directory)
 
 
 def _killed(number: int) -> str:

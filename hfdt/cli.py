@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import NoReturn
 
 import click
 
-from fdtcore import jobs, targets
+from fdtcore import jobs
 from fdtcore.foreground import Foreground
 from fdtcore.launch import Job, Launcher
+from fdtcore.runoptions import Request, run_options
 from hfdt import __version__
 from hfdt.gloo import Gloo
 from hfdt.options import Options
@@ -75,56 +74,23 @@ def _choices(command: Callable[..., None]) -> Callable[..., None]:
     epilog=_EXAMPLES,
     short_help="Run a script on several processes.",
 )
-@click.option("-np", "--np", "-n", "size", type=int, help="Number of processes.")
-@click.option("-m", "module", is_flag=True, help="SCRIPT is the name of a module.")
-@click.option("-H", "--hosts", metavar="HOST:N,...", help="Machines and their slots.")
-@click.option("--hostfile", metavar="FILE", help="Lines like: node1 slots=4")
-@click.option(
-    "--launcher",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", "mpirun", "srun", "gloo"]),
-    help="What starts the processes.",
-)
-@click.option(
-    "--output",
-    "directory",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Folder for the output of ranks 1, 2, ... [default: hfdt-logs/DATE-TIME-PID]",
-)
-@click.option("--verbose", is_flag=True, help="Show TensorFlow's and MPI's messages.")
-@click.option("--debug", is_flag=True, help="Keep HFDT's own frames in tracebacks.")
+@run_options("hfdt", ["mpirun", "srun", "gloo"])
 @_choices
-@click.argument("script")
-@click.argument("args", nargs=-1, type=click.UNPROCESSED)
-def run(
-    *,
-    size: int | None,
-    module: bool,
-    hosts: str | None,
-    hostfile: str | None,
-    launcher: str,
-    directory: Path | None,
-    verbose: bool,
-    debug: bool,
-    script: str,
-    args: tuple[str, ...],
-    **choices: str | None,
-) -> None:
+def run(request: Request, **choices: str | None) -> None:
     """Run SCRIPT, a single-machine Keras script, on several processes."""
-    environ = os.environ | chosen(choices, verbose=verbose, debug=debug)
+    flags = {"verbose": request.verbose, "debug": request.debug}
+    environ = os.environ | chosen(choices, **flags)
     try:
-        place = jobs.choose_place(hosts, hostfile, environ)
-        size = jobs.choose_size(size, place, environ, "hfdt")
+        place = jobs.choose_place(request.hosts, request.hostfile, environ)
+        size = jobs.choose_size(request.size, place, environ, "hfdt")
         jobs.refuse_nesting(environ, "hfdt")
-        (targets.check_module if module else targets.check_script)(script)
+        command = request.command("hfdt")
         _check_options(environ)
-        command = (sys.executable, "-m", "hfdt", *(["-m"] if module else []), script)
-        job = Job((*command, *args), size, *place)
-        program = _choose_launcher(job, launcher, environ)
+        job = Job(command, size, *place)
+        program = _choose_launcher(job, request.launcher, environ)
         _require_horovod(size)
-        code = Foreground("hfdt", say, verbose).run(job, program, environ, directory)
+        foreground = Foreground("hfdt", say, request.verbose)
+        code = foreground.run(job, program, environ, request.directory)
     except ValueError as error:
         fail(str(error))
     raise SystemExit(code)

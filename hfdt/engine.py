@@ -12,13 +12,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from fdtcore import choices
 from fdtcore.control import ControlLine
-from fdtcore.glue import state, step
+from fdtcore.glue import fit, loops, state, step, steps
+from fdtcore.glue.exchange import Exchange
 from fdtcore.process import Process
 from hfdt import finite, rates, refusals
 from hfdt import gradients as reduction
 from hfdt.collectives import Collectives
-from hfdt.exchange import Exchange
 from hfdt.options import Options
 
 
@@ -32,6 +33,9 @@ class HorovodEngine(Exchange):
         line: Tells the other ranks what this one does, and how it fails.
     """
 
+    in_parts = True
+    innermost = False
+
     def __init__(
         self,
         process: Process,
@@ -39,7 +43,8 @@ class HorovodEngine(Exchange):
         options: Options,
         line: ControlLine,
     ):
-        super().__init__(process, collectives, line)
+        super().__init__(process, collectives, line, "hfdt")
+        self.collectives: Collectives = collectives
         self.options = options
         self._reduce = reduction.Reduction(collectives, options)
         # Places are never reused: when an optimizer is freed differs between ranks.
@@ -60,8 +65,8 @@ class HorovodEngine(Exchange):
         if self._chosen and options != self.options:
             raise ValueError(
                 "one job trains with one set of options. Received: "
-                f"{options.beside(self.options)} in a second call of distribute. Pass "
-                "the same options to both."
+                f"{choices.difference(options, self.options)} in a second call of "
+                "distribute. Pass the same options to both."
             )
         self._chosen = True
         self.options = options
@@ -117,6 +122,23 @@ class HorovodEngine(Exchange):
             finite.user_handles_nan.pop()
         with self.joining("end of fit"):
             self.barrier()
+
+    def fit(self, model: Any, arguments: dict[str, Any], run: Callable) -> Any:
+        """Runs Keras's ``fit``, each rank on its part of every batch."""
+        return fit.fit_in_parts(self, model, arguments, run)
+
+    def evaluate(self, model: Any, arguments: dict[str, Any], run: Callable) -> Any:
+        """Runs Keras's ``evaluate``, each rank on its part of every batch."""
+        return fit.evaluate_in_parts(self, model, arguments, run)
+
+    def iterate(self, dataset: Any, inner: Callable[[Any], Any], line: int) -> Any:
+        """Iterates this rank's part of each batch."""
+        return loops.iterate_parts(self, dataset, inner, line)
+
+    def step_on(self, kind: str) -> Callable[..., Any] | None:
+        """Steps on parts; on one rank Keras's own."""
+        del kind
+        return steps.PartStep if self.process.size > 1 else None
 
     def agreed(self, owner: Any) -> None:
         """Notes that what a model or an optimizer holds is alike on all ranks."""

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fdtcore import choices
+
 _CHOICES = {
     "batch": ("global", "per_worker"),
     "compression": ("none", "fp16", "bf16"),
@@ -55,10 +57,10 @@ class Options:
     process_sets: Sequence[Sequence[int]] | None = None
 
     def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
                 raise ValueError(
-                    f"{name} must be one of {', '.join(choices)}. "
+                    f"{name} must be one of {', '.join(known)}. "
                     f"Received: {name}={getattr(self, name)!r}."
                 )
         if self.lr_scale != "linear" and not _positive(self.lr_scale):
@@ -90,21 +92,13 @@ class Options:
             environ: The process's environment, as a launcher has set it.
             **given: Options of the call.
         """
-        values: dict[str, Any] = {}
-        for field in dataclasses.fields(cls):
-            text = environ.get(f"HFDT_{field.name.upper()}")
-            if text is not None and field.name != "process_sets":
-                values[field.name] = _read(field.name, text, field.default)
+        odd = ("process_sets", "lr_scale")
+        values = choices.read(cls, environ, "HFDT_", without=odd)
+        if "batch" in values:
+            values["batch"] = values["batch"].replace("-", "_")
+        if "HFDT_LR_SCALE" in environ:
+            values["lr_scale"] = _scale(environ["HFDT_LR_SCALE"])
         return cls(**{**values, **given})
-
-    def beside(self, other: Options) -> str:
-        """Names the fields in which two sets of options differ, with both values."""
-        pairs = [
-            f"{f.name}={getattr(self, f.name)!r} beside {getattr(other, f.name)!r}"
-            for f in dataclasses.fields(self)
-            if getattr(self, f.name) != getattr(other, f.name)
-        ]
-        return ", ".join(pairs)
 
     def scale(self, size: int) -> float:
         """Returns the factor for the learning rate on ``size`` ranks."""
@@ -115,15 +109,10 @@ def _positive(value: Any) -> bool:
     return isinstance(value, int | float) and value > 0
 
 
-def _read(name: str, text: str, default: Any) -> Any:
-    if isinstance(default, str):
-        return text.replace("-", "_")
-    if name == "lr_scale" and text == "linear":
-        return text
+def _scale(text: str) -> float | str:
     try:
-        return type(default)(text)
+        return text if text == "linear" else float(text)
     except ValueError:
         raise ValueError(
-            f"HFDT_{name.upper()} must be of type {type(default).__name__}. "
-            f"Received: {text!r}."
+            f'HFDT_LR_SCALE must be a number or "linear". Received: {text!r}.'
         ) from None

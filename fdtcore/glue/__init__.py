@@ -8,6 +8,7 @@ step             the step that is being traced or run
 steps            training and testing on this rank's part of each batch
 batches          batches as structures of tensors: size, part, empty
 state            the values that training begins from, alike on all ranks
+arrays           arrays as Keras batches them, and the rows behind indices
 data             the part of each batch that is this rank's
 losses           reductions whose divisor is the whole batch's
 randomness       seeds that must be the same on every rank

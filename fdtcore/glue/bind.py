@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from fdtcore.engine import Engine
 from fdtcore.glue import (
     binding,
@@ -15,6 +18,7 @@ from fdtcore.glue import (
     steps,
 )
 
+_is_patched: list[bool] = []
 _PATCHED = (calls, data, fit, loading, losses, optimizer, saving, steps)
 
 
@@ -32,9 +36,19 @@ def bind(engine: Engine, *, everything: bool = False) -> binding.Binding:
     Raises:
         RuntimeError: Another engine is bound.
     """
-    if binding.register(engine, everything=everything):
+    binding.register(engine, everything=everything)
+    if not _is_patched:
+        _is_patched.append(True)
         for module in _PATCHED:
             module.patch()
     found = binding.current()
     assert found is not None
     return found
+
+
+@contextlib.contextmanager
+def lent(engine: Engine) -> Iterator[None]:
+    """Binds ``engine`` to everything for the time of the ``with`` block only."""
+    with binding.replaced(binding, "_binding", None):
+        bind(engine, everything=True)
+        yield

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
+from fdtcore import voice
 from fdtcore.engine import Engine
 
 
@@ -32,25 +33,24 @@ class Binding:
 
 
 _binding: Binding | None = None
+# Optimizers that a framework has made for itself.
+_inner: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def register(engine: Engine, *, everything: bool = False) -> bool:
+def register(engine: Engine, *, everything: bool = False) -> None:
     """Makes ``engine`` the one of this process; it is bound once.
 
     Args:
         engine: The engine.
         everything: Whether it owns every model and optimizer.
 
-    Returns:
-        Whether it was not bound before.
-
     Raises:
         RuntimeError: Another engine is bound.
     """
     global _binding
-    new = _binding is None
     if _binding is None:
         _binding = Binding(engine)
+        voice.speak_as(engine.name)
     if _binding.engine is not engine:
         raise RuntimeError(
             "a process trains with one framework. "
@@ -58,7 +58,6 @@ def register(engine: Engine, *, everything: bool = False) -> bool:
             "Call distribute of one of them only."
         )
     _binding.everything = _binding.everything or everything
-    return new
 
 
 def current() -> Binding | None:
@@ -73,8 +72,15 @@ def engine_of_model(model: Any) -> Engine | None:
     return None
 
 
+def leave_alone(optimizer: Any) -> None:
+    """Notes that an optimizer is a framework's own, whose steps are nobody else's."""
+    _inner.add(optimizer)
+
+
 def engine_of_optimizer(optimizer: Any) -> Engine | None:
     """Returns the engine that owns ``optimizer``, if one does."""
+    if optimizer in _inner:
+        return None
     if _binding and (_binding.everything or optimizer in _binding.optimizers):
         return _binding.engine
     return None

@@ -99,7 +99,7 @@ def _acting(callbacks: list[Any], engine: Engine) -> list[Any]:
         callbacks = [c for c in callbacks if c not in writers]
     else:
         for callback in writers:
-            _act_alone(callback)
+            act_alone(callback)
     return [first, *engine.callbacks(), *callbacks, KeepInStep(engine)]
 
 
@@ -111,8 +111,8 @@ def _only_writes(callback: Any) -> bool:
     return isinstance(callback, _WRITERS)
 
 
-def _act_alone(callback: Any) -> None:
-    """Keeps a callback that rank 0 alone runs from waiting for the other ranks."""
+def act_alone(callback: Any) -> None:
+    """Keeps a callback from waiting for the other ranks, which do not run it now."""
     for name in dir(callback):
         if name.startswith("on_") and name not in vars(callback):
             method = getattr(callback, name)

@@ -4,34 +4,48 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from keras.src import tree
 from keras.src.trainers import data_adapters
-from keras.src.trainers.data_adapters import array_data_adapter, array_slicing
+from keras.src.trainers.data_adapters import array_data_adapter
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
 from fdtcore import voice
-from fdtcore.glue import batches
+from fdtcore.glue import arrays, batches
 from fdtcore.process import Process
 
-# What is split while it is read: set by ``fit`` and ``evaluate`` of a bound model.
-_splitting: list[tuple[Process, str] | None] = [None]
+# What becomes of adapters made now: set by ``fit`` and ``evaluate`` of a bound model.
+_adapting: list[Callable[[DataAdapter], DataAdapter] | None] = [None]
 # Data sets that the program has split itself.
 _split: weakref.WeakSet[tf.data.Dataset] = weakref.WeakSet()
 
 
 @contextlib.contextmanager
-def splitting(process: Process | None, batch: str = "global") -> Iterator[None]:
-    """Hands out parts of batches for the data read inside; whole ones with None."""
-    _splitting.append(None if process is None else (process, batch))
+def adapting(make: Callable[[DataAdapter], DataAdapter] | None) -> Iterator[None]:
+    """Puts an adapter of ours around those made inside; none with None."""
+    _adapting.append(make)
     try:
         yield
     finally:
-        _splitting.pop()
+        _adapting.pop()
+
+
+@contextlib.contextmanager
+def splitting(process: Process, batch: str) -> Iterator[None]:
+    """Hands out parts of batches for the data read inside."""
+
+    def part(adapter: DataAdapter) -> DataAdapter:
+        if isinstance(adapter, PartAdapter):
+            return adapter
+        own = PartAdapter(adapter, process, batch)
+        voice.say(process, str(own))
+        return own
+
+    with adapting(part):
+        yield
 
 
 def parts_of(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
@@ -105,35 +119,11 @@ class PartAdapter(DataAdapter):
         return deal(dataset, self.process)
 
     def _from_arrays(self) -> tf.data.Dataset:
-        """Splits batches of indices and gathers only this rank's rows.
-
-        The indices come from Keras's own adapter: the same shuffle as in one process.
-        """
-        arrays = self.inner
-        indices = array_data_adapter.ArrayDataAdapter(
-            np.arange(arrays._num_samples),
-            batch_size=arrays._batch_size,
-            shuffle=arrays._shuffle,
-        ).get_tf_dataset()
-        inputs = tree.lists_to_tuples(
-            array_slicing.convert_to_sliceable(
-                arrays._inputs, target_backend="tensorflow"
-            )
+        """Splits batches of indices and gathers only this rank's rows."""
+        indices = self._own(arrays.index_batches(self.inner))
+        return arrays.untuned(arrays.gathered(indices, self.inner)).prefetch(
+            tf.data.AUTOTUNE
         )
-        held = tf.data.Dataset.from_tensors(inputs).repeat()
-
-        def gather(index: Any, data: Any) -> Any:
-            return tree.traverse(lambda leaf: _gathered(leaf, index), data)
-
-        dataset = tf.data.Dataset.zip((self._own(indices), held))
-        dataset = dataset.map(gather, num_parallel_calls=tf.data.AUTOTUNE)
-        options = tf.data.Options()
-        # The default ones would serialise the arrays, which are constants here.
-        options.experimental_optimization.apply_default_optimizations = False
-        # Autotuning halts a pipeline for half a second now and then where the cores
-        # are busy, and then every rank waits for this one.
-        options.autotune.enabled = False
-        return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
 
     @property
     def num_batches(self) -> int | None:
@@ -182,25 +172,13 @@ def _refuse_unseeded(dataset: Any) -> None:
         _refuse_unseeded(source)
 
 
-def _gathered(leaf: Any, index: tf.Tensor) -> Any:
-    if isinstance(leaf, array_slicing.TensorflowSparseWrapper):
-        return array_slicing.slice_tensorflow_sparse_wrapper(leaf, index)
-    if isinstance(leaf, tf.Tensor | tf.RaggedTensor):
-        return tf.gather(leaf, index)
-    # None tells ``traverse`` to go on into a structure; a leaf is kept.
-    return None if isinstance(leaf, list | tuple | dict) else leaf
-
-
 def patch() -> None:
     """Wraps the adapter that Keras chooses for the data of a bound model."""
     inner = data_adapters.get_data_adapter
 
     def get_data_adapter(*args: Any, **kwargs: Any) -> Any:
         adapter = inner(*args, **kwargs)
-        if _splitting[-1] is None or isinstance(adapter, PartAdapter):
-            return adapter
-        own = PartAdapter(adapter, *_splitting[-1])
-        voice.say(own.process, str(own))
-        return own
+        make = _adapting[-1]
+        return adapter if make is None else make(adapter)
 
     data_adapters.get_data_adapter = get_data_adapter

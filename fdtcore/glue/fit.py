@@ -12,23 +12,24 @@ import tensorflow as tf
 from keras.src import tree
 from keras.src.backend.tensorflow import trainer as tf_trainer
 
+from fdtcore.engine import Engine
 from fdtcore.glue import batches, binding, callbacks, data, metrics, refusals, steps
 
 
 def patch() -> None:
     """Wraps the methods of Keras's trainer that read data."""
     trainer = tf_trainer.TensorFlowTrainer
-    trainer.fit = _reads_data(trainer.fit, prepared=_fitting)
-    trainer.evaluate = _reads_data(trainer.evaluate, prepared=_testing)
+    trainer.fit = _reads_data(trainer.fit, "fit")
+    trainer.evaluate = _reads_data(trainer.evaluate, "evaluate")
     trainer.predict = _in_replica(trainer.predict)
-    trainer.train_on_batch = _takes_batch(trainer.train_on_batch)
-    trainer.test_on_batch = _takes_batch(trainer.test_on_batch)
+    for name in ("train_on_batch", "test_on_batch"):
+        setattr(trainer, name, _takes_batch(getattr(trainer, name), name))
     trainer._get_metrics_result_or_logs = _of_all_ranks(
         trainer._get_metrics_result_or_logs
     )
 
 
-def _reads_data(inner: Callable, *, prepared: Callable) -> Callable:
+def _reads_data(inner: Callable, name: str) -> Callable:
     signature = inspect.signature(inner)
 
     @functools.wraps(inner)
@@ -38,51 +39,62 @@ def _reads_data(inner: Callable, *, prepared: Callable) -> Callable:
             return inner(self, *args, **kwargs)
         call = signature.bind(self, *args, **kwargs)
         call.apply_defaults()
-        with prepared(self, engine, call.arguments):
-            return inner(*call.args, **call.kwargs)
+        refusals.check_strategy(engine.process, self._distribute_strategy)
+        around = getattr(engine, name)
+        return around(self, call.arguments, lambda: inner(*call.args, **call.kwargs))
 
     return method
 
 
-@contextlib.contextmanager
-def _fitting(model: Any, engine: Any, arguments: dict[str, Any]) -> Iterator[None]:
+def fit_in_parts(
+    engine: Engine, model: Any, arguments: dict[str, Any], run: Callable[[], Any]
+) -> Any:
+    """Runs a ``fit`` in which every rank takes its part of each batch.
+
+    Args:
+        engine: The engine.
+        model: The model.
+        arguments: Of the call, by name; changed.
+        run: Keras's own ``fit`` with them.
+    """
     given = arguments["callbacks"]
     engine.prepare(model.optimizer)
     arguments["callbacks"] = callbacks.distributed(given, engine)
     with (
-        _reading(model, engine, arguments),
+        _reading(engine, arguments),
         engine.fitting(arguments["callbacks"]),
         steps.logs_of_all_ranks(callbacks.read_batches(arguments["callbacks"])),
     ):
-        yield
+        return run()
+
+
+def evaluate_in_parts(
+    engine: Engine, model: Any, arguments: dict[str, Any], run: Callable[[], Any]
+) -> Any:
+    """Runs an ``evaluate`` in which every rank takes its part of each batch."""
+    engine.average(metrics.moving_statistics(model) if model.built else [])
+    with _reading(engine, arguments):
+        return run()
 
 
 @contextlib.contextmanager
-def _reading(model: Any, engine: Any, arguments: dict[str, Any]) -> Iterator[None]:
-    refusals.check_strategy(engine.process, model._distribute_strategy)
+def _reading(engine: Engine, arguments: dict[str, Any]) -> Iterator[None]:
     if engine.process.rank:
         arguments["verbose"] = 0
     with data.splitting(engine.process, engine.batch):
         yield
 
 
-@contextlib.contextmanager
-def _testing(model: Any, engine: Any, arguments: dict[str, Any]) -> Iterator[None]:
-    engine.average(metrics.moving_statistics(model) if model.built else [])
-    with _reading(model, engine, arguments):
-        yield
-
-
 def _in_replica(inner: Callable) -> Callable:
     @functools.wraps(inner)
     def predict(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with data.splitting(None):
+        with data.adapting(None):
             return inner(self, *args, **kwargs)
 
     return predict
 
 
-def _takes_batch(inner: Callable) -> Callable:
+def _takes_batch(inner: Callable, name: str) -> Callable:
     signature = inspect.signature(inner)
 
     @functools.wraps(inner)
@@ -93,6 +105,10 @@ def _takes_batch(inner: Callable) -> Callable:
         call = signature.bind(self, *args, **kwargs)
         call.apply_defaults()
         given = call.arguments
+        if not engine.in_parts:
+            return engine.on_batch(
+                self, name, given, lambda: inner(*call.args, **call.kwargs)
+            )
         names = [n for n in ("x", "y", "sample_weight") if given[n] is not None]
         whole = tree.map_structure(_tensor, [given[n] for n in names])
         own = batches.part(whole, engine.process)
@@ -114,7 +130,7 @@ def _of_all_ranks(inner: Callable) -> Callable:
     @functools.wraps(inner)
     def result(self: Any, logs: Any) -> Any:
         engine = binding.engine_of_model(self)
-        if engine is None or engine.process.size == 1:
+        if engine is None or not engine.in_parts or engine.process.size == 1:
             return inner(self, logs)
         with metrics.of_all_ranks(engine, metrics.variables(self)):
             values = inner(self, logs)

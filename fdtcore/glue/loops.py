@@ -38,7 +38,7 @@ def note_apply(engine: Engine) -> None:
 
 
 def install(engine: Engine) -> None:
-    """Makes training loops of the user's program iterate this rank's parts."""
+    """Makes training loops of the user's program iterate what is this rank's."""
     inner = tf.data.Dataset.__iter__
 
     @functools.wraps(inner)
@@ -51,15 +51,27 @@ def install(engine: Engine) -> None:
             and batched(self)
             and not data.is_split(self)
         ):
-            voice.say(
-                engine.process,
-                f"tf.data.Dataset: rank 0 takes part 0 of {engine.process.size} of "
-                f"each batch in the training loop on line {caller.f_lineno}.",
-            )
-            return inner(_parts(self, engine.process))
+            return engine.iterate(self, inner, caller.f_lineno)
         return inner(self)
 
     tf.data.Dataset.__iter__ = iterate
+
+
+def iterate_parts(engine: Engine, dataset: Any, inner: Any, line: int) -> Any:
+    """Iterates this rank's part of each batch.
+
+    Args:
+        engine: The engine.
+        dataset: The data set.
+        inner: TensorFlow's own way to iterate one.
+        line: That of the loop, for the message.
+    """
+    voice.say(
+        engine.process,
+        f"tf.data.Dataset: rank 0 takes part 0 of {engine.process.size} of "
+        f"each batch in the training loop on line {line}.",
+    )
+    return inner(_parts(dataset, engine.process))
 
 
 def batched(dataset: Any) -> bool:

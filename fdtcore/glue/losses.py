@@ -36,7 +36,7 @@ def _scaled(inner: Any) -> Any:
     ) -> Any:
         loss = inner(values, sample_weight, mask, reduction, dtype)
         step = current()
-        if step is None or reduction in (None, "none"):
+        if step is None or not step.engine.in_parts or reduction in (None, "none"):
             return loss
         if reduction == "sum":
             return loss * tf.cast(step.sum_scale, loss.dtype)

@@ -46,6 +46,16 @@ def of_all_ranks(engine: Engine, state: Sequence[Any]) -> Iterator[None]:
         state: Variables of metrics.
     """
     own = [v.numpy() for v in state]
+    gather(engine, state)
+    try:
+        yield
+    finally:
+        for variable, value in zip(state, own, strict=True):
+            variable.assign(value)
+
+
+def gather(engine: Engine, state: Sequence[Any]) -> None:
+    """Gives metric state the value of the whole data."""
     summed = [v for v in state if v.aggregation not in ("mean", "only_first_replica")]
     averaged = [v for v in state if v.aggregation == "mean"]
     first = [v for v in state if v.aggregation == "only_first_replica"]
@@ -55,8 +65,3 @@ def of_all_ranks(engine: Engine, state: Sequence[Any]) -> Iterator[None]:
         variable.assign(total)
     engine.average(averaged)
     engine.broadcast(first)
-    try:
-        yield
-    finally:
-        for variable, value in zip(state, own, strict=True):
-            variable.assign(value)

@@ -49,6 +49,8 @@ def apply(optimizer: Any, gradients: Any, variables: Any, inner: Any) -> Any:
     engine = binding.engine_of_optimizer(optimizer)
     if engine is None or _running:
         return inner(optimizer, gradients, variables)
+    if engine.innermost and hasattr(optimizer, "inner_optimizer"):
+        return inner(optimizer, gradients, variables)  # which calls this once more
     gradients = list(gradients)
     if variables is not None:
         variables = list(variables)
@@ -82,6 +84,8 @@ def _share(engine: Engine) -> tf.Tensor:
     step = current()
     if step is not None:
         return step.share
+    if not engine.in_parts:
+        return engine.share(1)
     loops.note_apply(engine)
     return engine.share(loops.num_samples())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -12,20 +13,22 @@ from tensorflow.python.eager import context
 from fdtcore.engine import Engine
 
 
-def agree(engine: Engine) -> None:
+def agree(engine: Engine, draw: Callable[[int], int] = random.getrandbits) -> None:
     """Seeds Python's, NumPy's and TensorFlow's generators alike on all ranks.
 
     A generator that is already in the same state everywhere, because the program
     seeded it, is left as it is.
+
+    Args:
+        engine: The engine.
+        draw: From a number of bits to as many random ones: rank 0's are the seeds.
     """
     own = [
         repr(random.getstate()),
         repr(np.random.get_state(legacy=False)),
         repr(context.global_seed()),
     ]
-    seeds = json.loads(
-        engine.broadcast_text(json.dumps([random.getrandbits(31) for _ in own]))
-    )
+    seeds = json.loads(engine.broadcast_text(json.dumps([draw(31) for _ in own])))
     setters = (random.seed, np.random.seed, tf.random.set_seed)
     for name, state, seed, setter in zip(
         ("Python", "NumPy", "TensorFlow"), own, seeds, setters, strict=True

@@ -17,7 +17,7 @@ from keras.src.saving import saving_api
 
 from fdtcore import atomic, shadowing
 from fdtcore.engine import Engine
-from fdtcore.glue import binding, metrics
+from fdtcore.glue import binding
 
 # Whether calls concern this rank only; the others do not make them.
 _alone = [False]
@@ -33,6 +33,11 @@ def alone() -> Iterator[None]:
         yield
     finally:
         _alone.pop()
+
+
+def is_alone() -> bool:
+    """Whether what runs now concerns this rank only."""
+    return _alone[-1]
 
 
 def together() -> Engine | None:
@@ -87,7 +92,7 @@ def _once(inner: Callable) -> Callable:
             return inner(*call.args, **call.kwargs)
 
         if shared is not None and isinstance(model, keras_model.Model):
-            shared.average(metrics.moving_statistics(model))
+            shared.settle(model)
         overwrite = given.get("overwrite", True)
         with once(filepath) as writes:
             return atomic.whole(save, filepath, overwrite=overwrite) if writes else None

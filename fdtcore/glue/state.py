@@ -94,7 +94,8 @@ def of_model(model: Any) -> list[Any]:
 def described(variables: Any) -> str:
     """Returns one line a variable: its path, shape and dtype."""
     return "\n".join(
-        f"{getattr(v, 'path', v.name)} {tuple(v.shape)} {_dtype(v)}" for v in variables
+        f"{getattr(v, 'path', v.name)} {tuple(v.shape)} {dtype_of(v)}"
+        for v in variables
     )
 
 
@@ -122,5 +123,6 @@ def _key(variable: Any) -> int:
     return id(variable.value if isinstance(variable, Variable) else variable)
 
 
-def _dtype(variable: Any) -> str:
+def dtype_of(variable: Any) -> str:
+    """Returns the name of a variable's type."""
     return getattr(variable.dtype, "name", None) or str(variable.dtype)

@@ -43,12 +43,13 @@ def _maker(kind: str, inner: Callable) -> Callable:
     @functools.wraps(inner)
     def make(self: Any, force: bool = False) -> Any:
         engine = binding.engine_of_model(self)
-        if engine is None or engine.process.size == 1:
+        wrap = None if engine is None else engine.step_on(kind)
+        if engine is None or wrap is None:
             return inner(self, force)
         existing = getattr(self, f"{kind}_function")
         if existing is not None and not force:
             return existing
-        step = PartStep(engine, self, getattr(self, f"{kind}_step"))
+        step = wrap(engine, self, getattr(self, f"{kind}_step"))
         # The collective cannot be compiled: only what lies inside the step is.
         with binding.replaced(self, "_jit_compile", False):
             function = self._make_function(step)
@@ -57,7 +58,7 @@ def _maker(kind: str, inner: Callable) -> Callable:
     return make
 
 
-def _announced(step: PartStep, kind: str, function: Callable) -> Callable:
+def _announced(step: TracedStep, kind: str, function: Callable) -> Callable:
     engine, model, count = step.engine, step.model, 0
 
     def call(iterator: Any) -> Any:
@@ -81,8 +82,14 @@ def _announced(step: PartStep, kind: str, function: Callable) -> Callable:
     return call
 
 
-class PartStep:
-    """Wraps a model's step so that it trains on this rank's part of each batch."""
+class TracedStep:
+    """Wraps a model's step; under XLA it communicates outside what is compiled.
+
+    Args:
+        engine: The engine.
+        model: The model.
+        step: Its ``train_step`` or ``test_step``.
+    """
 
     def __init__(self, engine: Engine, model: Any, step: Callable):
         self.engine, self.model, self.step = engine, model, step
@@ -91,28 +98,8 @@ class PartStep:
         self.unchecked = False
         self.__name__ = getattr(step, "__name__", "step")
 
-    def __call__(self, data: Any) -> Any:
-        num_samples = batches.count(data)
-        remember(num_samples)
-        data = batches.fill(data, num_samples)
-        step = Step(self.engine, self.model, num_samples)
-        if not self.model.built:
-            self.unchecked = not state.build(self.model, data)
-            with tf.init_scope():
-                state.agree(self.engine, self.model)
-        with under_way(step), losses.losses_of_outputs(self.model, step):
-            if tf.executing_eagerly():
-                before = _state(self.model)
-                logs = self.step(data)
-            else:
-                call = self._traced(data)
-                # Read after tracing, which builds the model, and before the step.
-                before = _state(self.model)
-                logs = call()
-            _restore_if_empty(self.model, before, num_samples)
-        return logs
-
-    def _traced(self, data: Any) -> Callable:
+    def traced(self, data: Any) -> Callable:
+        """Traces the step on a batch; returns what runs it."""
         if self.compiled:
             try:
                 return self._xla(data)
@@ -152,6 +139,31 @@ class PartStep:
             return logs
 
         return call
+
+
+class PartStep(TracedStep):
+    """Wraps a model's step so that it trains on this rank's part of each batch."""
+
+    def __call__(self, data: Any) -> Any:
+        num_samples = batches.count(data)
+        remember(num_samples)
+        data = batches.fill(data, num_samples)
+        step = Step(self.engine, self.model, num_samples)
+        if not self.model.built:
+            self.unchecked = not state.build(self.model, data)
+            with tf.init_scope():
+                state.agree(self.engine, self.model)
+        with under_way(step), losses.losses_of_outputs(self.model, step):
+            if tf.executing_eagerly():
+                before = _state(self.model)
+                logs = self.step(data)
+            else:
+                call = self.traced(data)
+                # Read after tracing, which builds the model, and before the step.
+                before = _state(self.model)
+                logs = call()
+            _restore_if_empty(self.model, before, num_samples)
+        return logs
 
 
 def _own(model: Any, name: str) -> bool:

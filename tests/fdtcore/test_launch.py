@@ -82,6 +82,12 @@ def test_more_ranks_than_cores_are_named():
     assert launch.oversubscription(Job(COMMAND, 4, NODES), cores=1) is None
 
 
+def test_ranks_that_only_wait_need_no_core():
+    assert launch.oversubscription(Job(COMMAND, 3, idle=1), cores=2) is None
+    text = launch.oversubscription(Job(COMMAND, 4, idle=1), cores=2)
+    assert text == "3 ranks share the 2 cores of this machine."
+
+
 def make_program(folder, name, says):
     folder.mkdir(exist_ok=True)
     file = folder / name
@@ -115,7 +121,7 @@ def test_the_mpirun_of_another_virtual_environment_is_not_a_clusters(tmp_path):
     ("says", "kind"),
     [
         ("mpirun (Open MPI) 5.0.11", OpenMpi),
-        ("mpirun (Open MPI) 4.1.4", OpenMpi),
+        ("mpirun (Open MPI) 4.1.4", lambda path: OpenMpi(path, major=4)),
         ("HYDRA build details:", Mpich),
         ("Intel(R) MPI Library for Linux* OS, Version 2021.9", Mpich),
     ],
@@ -181,8 +187,9 @@ def test_the_launcher_is_mpirun_else_srun(tmp_path, monkeypatch):
     assert jobs.choose_launcher(many, "srun", environ) == Srun(srun, "pmix")
     sites = environ | {"SLURM_MPI_TYPE": "pmi2"}
     assert jobs.choose_launcher(many, "srun", sites) == Srun(srun)
-    mine = make_program(tmp_path, "mpirun", "Open MPI")
-    assert jobs.choose_launcher(allocated, "auto", environ) == OpenMpi(mine)
+    mine = make_program(tmp_path, "mpirun", "mpirun (Open MPI) 4.1.6")
+    found = jobs.choose_launcher(allocated, "auto", environ)
+    assert found == OpenMpi(mine, major=4)
     assert jobs.choose_launcher(allocated, "srun", environ) == Srun(srun, "pmix")
 
 

@@ -154,3 +154,21 @@ def test_the_announcement_names_the_files(tmp_path, monkeypatch):
     assert text == "output of rank 1 goes to logs/rank-1.log"
     text = output.announce(4, Path("/logs"))
     assert text == "output of ranks 1-3 goes to /logs/rank-N.log"
+    text = output.announce(3, Path("/logs"), "worker 1 and server 0")
+    assert text == "output of worker 1 and server 0 goes to /logs/rank-N.log"
+
+
+def test_a_rank_that_takes_the_place_of_rank_0_gets_the_terminal(tmp_path):
+    program = (
+        "import os, pathlib\n"
+        "from fdtcore import output, process\n"
+        f"output.redirect(process.Process(1, 2), pathlib.Path({str(tmp_path)!r}))\n"
+        "print('to the file'); os.system('echo and this')\n"
+        "output.restore()\n"
+        "print('to the terminal'); os.system('echo and this, too')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "to the terminal\nand this, too\n", done.stderr
+    assert (tmp_path / "rank-1.log").read_text() == "to the file\nand this\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fdtcore.banners import Ended
-from fdtcore.failures import GONE, Failure
+from fdtcore.failures import ENDED, GONE, Failure
 from fdtcore.supervise import Outcome
 from fdtcore.verdicts import explain
 
@@ -71,3 +71,19 @@ def test_files_below_this_folder_are_named_from_here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     line = say(Outcome(1, 0, 0, None), FAILURE, directory=tmp_path / "logs")
     assert line.endswith("See logs/rank-1.log.")
+
+
+def test_a_framework_calls_ranks_by_its_own_names():
+    outcome = Outcome(137, 0, 0, KILLED)
+    line = explain(
+        outcome, None, size=4, directory=LOGS, name=lambda rank, size: f"server {rank}"
+    )
+    assert line.startswith("server 1 (a) was killed by signal 9 (SIGKILL).")
+    named = dataclasses.replace(FAILURE, who="worker 1")
+    assert say(Outcome(1, 0, 0, None), named).startswith("worker 1 (a) failed: Value")
+
+
+def test_a_framework_that_ended_its_job_has_the_last_word():
+    ended = dataclasses.replace(FAILURE, kind=ENDED, message="worker 2 was lost.")
+    line = say(Outcome(1, 0, 0, Ended(2, "", 1, 0)), ended)
+    assert line == "worker 2 was lost. See /logs/rank-1.log."

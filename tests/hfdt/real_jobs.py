@@ -11,8 +11,9 @@ import sys
 import time
 import uuid
 
+from tests.commands import LEAN, ROOT
+
 PROGRAMS = pathlib.Path(__file__).parent / "failing"
-ROOT = PROGRAMS.parents[2]
 TIME_LIMIT_S = 120
 PROMPT_S = 10  # a failure has to end the job within this
 RUN = (sys.executable, "-m", "hfdt.cli", "run")
@@ -90,11 +91,11 @@ class Job:
 
 
 def _environ(**more):
+    given = os.environ.get("PYTHONPATH")
+    modules = [*more.pop("first", []), LEAN, ROOT, *([given] if given else [])]
     return {
         **{k: v for k, v in os.environ.items() if not k.startswith("HFDT_")},
-        "PYTHONPATH": os.pathsep.join(
-            [*more.pop("first", []), str(ROOT), os.environ.get("PYTHONPATH", "")]
-        ),
+        "PYTHONPATH": os.pathsep.join(map(str, modules)),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         **{
             f"OMPI_ALLOW_RUN_AS_ROOT{suffix}": "1"

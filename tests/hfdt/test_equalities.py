@@ -2,52 +2,49 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 
 from tests.hfdt import equality_rows
+from tests.tables import Rows
 
-PROGRAM = pathlib.Path(equality_rows.__file__)
 # Float32 sums in another order; Adam and float16 magnify what they differ by.
 TOLERANCE = 5e-4
 LOOSE = {"mixed_float16": 5e-3}
-
-
-def run(command, path, names=()):
-    subprocess.run(
-        [*command, str(PROGRAM), str(path), *names],
-        check=True,
-        timeout=900,
-        cwd=path.parent,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    return dict(np.load(path))
+# Number of ranks -> rows; one rank takes Keras's own way through all of them.
+ROWS = {
+    2: tuple(equality_rows.ROWS),
+    3: tuple(equality_rows.ROWS),
+    1: ("sgd_momentum", "adam", "on_batch", "own_train_step", "tape_loop_graph"),
+}
 
 
 @pytest.fixture(scope="session")
-def plain(tmp_path_factory):
-    """What plain Keras gives, in one process that knows nothing of HFDT."""
-    return run([sys.executable], tmp_path_factory.mktemp("plain") / "out.npz")
+def jobs(tmp_path_factory, pool):
+    """Number of ranks -> the job that trains its rows; each is started once."""
+    started = {}
+
+    def of(size):
+        if size not in started:
+            folder = tmp_path_factory.mktemp(f"ranks{size}")
+            program = [sys.executable, "-m", "hfdt.cli", "run", "-np", str(size)]
+            table = equality_rows.__file__
+            started[size] = Rows(pool, program, table, folder, ROWS[size])
+        return started[size]
+
+    yield of
+    for job in reversed(started.values()):  # first those that have not begun
+        job.stop()
 
 
-@pytest.fixture(scope="session", params=[1, 2, 3], ids="np{}".format)
-def found(request, tmp_path_factory):
-    """What all rows give on a number of ranks, of one job."""
-    size = str(request.param)
-    path = tmp_path_factory.mktemp(f"ranks{size}") / "out.npz"
-    return run([sys.executable, "-m", "hfdt.cli", "run", "-np", size], path)
-
-
-@pytest.mark.parametrize("name", equality_rows.ROWS)
-def test_numbers_are_those_of_one_process(name, plain, found):
-    expected = {k: v for k, v in plain.items() if k.startswith(f"{name}/")}
-    assert expected
-    for key, value in expected.items():
+@pytest.mark.parametrize(
+    ("size", "name"), [(size, name) for size, rows in ROWS.items() for name in rows]
+)
+def test_numbers_are_those_of_one_process(size, name, plain, jobs):
+    found = jobs(size).row(name)
+    for key, value in plain.row(name).items():
         np.testing.assert_allclose(
             found[key],
             value,

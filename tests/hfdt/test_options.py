@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from fdtcore import choices
 from hfdt.options import Options
 
 REFUSED = {
@@ -68,5 +69,5 @@ def test_scale_is_one_unless_asked():
 
 
 def test_two_sets_of_options_are_told_apart_by_name():
-    said = Options(op="adasum").beside(Options())
+    said = choices.difference(Options(op="adasum"), Options())
     assert said == "op='adasum' beside 'mean'"

@@ -34,12 +34,17 @@ def results(folder, *program):
         return dict(file)
 
 
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """The numbers of one process."""
+    return results(tmp_path_factory.mktemp("one"), sys.executable)
+
+
 @pytest.mark.mpi
 @pytest.mark.horovod
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", PROGRAMS)
-def test_sharded_data_gives_the_numbers_of_one_process(launcher, tmp_path):
-    expected = results(tmp_path, sys.executable)
+def test_sharded_data_gives_the_numbers_of_one_process(launcher, tmp_path, expected):
     found = results(tmp_path, *PROGRAMS[launcher])
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-5, err_msg=name)

@@ -5,16 +5,37 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import weakref
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from fdtcore.control import ControlLine
-from fdtcore.glue import calls
+from fdtcore.glue import calls, metrics
 from fdtcore.process import Process
-from hfdt.collectives import Collectives
+
+
+class Collectives(Protocol):
+    """Operations among the ranks; a name marks one, the same on every rank."""
+
+    def sum(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
+        """Sums each tensor over the ranks."""
+
+    def broadcast_bytes(self, data: bytes, name: str) -> bytes:
+        """Returns rank 0's bytes."""
+
+    def allgather_bytes(self, data: bytes, name: str) -> list[bytes]:
+        """Returns every rank's bytes, by rank."""
+
+
+class Line(Protocol):
+    """Where a rank notes which joint call it is in, for messages."""
+
+    def enter(self, label: str) -> None:
+        """Notes the beginning of a joint call."""
+
+    def leave(self) -> None:
+        """Notes its end."""
 
 
 class Exchange:
@@ -23,13 +44,17 @@ class Exchange:
     Args:
         process: This process.
         collectives: Operations among the ranks.
-        line: Tells the other ranks what this one does, and how it fails.
+        line: Tells the other ranks what this one does.
+        name: The framework's, which begins the names of its operations.
     """
 
-    def __init__(self, process: Process, collectives: Collectives, line: ControlLine):
+    def __init__(
+        self, process: Process, collectives: Collectives, line: Line, name: str
+    ):
         self.process = process
         self.collectives = collectives
         self.line = line
+        self.name = name
         self.tells = True  # whether joint calls are told to the other ranks
         self._is_joining = False
         self._calls: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
@@ -38,10 +63,12 @@ class Exchange:
         """Raises ValueError where ``text``, which describes ``what``, differs."""
         digest = hashlib.sha256(text.encode()).digest()
         with calls.joined(self, f"comparison of {what}"):
-            digests = self.collectives.allgather_bytes(digest, "hfdt.agree")
+            digests = self.collectives.allgather_bytes(digest, f"{self.name}.agree")
             if len(set(digests)) == 1:
                 return
-            texts = self.collectives.allgather_bytes(text.encode(), "hfdt.texts")
+            texts = self.collectives.allgather_bytes(
+                text.encode(), f"{self.name}.texts"
+            )
         raise ValueError(_difference([t.decode() for t in texts], what))
 
     def broadcast(self, variables: Sequence[Any]) -> None:
@@ -51,7 +78,7 @@ class Exchange:
         arrays = [np.asarray(v.numpy()) for v in variables]
         own = b"".join(a.tobytes() for a in arrays)
         with calls.joined(self, "broadcast of variables"):
-            data = self.collectives.broadcast_bytes(own, "hfdt.variables")
+            data = self.collectives.broadcast_bytes(own, f"{self.name}.variables")
         start = 0
         for variable, array in zip(variables, arrays, strict=True):
             stop = start + array.nbytes
@@ -67,12 +94,14 @@ class Exchange:
     def broadcast_bytes(self, data: bytes) -> bytes:
         """Returns rank 0's bytes."""
         with calls.joined(self, "broadcast of rank 0's state"):
-            return self.collectives.broadcast_bytes(data, "hfdt.bytes")
+            return self.collectives.broadcast_bytes(data, f"{self.name}.bytes")
 
     def allgather_text(self, text: str) -> list[str]:
         """Returns every rank's text."""
         with calls.joined(self, "exchange of state"):
-            texts = self.collectives.allgather_bytes(text.encode(), "hfdt.alltext")
+            texts = self.collectives.allgather_bytes(
+                text.encode(), f"{self.name}.alltext"
+            )
         return [t.decode() for t in texts]
 
     def agree_on_values(self, trained: list[Any]) -> None:
@@ -80,19 +109,21 @@ class Exchange:
         digest = hashlib.sha256()
         for variable in trained:
             digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
-        digests = self.collectives.allgather_bytes(digest.digest(), "hfdt.digest")
+        digests = self.collectives.allgather_bytes(
+            digest.digest(), f"{self.name}.digest"
+        )
         if len(set(digests)) == 1:
             return
         raise ValueError(
             "an eager loop must begin with the same weights on every rank. Received: "
             "a model that was not built when it was distributed, so each rank drew "
             "its own. Build it first (model.build(input_shape), or call it on a "
-            "batch), then call hfdt.distribute."
+            f"batch), then call {self.name}.distribute."
         )
 
     def sum(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
         """Sums each tensor over the ranks."""
-        wire = f"hfdt.{name.replace(' ', '_')}.{self.call()}"
+        wire = f"{self.name}.{name.replace(' ', '_')}.{self.call()}"
         with calls.joined(self, name):
             return self.collectives.sum(tensors, wire)
 
@@ -103,6 +134,17 @@ class Exchange:
         sums = self.sum([tf.identity(v.value) for v in variables], "average")
         for variable, total in zip(variables, sums, strict=True):
             variable.assign(total / self.process.size)
+
+    def settle(self, model: Any) -> None:
+        """Brings what drifts apart together, before a model is saved."""
+        self.average(metrics.moving_statistics(model))
+
+    def on_batch(
+        self, model: Any, name: str, arguments: Any, run: Callable[[], Any]
+    ) -> Any:
+        """Runs a call on one batch as it is."""
+        del model, name, arguments
+        return run()
 
     def barrier(self) -> None:
         """Returns when every rank has arrived."""

@@ -1,0 +1,118 @@
+"""What ``run`` is told of where and how to start, alike for every framework."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fdtcore import targets
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """The options of ``run`` that no framework reads a meaning of its own into.
+
+    Args:
+        size: What ``-np`` says; None where it was not given.
+        module: Whether `script` is the name of a module.
+        hosts: Machines and their slots, as ``-H`` takes them; None without it.
+        hostfile: Path of a file that names them; None without it.
+        launcher: What starts the processes, or ``"auto"``.
+        directory: Folder for what all ranks but one print; None for a new one.
+        verbose: Whether TensorFlow's and MPI's messages are shown.
+        debug: Whether the framework's own frames stay in tracebacks.
+        script: Path of the program, or its module's name.
+        args: The program's own arguments.
+    """
+
+    size: int | None
+    module: bool
+    hosts: str | None
+    hostfile: str | None
+    launcher: str
+    directory: Path | None
+    verbose: bool
+    debug: bool
+    script: str
+    args: tuple[str, ...]
+
+    def command(self, package: str) -> tuple[str, ...]:
+        """Returns what each rank runs: the program, under ``python -m package``.
+
+        Raises:
+            ValueError: The program is not there, or is no Python.
+        """
+        (targets.check_module if self.module else targets.check_script)(self.script)
+        name = ("-m", self.script) if self.module else (self.script,)
+        return (sys.executable, "-m", package, *name, *self.args)
+
+
+def run_options(
+    program: str, launchers: Sequence[str], ranks: str = "processes"
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Adds the options of `Request` to a command, whose first argument it becomes.
+
+    Args:
+        program: Name of the framework's command.
+        launchers: What can start its processes.
+        ranks: What ``-np`` counts.
+    """
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            names = [field.name for field in dataclasses.fields(Request)]
+            command(Request(**{name: given.pop(name) for name in names}), **given)
+
+        # Help shows the last one first.
+        for parameter in reversed(_parameters(program, launchers, ranks)):
+            parameter(run)
+        return run
+
+    return add
+
+
+def _parameters(
+    program: str, launchers: Sequence[str], ranks: str
+) -> tuple[Callable[..., Any], ...]:
+    return (
+        click.option("-np", "--np", "-n", "size", type=int, help=f"Number of {ranks}."),
+        click.option(
+            "-m", "module", is_flag=True, help="SCRIPT is the name of a module."
+        ),
+        click.option(
+            "-H", "--hosts", metavar="HOST:N,...", help="Machines and their slots."
+        ),
+        click.option("--hostfile", metavar="FILE", help="Lines like: node1 slots=4"),
+        click.option(
+            "--launcher",
+            default="auto",
+            show_default=True,
+            type=click.Choice(["auto", *launchers]),
+            help="What starts the processes.",
+        ),
+        click.option(
+            "--output",
+            "directory",
+            metavar="DIR",
+            type=click.Path(path_type=Path),
+            help="Folder for the output of ranks 1, 2, ... "
+            f"[default: {program}-logs/DATE-TIME-PID]",
+        ),
+        click.option(
+            "--verbose", is_flag=True, help="Show TensorFlow's and MPI's messages."
+        ),
+        click.option(
+            "--debug",
+            is_flag=True,
+            help=f"Keep {program.upper()}'s own frames in tracebacks.",
+        ),
+        click.argument("script"),
+        click.argument("args", nargs=-1, type=click.UNPROCESSED),
+    )
