@@ -1,0 +1,125 @@
+"""Barriers that come when they must, after steps of the workers' own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+from nfdt.protocol.controllers.bulk import all_are_in
+from nfdt.protocol.controllers.decisions import Controller, Decision, Ledger
+from nfdt.protocol.controllers.thresholds import performance_factor, set_anew
+from nfdt.protocol.events import BARRIER
+from nfdt.rules.demands import demand, is_count
+
+# Why a barrier is on.
+WEAK, STALE, EARLY = "weak", "stale", "early"
+
+
+class Stretch(NamedTuple):
+    """The time between two barriers, and the second of them."""
+
+    stale: int  # s: the barrier comes when the fastest leads by so many steps
+    weak: int  # w: ... or when the slowest has made so many
+    factor: float = 1.0  # alpha, when two speeds were known last
+    cause: str = ""  # why the barrier is on; empty while it is not
+
+
+@dataclass(frozen=True)
+class DynamicSynchronous(Controller):
+    """Workers train copies of their own until a barrier adds up what they did (DSP).
+
+    A barrier comes when, counted from the last one, the slowest active worker has made
+    ``weak`` steps (w), the fastest leads the slowest by ``stale`` steps (s), or a
+    worker has submitted early, at the end of its epoch. Each worker then finishes the
+    step it is in and submits its accumulated update, and from all of them::
+
+        M = M0 + sum of the updates
+
+    All are released, counts begin anew, and s and w are set anew from the performance
+    factor: see :func:`nfdt.protocol.controllers.thresholds.set_anew`.
+
+    Args:
+        stale: s until the first barrier, >= 1.
+        weak: w at equal speeds, >= 1.
+        stale_min: Lowest s that the factor may set.
+        stale_max: Highest s that the factor may set.
+        fixed: Whether s and w stay as they are, and nothing is monitored.
+
+    Raises:
+        ValueError: A threshold is no such integer, or the bounds do not hold s.
+
+    Source: Zhang, Tu et al., "Dynamic Synchronous Parallel", Sensors 2017, 17(10):2172.
+    Submitting early at the end of an epoch is ours.
+    """
+
+    stale: int = 3
+    weak: int = 1
+    stale_min: int = 1
+    stale_max: int = 10
+    fixed: bool = False
+    paces: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name in ("stale", "weak", "stale_min"):
+            demand(
+                is_count(getattr(self, name), at_least=1),
+                f"{name} must be an integer >= 1",
+                "Use 3 for stale (s), 1 for weak (w) and stale_min (s_min).",
+                **{name: getattr(self, name)},
+            )
+        demand(
+            is_count(self.stale_max, at_least=self.stale)
+            and self.stale_min <= self.stale,
+            "stale_min <= stale <= stale_max must hold",
+            "Move stale (s), or its bounds stale_min (s_min) and stale_max (s_max).",
+            stale=self.stale,
+            stale_min=self.stale_min,
+            stale_max=self.stale_max,
+        )
+
+    @property
+    def monitors(self) -> bool:
+        """Whether workers measure themselves and their machines."""
+        return not self.fixed
+
+    def init(self, num_workers: int) -> Stretch:
+        """The thresholds at the start."""
+        del num_workers
+        return Stretch(self.stale, self.weak)
+
+    def decide(
+        self, ledger: Ledger, state: Any, *, now_s: float
+    ) -> tuple[Decision, Any]:
+        """Lets workers go on until a barrier is due; holds it until all are in."""
+        del now_s  # DSP counts steps, not seconds
+        stretch = state._replace(cause=state.cause or _cause(ledger, state))
+        if not stretch.cause:
+            return Decision((), ()), stretch
+        if not (ledger.held and all_are_in(ledger)):
+            return Decision((), (), submit=ledger.asking), stretch
+        return self._end(ledger, stretch)
+
+    def _end(self, ledger: Ledger, stretch: Stretch) -> tuple[Decision, Stretch]:
+        """Ends a barrier: everybody's update is in."""
+        speeds = [s for w, s in ledger.speeds.items() if w in ledger.clocks]
+        following = stretch._replace(cause="")
+        if len(speeds) > 1 and not self.fixed:
+            factor = performance_factor(speeds)
+            bounds = (self.stale_min, self.stale_max)
+            thresholds = set_anew(factor, weak=self.weak, stale_bounds=bounds)
+            following = Stretch(*thresholds, factor)
+        note = {"kind": BARRIER, **following._asdict(), "cause": stretch.cause}
+        decision = Decision(ledger.held, ledger.waiting, adds_up=True, note=note)
+        return decision, following
+
+
+def _cause(ledger: Ledger, stretch: Stretch) -> str:
+    """Returns why a barrier is due; empty where it is not."""
+    if ledger.held:
+        return EARLY
+    steps = [ledger.steps.get(worker, 0) for worker in ledger.clocks]
+    if not steps:
+        return ""
+    if min(steps) >= stretch.weak:
+        return WEAK
+    return STALE if max(steps) - min(steps) >= stretch.stale else ""

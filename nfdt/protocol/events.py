@@ -1,0 +1,73 @@
+"""What the trace tells: one event for each push or step, and other happenings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from nfdt.protocol.messages import Message
+
+# Happenings that a server sees by itself.
+BARRIER, READINGS = "barrier", "readings"
+
+
+class Use(IntEnum):
+    """What became of a batch."""
+
+    UPDATE = 0  # its gradient was pushed, and is part of an update
+    OWN = 1  # a step of the worker's own; a later push has it in it
+    DROPPED = 2  # its gradient came too late, and was used for nothing
+
+
+class Event(NamedTuple):
+    """One push or one step of a worker's own, as the trace tells it."""
+
+    time_s: float  # when it was applied; when it arrived, where it was not
+    worker: int
+    group: int
+    clock: int  # pushes and steps of this worker, this one included
+    version: int  # updates, this one included
+    staleness: int  # updates between this worker's pull and this one
+    lead: int  # clock minus the slowest worker's, when it arrived
+    wait_s: float  # from arrival to release
+    compute_s: float  # as the worker says
+    exchange_s: float  # of the push or step before, as the worker says
+    loss: float
+    epoch: int
+    number: int  # batch of the epoch; -1 where it has none
+    use: int = int(Use.UPDATE)
+
+
+class Happening(NamedTuple):
+    """What else a server saw."""
+
+    time_s: float
+    about: Mapping[str, Any]  # its kind, and more
+
+
+def event_of(
+    message: Message,
+    time_s: float,
+    version: int,
+    staleness: int,
+    lead: int,
+    use: Use = Use.UPDATE,
+) -> Event:
+    """Returns the event of a push or a step, not waited for yet."""
+    return Event(
+        time_s,
+        message.worker,
+        message.group,
+        message.clock,
+        version,
+        staleness,
+        lead,
+        0.0,
+        message.compute_s,
+        message.exchange_s,
+        message.loss,
+        message.epoch,
+        message.number,
+        int(use),
+    )

@@ -1,0 +1,67 @@
+"""What one shard's server has seen since the trace was written last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nfdt.protocol.events import READINGS, Event, Happening, Use, event_of
+from nfdt.protocol.held import Held
+from nfdt.protocol.messages import Message
+from nfdt.protocol.readings import Readings
+
+
+class Records:
+    """The events of one shard, and what else happened there."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []  # since they were taken
+        self.happenings: list[Happening] = []  # since they were taken
+        self._unreleased: dict[int, Event] = {}  # worker -> its push, until its release
+
+    def use(
+        self, held: Held, now_s: float, version: int, use: Use, *, waits: bool
+    ) -> None:
+        """Notes what becomes of a gradient.
+
+        Args:
+            held: The gradient.
+            now_s: The time.
+            version: Updates before.
+            use: What becomes of it.
+            waits: Whether its worker waits for its release; one that has left does not.
+        """
+        after = version + (use is Use.UPDATE)
+        event = event_of(
+            held.message, now_s, after, held.staleness(version), held.lead, use
+        )
+        if waits:
+            self._unreleased[event.worker] = event
+        else:
+            self.events.append(event)
+
+    def release(self, worker: int, wait_s: float) -> None:
+        """Notes that a worker goes on."""
+        event = self._unreleased.pop(worker, None)
+        if event is not None:
+            self.events.append(event._replace(wait_s=wait_s))
+
+    def step(
+        self, message: Message, now_s: float, version: int, staleness: int, lead: int
+    ) -> None:
+        """Notes a step of a worker's own."""
+        self.events.append(event_of(message, now_s, version, staleness, lead, Use.OWN))
+
+    def readings(self, worker: int, now_s: float, found: Readings) -> None:
+        """Notes what a worker's monitor has read."""
+        self.happen(now_s, {"kind": READINGS, "worker": worker, **found._asdict()})
+
+    def happen(self, now_s: float, about: Mapping[str, Any]) -> None:
+        """Notes that something else has happened."""
+        self.happenings.append(Happening(now_s, about))
+
+    def take(self) -> tuple[list[Event], list[Happening]]:
+        """Returns what has been noted since the last call."""
+        taken = self.events, self.happenings
+        self.events, self.happenings = [], []
+        return taken

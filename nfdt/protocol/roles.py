@@ -1,0 +1,71 @@
+"""Which rank is a worker and which a server; every check on their numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The ranks of a job: workers first, then servers.
+
+    So worker 0, which speaks for the job, is rank 0, to which launchers give the
+    terminal. One process alone is a worker that holds its server itself.
+
+    Args:
+        size: Processes of the job.
+        num_servers: Those among them that serve.
+    """
+
+    size: int
+    num_servers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.num_servers < 1:
+            raise ValueError(
+                "the number of servers must be an integer >= 1. "
+                f"Received: {self.num_servers}. Use --servers 1."
+            )
+        if self.size > 1 and self.num_servers >= self.size:
+            raise ValueError(
+                "servers must leave at least one worker. "
+                f"Received: {self.num_servers} servers among {self.size} processes. "
+                f"Start {self.num_servers + 1} processes or more, or lower --servers."
+            )
+
+    @property
+    def num_workers(self) -> int:
+        """Number of workers."""
+        return self.size - self.num_servers if self.size > 1 else 1
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the one process of the job holds the server itself."""
+        return self.size == 1
+
+    def is_server(self, rank: int) -> bool:
+        """Whether a rank serves."""
+        return self.size > 1 and rank >= self.num_workers
+
+    def server_rank(self, index: int) -> int:
+        """Returns the rank of server ``index``."""
+        return self.num_workers + index
+
+    def name(self, rank: int) -> str:
+        """Returns what messages call a rank: ``worker 0`` or ``server 0``."""
+        if self.is_server(rank):
+            return f"server {rank - self.num_workers}"
+        return f"worker {rank}"
+
+    def others(self) -> str:
+        """Returns what messages call the ranks whose output goes to files."""
+        servers = _span("server", range(self.num_servers))
+        if self.num_workers == 1:
+            return servers
+        return f"{_span('worker', range(1, self.num_workers))} and {servers}"
+
+
+def _span(role: str, indices: range) -> str:
+    if len(indices) == 1:
+        return f"{role} {indices[0]}"
+    return f"{role}s {indices[0]}-{indices[-1]}"

@@ -1,0 +1,226 @@
+"""What one server process does for its workers, besides its shards.
+
+Opens groups of variables, leases batches, holds meetings, and knows who is there.
+Pure, as ``nfdt.protocol.server`` is: ``handle(message, now_s) -> messages``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from nfdt.protocol import packets, states
+from nfdt.protocol.descriptions import difference
+from nfdt.protocol.events import Event, Happening
+from nfdt.protocol.leases import Leases
+from nfdt.protocol.ledgers import Ledgers, fit_of
+from nfdt.protocol.meetings import Meetings
+from nfdt.protocol.messages import Kind, Message
+from nfdt.protocol.server import ShardServer
+from nfdt.rules.corrections import Vector
+
+# From a description and the first values of a shard to its server.
+Maker = Callable[[Mapping[str, Any], Vector], ShardServer]
+
+
+class Service:
+    """One server process.
+
+    Args:
+        num_workers: M.
+        make: Makes the server of a group's shard when the first worker opens it.
+        opened: Called with the service and the group, when it has been made.
+        present: The workers that are there at the start; None for all M.
+    """
+
+    def __init__(
+        self,
+        num_workers: int,
+        make: Maker,
+        opened: Callable[[Service, int], None] = lambda service, group: None,
+        present: Iterable[int] | None = None,
+    ):
+        self.num_workers = num_workers
+        # Neither ended nor lost, nor still to come.
+        self.present = set(range(num_workers) if present is None else present)
+        self.failed: dict[int, str] = {}  # worker -> what went wrong
+        self.groups: dict[int, ShardServer] = {}
+        self.descriptions: dict[int, dict[str, Any]] = {}
+        self._make, self._opened = make, opened
+        self._meetings, self._ledgers = Meetings(), Ledgers()
+        self._away: set[int] = set()  # until they are back
+
+    @property
+    def leases(self) -> Mapping[int, Leases]:
+        """Epoch -> its batches."""
+        return self._ledgers.leases
+
+    @property
+    def stopped(self) -> Collection[int]:
+        """The fits that ended early."""
+        return self._ledgers.stopped
+
+    def handle(self, message: Message, now_s: float) -> list[Message]:
+        """Takes one message; returns those to send."""
+        worker = message.worker
+        if worker not in self.present:
+            return []  # sent before its end was noticed: its batch is another's now
+        if message.kind is Kind.AWAY:
+            self._away.add(worker)
+        elif message.kind in (Kind.BACK, Kind.PUSH, Kind.STEP):
+            self._away.discard(worker)
+        answers = self._handled(message, now_s)
+        return answers + self._excuse({worker, *(a.worker for a in answers)}, now_s)
+
+    def _handled(self, message: Message, now_s: float) -> list[Message]:
+        match message.kind:
+            case Kind.OPEN:
+                return self._open(message, now_s)
+            case Kind.PUSH | Kind.STEP:
+                answers = self.groups[message.group].handle(message, now_s)
+                answers = self._about(message.group, answers)
+                return answers + self._ledgers.finish(message)
+            case Kind.PULL:
+                found = self.groups[message.group].handle(message, now_s)
+                return self._about(message.group, found)
+            case Kind.AWAY | Kind.BACK:
+                return []
+            case Kind.LOAD:
+                return self._load(message, now_s)
+            case Kind.STATE:
+                return [self._state(message)]
+            case Kind.LEASE:
+                return self._ledgers.ask(message)
+            case Kind.DONE:
+                return self._ledgers.finish(message)
+            case Kind.STOP:
+                answers = self._ledgers.stop(fit_of(message.epoch))
+                return answers + self._close_meetings()
+            case Kind.MEET:
+                self._meetings.bring(message)
+                return self._close_meetings()
+            case Kind.BYE:
+                return self.lose(message.worker, now_s)
+            case Kind.FAIL:
+                self.failed[message.worker] = bytes(message.payload).decode()
+                return self.lose(message.worker, now_s)
+        raise ValueError(f"a server does not answer {message.kind.name}.")
+
+    def join(self, worker: int, now_s: float) -> list[Message]:
+        """Goes on with a worker that was not there at the start.
+
+        It is awaited from now on, abreast of the slowest; as any other it opens its
+        groups, and takes the newest parameters so.
+
+        Args:
+            worker: Its index, below M.
+            now_s: The time.
+
+        Raises:
+            ValueError: It is there, or its index is not below M.
+        """
+        if worker in self.present or not 0 <= worker < self.num_workers:
+            raise ValueError(
+                f"a worker that joins must be one of 0 .. {self.num_workers - 1} that "
+                f"is not there. Received: {worker} beside {sorted(self.present)}. "
+                "Make the service for as many workers as there may ever be."
+            )
+        self.present.add(worker)
+        return self._excuse({worker}, now_s)
+
+    def lose(self, worker: int, now_s: float) -> list[Message]:
+        """Goes on without a worker: one that has ended, failed or was killed."""
+        self.present.discard(worker)
+        answers = []
+        for group, server in self.groups.items():
+            answers += self._about(group, server.leave(worker, now_s))
+        answers += self._ledgers.lose(worker)
+        answers += self._close_meetings()
+        return answers + self._excuse({a.worker for a in answers}, now_s)
+
+    def _excuse(self, workers: set[int], now_s: float) -> list[Message]:
+        """Lets nobody wait for workers that wait for others here, or are away."""
+        answers = []
+        for worker in sorted(workers & self.present):
+            waits = self._waits(worker)
+            for group, server in self.groups.items():
+                if waits or self._waits_elsewhere(worker, group):
+                    answers += self._about(group, server.excuse(worker, now_s))
+                else:
+                    server.rejoin(worker)
+        return answers
+
+    def _waits(self, worker: int) -> bool:
+        is_idle = self._ledgers.is_idle(worker)
+        return is_idle or worker in self._away or self._meetings.is_in(worker)
+
+    def _waits_elsewhere(self, worker: int, group: int) -> bool:
+        """Whether another group's barrier holds a worker that makes its own steps.
+
+        Barriers of several groups come in no common order: waiting for each other,
+        two of them would never end.
+        """
+        return self.groups[group].controller.paces and any(
+            server.holds(worker)
+            for other, server in self.groups.items()
+            if other != group
+        )
+
+    def resume(self, leases: Mapping[int, Leases], stopped: Iterable[int]) -> None:
+        """Goes on with the ledger of an interrupted run."""
+        self._ledgers.resume(leases, stopped)
+
+    def take_records(self) -> tuple[list[Event], list[Happening]]:
+        """Returns what the trace tells, since the last call."""
+        events: list[Event] = []
+        happenings: list[Happening] = []
+        for server in self.groups.values():
+            new = server.records.take()
+            events += new[0]
+            happenings += new[1]
+        return events, happenings
+
+    def _open(self, message: Message, now_s: float) -> list[Message]:
+        description, values = packets.unpack(message.payload)
+        group = message.group
+        if group not in self.groups:
+            vector = np.frombuffer(values, description["dtype"]).copy()
+            self.descriptions[group] = {**description, "opened_by": message.worker}
+            self.groups[group] = self._make(description, vector)
+            self._opened(self, group)
+            for worker in set(range(self.num_workers)) - self.present:
+                self.groups[group].excuse(worker, now_s)
+            self._excuse(self.present, now_s)
+        elif wrong := difference(self.descriptions[group], description):
+            text = (
+                "all workers must train the same model. Received: "
+                f"{wrong[0]} on worker {self.descriptions[group]['opened_by']}, "
+                f"{wrong[1]} on worker {message.worker}."
+            )
+            return [Message(Kind.REFUSED, message.worker, payload=text.encode())]
+        pull = dataclasses.replace(message, kind=Kind.PULL, payload=b"")
+        return self._about(group, self.groups[group].handle(pull, now_s))
+
+    def _about(self, group: int, answers: list[Message]) -> list[Message]:
+        return [dataclasses.replace(answer, group=group) for answer in answers]
+
+    def _load(self, message: Message, now_s: float) -> list[Message]:
+        server = self.groups[message.group]
+        found = states.load(bytes(message.payload))
+        server.load(found["params"], found.get("state"))
+        if "user_state" in found:
+            server.adopt(found["user_state"], found["version"])
+        pull = dataclasses.replace(message, kind=Kind.PULL, payload=b"")
+        return self._about(message.group, server.handle(pull, now_s))
+
+    def _state(self, message: Message) -> Message:
+        server = self.groups[message.group]
+        found = {"version": server.version, "state": server.update.state()}
+        payload = states.dump(found)
+        return Message(Kind.BYTES, message.worker, message.group, payload=payload)
+
+    def _close_meetings(self) -> list[Message]:
+        return self._meetings.close(self.present, self._ledgers.is_stopped)

@@ -1,0 +1,151 @@
+"""How a worker reaches its servers, and the way that needs no network."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from nfdt.protocol.gradients import unpack_gradient
+from nfdt.protocol.messages import Kind, Message
+from nfdt.protocol.service import Service
+
+
+class ServerLost(RuntimeError):
+    """A server has died; there is nobody to train with.
+
+    Args:
+        text: Which one.
+        rank: Its rank.
+    """
+
+    def __init__(self, text: str, rank: int = 0):
+        super().__init__(text)
+        self.rank = rank
+
+
+class JobEnded(RuntimeError):
+    """A server has ended the job, and says why."""
+
+
+class Transport(Protocol):
+    """A worker's way to its servers."""
+
+    num_servers: int
+
+    def post(self, server: int, message: Message) -> None:
+        """Sends a message that is not answered."""
+
+    def call_all(
+        self, messages: Mapping[int, Message], into: Mapping[int, Any]
+    ) -> dict[int, Message]:
+        """Sends one message to each server and returns their answers.
+
+        Args:
+            messages: Server -> message.
+            into: Server -> the array that the payload of a PARAMS answer goes into.
+
+        Raises:
+            ServerLost: A server is gone.
+        """
+
+
+class LocalTransport:
+    """One worker's way to servers in its own process: tests, and one process alone.
+
+    Several transports on the same services are several workers; what one's message
+    releases for another waits in ``inbox``.
+
+    Args:
+        services: The servers.
+        now: The clock.
+        inbox: Answers that were not asked for yet, shared by all workers.
+        waits: Whether a batch that is not free yet is waited for: another thread
+            trains.
+        pushed: Called with the server after each push.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        now: Callable[[], float],
+        inbox: list[tuple[int, Message]] | None = None,
+        waits: bool = False,
+        pushed: Callable[[int], object] = lambda server: None,
+    ):
+        self.services, self._now = services, now
+        self.num_servers = len(services)
+        self.inbox = [] if inbox is None else inbox  # (server, answer)
+        # Inputs ask for batches from their own thread.
+        self._lock = threading.Condition()
+        self._waits, self._pushed = waits, pushed
+
+    def post(self, server: int, message: Message) -> None:
+        """Sends a message that is not answered."""
+        service = self.services[server]
+        if message.kind is Kind.PUSH:
+            message = _received(service, message)
+        with self._lock:
+            answers = service.handle(message, self._now())
+            self.inbox += [(server, answer) for answer in answers]
+            self._lock.notify_all()
+        if message.kind is Kind.PUSH:
+            self._pushed(server)
+
+    def call_all(
+        self, messages: Mapping[int, Message], into: Mapping[int, Any]
+    ) -> dict[int, Message]:
+        """Sends one message to each server and returns their answers.
+
+        Raises:
+            RuntimeError: The controller holds this worker until another one pushes.
+        """
+        for server, message in messages.items():
+            self.post(server, message)
+        return {
+            server: self.take(server, message, into.get(server))
+            for server, message in messages.items()
+        }
+
+    def take(self, server: int, message: Message, into: Any = None) -> Message:
+        """Returns the answer to a message that was sent before.
+
+        Raises:
+            RuntimeError: There is none yet.
+        """
+        with self._lock:
+            answer = self._found(server, message)
+            while answer is None and self._waits and message.kind is Kind.LEASE:
+                self._lock.wait()
+                answer = self._found(server, message)
+        if answer is not None and answer.kind is Kind.PARAMS:
+            into = np.empty_like(answer.payload) if into is None else into
+            np.copyto(into, answer.payload)
+            return dataclasses.replace(answer, payload=into)
+        if answer is not None:
+            return answer
+        raise RuntimeError(
+            "a worker alone in its process cannot wait for others. Received: "
+            f"no answer to {message.kind.name} of worker {message.worker}."
+        )
+
+    def _found(self, server: int, message: Message) -> Message | None:
+        """Takes the oldest answer to such a message out of the inbox."""
+        is_lease = message.kind is Kind.LEASE
+        for index, (source, answer) in enumerate(self.inbox):
+            mine = source == server and answer.worker == message.worker
+            if mine and (answer.kind is Kind.LEASE) == is_lease:
+                del self.inbox[index]
+                return answer
+        return None
+
+
+def _received(service: Service, message: Message) -> Message:
+    """Copies a gradient, as a network would: its sender goes on to write the next."""
+    vector = np.empty_like(service.groups[message.group].params)
+    wire = service.descriptions[message.group].get("wire", str(vector.dtype))
+    unpack_gradient(message.parts, message.payload, vector, wire)
+    return dataclasses.replace(message, parts=0, payload=vector)

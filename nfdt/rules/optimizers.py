@@ -1,0 +1,141 @@
+"""How a corrected gradient becomes a change of the parameters, in blocks.
+
+These are the optimizers that the server runs in code of its own, with those of
+``nfdt.rules.averaging``; any other one of Keras is run by Keras. Letters as in
+``nfdt.rules.corrections``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from nfdt.rules.corrections import Arrays, Push, Vector
+from nfdt.rules.demands import demand, is_number
+
+AUTO = "auto"
+
+
+class Optimizer(Protocol):
+    """Turns one gradient into an update, which the caller adds. Pure."""
+
+    def init(self, params: Vector, num_workers: int) -> tuple[Any, Arrays]:
+        """Returns the memory of ``weigh`` and the arrays of ``update``."""
+
+    def weigh(self, memory: Any, push: Push) -> tuple[Any, Any]:
+        """Returns the scalars for this update, and the memory after it."""
+
+    def update(
+        self, gradient: Vector, arrays: Arrays, weights: Any
+    ) -> tuple[Vector, Arrays]:
+        """Returns one block of the update and of the arrays after it."""
+
+
+def as_keras_keeps(number: float) -> float:
+    """Returns a number of a configuration as TensorFlow reads it: in float32."""
+    return float(np.float32(number))
+
+
+@dataclass(frozen=True)
+class Sgd:
+    """Gradient descent as Keras's ``SGD`` does it, to the bit.
+
+    ::
+
+        without momentum:  w = w - lr * g
+        momentum:          d = mu * d - lr * g;   w = w + d
+        nesterov:          d = mu * d - lr * g;   w = w + mu * d - lr * g
+
+    Args:
+        momentum: mu, in [0, 1].
+        nesterov: The third form.
+
+    Raises:
+        ValueError: The momentum is out of its range.
+    """
+
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        demand(
+            is_number(self.momentum, at_least=0) and self.momentum <= 1,
+            "momentum must be a number in [0, 1]",
+            "Use 0 for none, or 0.9.",
+            momentum=self.momentum,
+        )
+
+    def init(self, params: Vector, num_workers: int) -> tuple[Any, Arrays]:
+        """The velocity d, [P], where there is momentum."""
+        del num_workers
+        return None, (np.zeros_like(params),) if self.momentum else ()
+
+    def weigh(self, memory: Any, push: Push) -> tuple[Any, Any]:
+        """Returns the learning rate."""
+        return push.learning_rate, memory
+
+    def update(
+        self, gradient: Vector, arrays: Arrays, weights: Any
+    ) -> tuple[Vector, Arrays]:
+        """The formulas of the class."""
+        step = gradient * -weights
+        if not self.momentum:
+            return step, arrays
+        momentum = as_keras_keeps(self.momentum)
+        velocity = arrays[0] * momentum
+        velocity += step
+        if not self.nesterov:
+            return velocity, (velocity,)
+        step += velocity * momentum
+        return step, (velocity,)
+
+
+@dataclass(frozen=True)
+class Elastic:
+    """Draws the shared parameters to a worker's own: ``w = w + alpha * (x - w)``.
+
+    What arrives is no gradient but ``w - x``, the way from the worker's x. The
+    learning rate is the worker's alone.
+
+    Args:
+        alpha: Strength, in (0, 1); "auto" is 0.9 over the number of workers.
+
+    Raises:
+        ValueError: alpha is out of its range.
+
+    Source: Zhang, Choromanska, LeCun, "Deep learning with Elastic Averaging SGD",
+    NeurIPS 2015, arXiv:1412.6651, asynchronous EASGD.
+    """
+
+    alpha: float | str = AUTO
+
+    def __post_init__(self) -> None:
+        demand(
+            self.alpha == AUTO
+            or (is_number(self.alpha, at_least=0, below=1) and self.alpha != 0),
+            'alpha must be "auto" or a number in (0, 1)',
+            'Use "auto" for 0.9 over the number of workers.',
+            alpha=self.alpha,
+        )
+
+    def strength(self, num_workers: int) -> float:
+        """Returns alpha for a number of workers."""
+        return 0.9 / num_workers if self.alpha == AUTO else float(self.alpha)
+
+    def init(self, params: Vector, num_workers: int) -> tuple[Any, Arrays]:
+        """alpha."""
+        del params
+        return self.strength(num_workers), ()
+
+    def weigh(self, memory: Any, push: Push) -> tuple[Any, Any]:
+        """Returns alpha."""
+        del push
+        return memory, memory
+
+    def update(
+        self, gradient: Vector, arrays: Arrays, weights: Any
+    ) -> tuple[Vector, Arrays]:
+        """The formula of the class."""
+        return gradient * -weights, arrays

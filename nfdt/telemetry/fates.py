@@ -1,0 +1,132 @@
+"""What became of each worker, and the happenings of a run in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nfdt.protocol.events import BARRIER, READINGS, Use
+from nfdt.telemetry.summary import Summary
+from nfdt.telemetry.timeline import Table
+from nfdt.telemetry.trace import FAILED, FINISHED, LOST, REFUSED, Trace
+
+_ENDS = (LOST, FAILED, FINISHED)
+_DRAWN = (BARRIER, READINGS)  # too many for words
+_PHRASES = {
+    LOST: "{who} was lost",
+    FAILED: "{who} failed",
+    FINISHED: "{who} finished",
+    REFUSED: "a gradient of {who} was refused",
+    BARRIER: "a barrier ended",
+}
+
+
+class Fate(NamedTuple):
+    """One worker, from its first push to its end."""
+
+    worker: int
+    pushes: int
+    batches: int  # different ones; a batch may take several pushes
+    dropped: int  # pushes that came too late, and were used for nothing
+    waited: float | None  # share of its time; None where not known
+    max_lead: int | None  # over the slowest, when it told of a step; None without one
+    mean_staleness: float | None  # None without a push
+    max_staleness: int | None
+    end: str  # "finished", "lost at 3.1 s" ...; "" where nothing is known
+
+
+def find(trace: Trace, table: Table, summary: Summary, origin_s: float) -> list[Fate]:
+    """Returns all workers, also those without a push.
+
+    Args:
+        trace: The run.
+        table: Its pushes.
+        summary: Of the same pushes.
+        origin_s: Where the times of the report begin.
+    """
+    workers = set(summary.workers) | ends(trace.happenings).keys()
+    known = trace.facts.get("workers")
+    if isinstance(known, int):
+        workers |= set(range(known))
+    return [
+        _fate(worker, table[table["worker"] == worker], trace, summary, origin_s)
+        for worker in sorted(workers)
+    ]
+
+
+def ends(happenings: Sequence[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
+    """Returns the happening that ended each worker; a loss counts before a finish."""
+    found: dict[int, Mapping[str, Any]] = {}
+    for happening in happenings:
+        worker, kind = happening.get("worker"), happening["kind"]
+        if kind not in _ENDS or not isinstance(worker, int):
+            continue
+        before = found.get(worker)
+        if before is None or _ENDS.index(kind) < _ENDS.index(before["kind"]):
+            found[worker] = happening
+    return found
+
+
+def worth_words(happenings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Returns what happened without what is drawn, by time."""
+    shown = [one for one in happenings if one["kind"] not in _DRAWN]
+    return sorted(shown, key=lambda one: one["time_s"])
+
+
+def epoch_name(epoch: int) -> str:
+    """Returns what a user calls an epoch, counted from 1, as Keras counts on screen.
+
+    Args:
+        epoch: Index in the fit, and the number of the fit times 2 to the 32nd.
+    """
+    fit, index = divmod(epoch, 1 << 32)
+    return f"epoch {index + 1}" if fit <= 1 else f"fit {fit}, epoch {index + 1}"
+
+
+def in_words(happening: Mapping[str, Any]) -> str:
+    """Returns one happening as a sentence without its time."""
+    more = {k: v for k, v in happening.items() if k not in ("kind", "time_s")}
+    kind, worker = str(happening["kind"]), more.pop("worker", None)
+    who = "a worker" if worker is None else f"worker {worker}"
+    if kind in _PHRASES:
+        words = _PHRASES[kind].format(who=who)
+    else:
+        words = kind if worker is None else f"{kind}, {who}"
+    rest = [str(v) if k == "text" else f"{k} {v}" for k, v in more.items()]
+    return f"{words}: {', '.join(rest)}" if rest else words
+
+
+def _fate(
+    worker: int, mine: Table, trace: Trace, summary: Summary, origin_s: float
+) -> Fate:
+    end = ends(trace.happenings).get(worker)
+    word = ""
+    if end is not None:
+        word = f"{end['kind']} at {end['time_s'] - origin_s:.1f} s"
+    if not len(mine):
+        return Fate(worker, 0, 0, 0, None, None, None, None, word)
+    staleness = mine["staleness"][mine["use"] == Use.UPDATE]
+    own = mine[mine["use"] == Use.OWN]
+    told = own if len(own) else mine  # with steps of its own, a push is of no batch
+    return Fate(
+        worker,
+        summary.pushes_of(worker),
+        _batches(told),
+        summary.dropped_of(worker),
+        summary.waited(worker),
+        int(told["lead"].max()),
+        float(staleness.mean()) if len(staleness) else None,
+        int(staleness.max()) if len(staleness) else None,
+        word,
+    )
+
+
+def _batches(told: Table) -> int:
+    """Returns how many batches some pushes or steps are of."""
+    numbered = told[told["number"] >= 0]
+    pairs = np.stack([numbered["epoch"], numbered["number"]])
+    # Batches without a number are told apart by what the first group was told.
+    unnamed = told[(told["number"] < 0) & (told["group"] == told["group"].min())]
+    return np.unique(pairs, axis=1).shape[1] + len(unnamed)

@@ -1,0 +1,195 @@
+"""The panels of the picture of a run, each on axes of its own.
+
+Colours are those of Okabe and Ito, which colour-blind readers tell apart too; the blue
+is lighter than theirs, to stand out from dark paper as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nfdt.telemetry.fates import epoch_name
+from nfdt.telemetry.summary import Summary, grouped
+from nfdt.telemetry.timeline import Spans, Table, Timeline, shares, smooth
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COMPUTING, EXCHANGING, WAITING = "#2B86C5", "#E69F00", "#CC79A7"
+_GROUPS = ("#2B86C5", "#D55E00", "#009E73", "#CC79A7")
+_MARK: dict[str, Any] = {"marker": "X", "ms": 8, "color": "black", "mec": "white"}
+_BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
+_MOST_BARS = 150  # of one worker; more cannot be told apart: their shares are drawn
+_BINS = 400
+_MOST_NAMES = 24  # workers whose names fit beside the rows
+_MOST_DOTS = 3000  # single losses; more would hide their mean
+_LEAST_SMOOTHED = 9  # pushes in a running mean
+_MOST_COUNTED = 40  # values of staleness with a bar each
+
+
+def draw_loss(axes: Axes, table: Table, column: str, label: str) -> None:
+    """Draws the losses of the pushes and their running mean.
+
+    Args:
+        axes: Where.
+        table: The pushes, by time.
+        column: What is to the right.
+        label: Its name.
+    """
+    loss = table["loss"]
+    if not np.isfinite(loss).any():
+        axes.text(0.5, 0.5, "no losses in the trace", ha="center", va="center")
+        axes.set_axis_off()
+        return
+    groups = np.unique(table["group"])
+    means = []
+    for index, group in enumerate(groups):
+        mine = table[table["group"] == group]
+        mine = mine[np.argsort(mine[column], kind="stable")]
+        color = _GROUPS[index % len(_GROUPS)]
+        mean = smooth(mine["loss"], max(_LEAST_SMOOTHED, len(mine) // 40))
+        means.append(mean)
+        some = mine[:: -(-len(mine) // _MOST_DOTS)]
+        axes.plot(some[column], some["loss"], ".", ms=2, color=color, alpha=0.3)
+        name = f"group {group}" if len(groups) > 1 else None
+        axes.plot(mine[column], mean, color=color, lw=2, label=name)
+    _fit_losses(axes, loss, np.concatenate(means))
+    _mark_epochs(axes, table, column)
+    axes.set_xlabel(label)
+    axes.set_ylabel("loss of a batch, and running mean")
+    if len(groups) > 1:
+        axes.legend(loc="upper right")
+
+
+def draw_timeline(
+    axes: Axes,
+    line: Timeline,
+    workers: Sequence[int],
+    ends: Mapping[int, Mapping[str, Any]],
+) -> None:
+    """Draws a row for each worker: its spans, or their shares where they are many."""
+    most = max(len(spans.start_s) for spans in line.workers.values())
+    draw_row = _draw_spans if most <= _MOST_BARS else _draw_shares
+    for row, worker in enumerate(workers):
+        if spans := line.workers.get(worker):
+            draw_row(axes, row, spans, line.end_s)
+        end = ends.get(worker)
+        if end is not None and end["kind"] != "finished":
+            at_s = min(max(0.0, end["time_s"] - line.origin_s), line.end_s)
+            axes.plot(at_s, row, clip_on=False, zorder=5, **_MARK)
+            axes.annotate(end["kind"], (at_s, row), (8, 0), **_BESIDE)
+    for name, color in _legend(line):
+        axes.bar(0, 0, color=color, label=name)  # for the legend only
+    _name_rows(axes, workers)
+    axes.set_xlim(0, line.end_s or 1)
+    axes.set_xlabel("time in s")
+    how = "; the height of a colour is its share of time"
+    axes.set_title(f"What the workers did{how if draw_row is _draw_shares else ''}")
+    corner = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 3}
+    axes.legend(**corner, borderpad=0, borderaxespad=0.4)
+
+
+def draw_staleness(axes: Axes, summary: Summary) -> None:
+    """Draws how many pushes had which staleness."""
+    from matplotlib.ticker import MaxNLocator
+
+    values = sorted(summary.staleness)
+    width = max(1, -(-(values[-1] + 1) // _MOST_COUNTED))  # in units of staleness
+    counts: dict[int, int] = {}
+    for value in values:
+        start = value // width * width
+        counts[start] = counts.get(start, 0) + summary.staleness[value]
+    centres = [start + (width - 1) / 2 for start in counts]
+    heights = [100 * count / summary.pushes for count in counts.values()]
+    axes.bar(centres, heights, 0.9 * width, color=COMPUTING)
+    axes.axvline(summary.mean_staleness, color="#D55E00", lw=1.5, ls="--")
+    axes.set_xlim(-0.6, max(centres[-1] + width, 3.0))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("staleness in updates; dashed: mean")
+    axes.set_ylabel("share of pushes in %")
+    axes.set_title("How late gradients were")
+
+
+def draw_pushes(axes: Axes, summary: Summary, workers: Sequence[int]) -> None:
+    """Draws how many gradients each worker gave, or steps of its own it made."""
+    count_of = summary.steps_of if summary.own_steps else summary.pushes_of
+    counts = [count_of(worker) for worker in workers]
+    axes.barh(range(len(workers)), counts, 0.7, color=COMPUTING)
+    if len(workers) <= _MOST_NAMES:
+        for row, count in enumerate(counts):
+            axes.annotate(grouped(count), (count, row), (4, 0), **_BESIDE)
+    axes.margins(x=0.12)
+    _name_rows(axes, workers)
+    axes.set_xlabel("steps of its own" if summary.own_steps else "pushes")
+    axes.set_title("Who did how much")
+
+
+def _fit_losses(axes: Axes, loss: Any, means: Any) -> None:
+    """Shows the mean and most losses; a few wild ones must not flatten the rest."""
+    from matplotlib.ticker import LogLocator
+
+    loss, means = loss[np.isfinite(loss)], means[np.isfinite(means)]
+    low = min(float(np.quantile(loss, 0.01)), float(means.min()))
+    high = max(float(np.quantile(loss, 0.99)), float(means.max()))
+    if low > 0 and means.max() > 10 * means.min():
+        axes.set_yscale("log", subs=[])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_ylim(low / 1.2, high * 1.2)
+    elif high > low:
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+
+
+def _mark_epochs(axes: Axes, table: Table, column: str) -> None:
+    table = table[table["epoch"] >= 0]
+    epochs, first = np.unique(table["epoch"], return_index=True)
+    if len(epochs) < 2:
+        return
+    style: dict[str, Any] = {"fontsize": 7, "ha": "left", "va": "top"}
+    span = np.ptp(table[column])
+    free = -np.inf  # where the next name would not touch the last one
+    for epoch, row in zip(epochs, first, strict=True):
+        x, name = table[column][row], epoch_name(int(epoch))
+        if x >= free:
+            free = x + 0.017 * len(name) * span
+            axes.axvline(x, color="#808080", lw=0.7, ls=":", zorder=0)
+            axes.text(
+                x, 1.04, f" {name}", transform=axes.get_xaxis_transform(), **style
+            )
+
+
+def _draw_spans(axes: Axes, row: int, spans: Spans, end_s: float) -> None:
+    del end_s
+    edges = (spans.start_s, spans.pushed_s, spans.waited_s, spans.released_s)
+    colors = (COMPUTING, WAITING, EXCHANGING)
+    for start_s, stop_s, color in zip(edges, edges[1:], colors, strict=False):
+        bars = np.stack([start_s, stop_s - start_s]).T
+        axes.broken_barh(bars, (row - 0.4, 0.8), color=color, lw=0)
+
+
+def _draw_shares(axes: Axes, row: int, spans: Spans, end_s: float) -> None:
+    edges_s = np.linspace(0, end_s, _BINS + 1)
+    edges = (spans.start_s, spans.pushed_s, spans.waited_s, spans.released_s)
+    colors = (COMPUTING, WAITING, EXCHANGING)
+    below = np.full(_BINS, row + 0.4)  # rows count downwards
+    for start_s, stop_s, color in zip(edges, edges[1:], colors, strict=False):
+        above = below - 0.8 * shares(start_s, stop_s, edges_s)
+        axes.stairs(above, edges_s, baseline=below, fill=True, color=color, lw=0)
+        below = above
+
+
+def _legend(line: Timeline) -> list[tuple[str, str]]:
+    found = [("computing", COMPUTING), ("exchanging", EXCHANGING)]
+    held = any((s.waited_s > s.pushed_s).any() for s in line.workers.values())
+    return [*found, ("held by the server", WAITING)] if held else found
+
+
+def _name_rows(axes: Axes, workers: Sequence[int]) -> None:
+    step = -(-len(workers) // _MOST_NAMES)
+    rows = range(0, len(workers), step)
+    axes.set_yticks(rows, [f"worker {workers[row]}" for row in rows])
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(workers) - 0.4, -0.6)
