@@ -1,4 +1,43 @@
 """NFDT: asynchronous distributed training through a parameter server.
 
-Not here yet; ``hfdt`` is the synchronous framework.
+::
+
+    import nfdt
+    model = nfdt.distribute(model, optimizer, loss, metrics=["accuracy"])
+    model.fit(x, y, batch_size=64, epochs=5)      # nfdt run -np 4 train.py
+
+``model`` is the same ``keras.Model``, compiled. Each worker sends its gradients to a
+server and goes on; what arrives late is compensated. Importing this package starts
+neither MPI nor TensorFlow.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Options": "nfdt.options",
+    "Algorithm": "nfdt.algorithms",
+    "ddc_asgd": "nfdt.algorithms",
+    "distribute": "nfdt.api",
+    "init": "nfdt.api",
+    "rank": "nfdt.api",
+    "size": "nfdt.api",
+    "barrier": "nfdt.api",
+    "simulate": "nfdt.simulation.glue.api",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

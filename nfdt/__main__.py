@@ -1,0 +1,49 @@
+"""The rank program: ``python -m nfdt SCRIPT ARGS...``, one process of a job."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from fdtcore import output
+from fdtcore.process import Process
+from fdtcore.rankprogram import RankProgram
+from nfdt.cluster import runtime
+from nfdt.protocol.roles import Roles
+
+
+def _load() -> None:
+    try:
+        runtime.check(os.environ)
+    except ValueError as error:
+        process = Process.from_environ(os.environ)
+        sys.exit(PROGRAM.refuse(process, str(error)))
+    runtime.begin()
+
+
+def _run(target: str, args: list[str], *, module: bool) -> None:
+    from nfdt.api import run_script
+
+    run_script(target, args, module=module)
+
+
+def _leave(process: Process, error: SystemExit) -> Any:
+    """Ends this worker with its script's exit code; the others go on."""
+    del process
+    sys.excepthook(type(error), error, error.__traceback__)
+
+
+def _who(size: int, directory: Path) -> str:
+    servers = os.environ.get("NFDT_SERVERS", "1")
+    is_sound = servers.isdigit() and 0 < int(servers) < size
+    who = Roles(size, int(servers)).others() if is_sound else ""
+    return output.announce(size, directory, who)
+
+
+PROGRAM = RankProgram("nfdt", _load, _run, _leave, _who)
+
+
+if __name__ == "__main__":
+    sys.exit(PROGRAM.main(sys.argv[1:]))

@@ -1,0 +1,171 @@
+"""START HERE: the table of algorithms, each made of three independent choices.
+
+========== ============================================= =====================
+choice     what it decides                               module
+========== ============================================= =====================
+correction what is done to one late gradient             ``nfdt.rules.corrections``,
+                                                         ``nfdt.rules.taylor``
+optimizer  how a gradient becomes an update              ``nfdt.rules.optimizers``,
+                                                         ``nfdt.rules.averaging``
+controller who waits, which gradients form an update     ``nfdt.protocol.controllers``
+========== ============================================= =====================
+
+An algorithm names the first two and what a worker sends; any controller goes with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nfdt.rules.averaging import DelayMomentum, FixedDelayMomentum
+from nfdt.rules.corrections import Correction, GapAware, NoCorrection, StalenessAware
+from nfdt.rules.delays import AUTO
+from nfdt.rules.optimizers import Elastic, Optimizer, Sgd
+from nfdt.rules.taylor import (
+    AdaptiveDelayCompensation,
+    DelayCompensation,
+    DelayedTaylor,
+)
+
+GRADIENT = "gradient"  # the gradient of a batch
+LOOKAHEAD = "lookahead"  # the gradient with the worker's own momentum ahead of it
+DELTA = "delta"  # the way that a worker's own optimizer went in some steps
+ELASTIC = "elastic"  # the way from the worker's own parameters to the shared ones
+_AS_IT_IS = NoCorrection()
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """What makes a name of the literature.
+
+    Args:
+        name: As the literature, or the table, calls it.
+        summary: What it does, in one line.
+        correction: What is done to each gradient.
+        optimizer: What is done with it then; None is the user's own optimizer.
+        sends: What a worker pushes.
+        memory: What the server holds besides the parameters, in units of them; M is
+            the number of workers.
+        source: Where it is from.
+    """
+
+    name: str
+    summary: str
+    correction: Correction = _AS_IT_IS
+    optimizer: Optimizer | None = None
+    sends: str = GRADIENT
+    memory: str = "0"
+    source: str = ""
+
+
+def ddc_asgd(
+    *, q: float | str = AUTO, taylor: bool = True, momentum: bool = True
+) -> Algorithm:
+    """DDC-ASGD, reconstructed: both terms weighed by each push's own delay.
+
+    See :class:`nfdt.rules.taylor.DelayedTaylor`,
+    :class:`nfdt.rules.averaging.DelayMomentum`
+    and docs/ddc-asgd.md for the equations, their evidence and what would falsify them.
+
+    Args:
+        q: Delay at which a gradient and the past weigh the same; "auto" follows the
+            mean delay.
+        taylor: With the Taylor term. Without it, q = 1 at constant delay M - 1 is
+            DC-ASGDK.
+        momentum: With the momentum of delays; with the Taylor term it counts a
+            quarter. Without it, the user's optimizer makes the update.
+
+    Raises:
+        ValueError: q is neither "auto" nor a positive number.
+    """
+    saturating = taylor and not momentum
+    return Algorithm(
+        "ddc-asgd",
+        "Taylor term and momentum, both weighed by each push's own delay",
+        DelayedTaylor(q, saturating) if taylor else NoCorrection(),
+        DelayMomentum(q=q, caution=4.0 if taylor else 1.0) if momentum else None,
+        memory="1+M" if taylor else "1",
+        source="reconstructed: docs/ddc-asgd.md",
+    )
+
+
+ALGORITHMS: Mapping[str, Algorithm] = {
+    one.name: one
+    for one in (
+        Algorithm(
+            "asgd",
+            "every gradient as it arrives",
+            source="Dean et al., NIPS 2012",
+        ),
+        Algorithm(
+            "dc-asgd-c",
+            "Taylor term of constant strength",
+            DelayCompensation(),
+            memory="M",
+            source="Zheng et al., ICML 2017, arXiv:1609.08326",
+        ),
+        Algorithm(
+            "dc-asgd-a",
+            "Taylor term of adaptive strength",
+            AdaptiveDelayCompensation(),
+            memory="1+M",
+            source="Zheng et al., ICML 2017, arXiv:1609.08326",
+        ),
+        Algorithm(
+            "dc-asgdk",
+            "momentum that the number of workers sets",
+            optimizer=FixedDelayMomentum(),
+            memory="1",
+            source="reconstructed: docs/ddc-asgd.md",
+        ),
+        ddc_asgd(),
+        Algorithm(
+            "staleness-aware",
+            "divides a gradient by its staleness",
+            StalenessAware(),
+            source="Zhang et al., IJCAI 2016, arXiv:1511.05950",
+        ),
+        Algorithm(
+            "gap-aware",
+            "divides each coordinate by how far it has moved",
+            GapAware(),
+            memory="1+M",
+            source="Barkai et al., ICLR 2020, arXiv:1909.10802",
+        ),
+        Algorithm(
+            "dana-slim",
+            "momentum on each worker, which looks ahead",
+            optimizer=Sgd(),
+            sends=LOOKAHEAD,
+            source="Hakimi et al., 2019, arXiv:1907.11612",
+        ),
+        Algorithm(
+            "easgd",
+            "workers train copies, drawn to the shared one",
+            optimizer=Elastic(),
+            sends=ELASTIC,
+            source="Zhang et al., NeurIPS 2015, arXiv:1412.6651",
+        ),
+    )
+}
+DEFAULT = "ddc-asgd"
+
+
+def find(algorithm: str | Algorithm) -> Algorithm:
+    """Looks an algorithm up.
+
+    Args:
+        algorithm: A name of the table, or an algorithm, which is returned.
+
+    Raises:
+        ValueError: The name is not in the table.
+    """
+    if isinstance(algorithm, Algorithm):
+        return algorithm
+    if algorithm not in ALGORITHMS:
+        raise ValueError(
+            f"algorithm must be one of {', '.join(ALGORITHMS)}. "
+            f"Received: {algorithm!r}. See nfdt algorithms."
+        )
+    return ALGORITHMS[algorithm]

@@ -1,0 +1,116 @@
+"""What a user calls."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from fdtcore import shadowing
+from nfdt.cluster import runtime
+from nfdt.options import Options
+
+
+def init() -> None:
+    """Starts this process's part of the job; a server ends here, when it has served."""
+    runtime.engine()
+
+
+def rank() -> int:
+    """Returns this worker's index among the workers, from 0."""
+    shadowing.release()
+    return runtime.engine().process.rank
+
+
+def size() -> int:
+    """Returns the number of workers."""
+    return runtime.engine().process.size
+
+
+def distribute(
+    model: Any,
+    optimizer: Any = None,
+    loss: Any = None,
+    *,
+    metrics: Any = None,
+    options: Options | None = None,
+    **choices: Any,
+) -> Any:
+    """Compiles a model so that it trains through a parameter server.
+
+    On a process that serves it does not return: it serves, and ends the process.
+
+    Args:
+        model: The user's ``keras.Model``.
+        optimizer: Its optimizer, or a name Keras knows; it runs on the server. None
+            keeps a compiled model as it is.
+        loss: Its loss.
+        metrics: Its metrics.
+        options: What else to choose; or single fields of :class:`Options` by name.
+        **choices: Fields of :class:`Options` and arguments of ``Model.compile``.
+
+    Returns:
+        ``model`` itself.
+
+    Raises:
+        ValueError: An option is out of range.
+        TypeError: ``model`` is not a ``keras.Model``.
+    """
+    fields = Options.__dataclass_fields__
+    given = {name: choices.pop(name) for name in list(choices) if name in fields}
+    if options is None:
+        options = Options.from_environ(os.environ, **given)
+    engine = runtime.engine(options)
+
+    import keras
+
+    from fdtcore.glue import bind, refusals
+    from nfdt.glue import epochloop
+
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            "distribute takes a keras.Model. "
+            f"Received: {type(model).__name__}. Pass the model before compiling it."
+        )
+    engine.choose(options)
+    refusals.check_strategy(engine.process, model._distribute_strategy)
+    bound = bind.bind(engine)
+    epochloop.patch()
+    bound.models.add(model)
+    if optimizer is not None:
+        model.compile(keras.optimizers.get(optimizer), loss, metrics=metrics, **choices)
+    bound.optimizers.add(model.optimizer)
+    inner = getattr(model.optimizer, "inner_optimizer", None)
+    if inner is not None:  # it takes the steps, under loss scaling
+        bound.optimizers.add(inner)
+    return model
+
+
+def run_script(target: str, args: list[str], *, module: bool) -> None:
+    """Runs a single-machine program as this worker of the job.
+
+    Args:
+        target: Path of a script, or name of a module.
+        args: The program's own arguments.
+        module: Whether ``target`` is a module.
+    """
+    engine = runtime.engine()
+
+    from fdtcore import script
+    from fdtcore.glue import bind, checkpoints, loops, refusals
+    from nfdt.glue import epochloop
+
+    bind.bind(engine, everything=True)
+    epochloop.patch()
+    loops.install(engine)
+    if engine.process.size > 1:
+        refusals.refuse_strategies()
+        checkpoints.install(engine)
+    if engine.process.rank:
+        logs = os.environ.get("NFDT_JOB_DIR")
+        shadowing.install([logs] if logs else [])
+    script.run(target, args, module=module)
+
+
+def barrier() -> None:
+    """Returns when every worker that is left has called it."""
+    runtime.engine().barrier()

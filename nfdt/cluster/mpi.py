@@ -1,0 +1,179 @@
+"""This process's end of a job: the only module that imports mpi4py.
+
+A message is its header, and its payload as a second one where it has any. With Open
+MPI's ULFM (``mpirun --with-ft ulfm``) a dead peer is an error on what waits for it,
+and everyone else goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import mpi4py
+
+from nfdt.cluster.tags import Tag
+from nfdt.cluster.waiting import Patience
+from nfdt.protocol.messages import HEADER_BYTES, Message, as_bytes
+from nfdt.protocol.roles import Roles
+
+mpi4py.rc.finalize = False  # survivors of a death cannot
+from mpi4py import MPI  # noqa: E402
+
+
+class PeerLost(RuntimeError):
+    """A process that this one talks to is gone.
+
+    Args:
+        rank: Its rank.
+    """
+
+    def __init__(self, rank: int):
+        super().__init__(f"rank {rank} is gone")
+        self.rank = rank
+
+
+class Peers:
+    """This process's end of the job.
+
+    Args:
+        num_servers: Processes of the job that serve.
+    """
+
+    def __init__(self, num_servers: int):
+        self.comm = MPI.COMM_WORLD.Dup()
+        for comm in (self.comm, MPI.COMM_WORLD):
+            comm.Set_errhandler(MPI.ERRORS_RETURN)
+        self.rank, self.size = self.comm.rank, self.comm.size
+        self.roles = Roles(self.size, num_servers)
+        self.survives = survives_loss(os.environ)
+        self._lock = threading.Lock()  # inputs ask for batches from their own thread
+        self._sending: list[tuple[Any, Any]] = []  # request, what it sends
+        self._lost: set[int] = set()
+
+    def send(self, rank: int, message: Message, tag: Tag, payload_tag: Tag) -> None:
+        """Starts sending; the payload must not be written until it has arrived.
+
+        Raises:
+            PeerLost: The other one is gone.
+        """
+        header = message.header()
+        payload = as_bytes(message.payload)
+        with self._lock:
+            self._prune()
+            try:
+                self._start(rank, header, tag)
+                if payload.nbytes:
+                    self._start(rank, payload, payload_tag)
+            except MPI.Exception as error:
+                raise _as_loss(error, rank) from error
+
+    def _start(self, rank: int, data: Any, tag: Tag) -> None:
+        request = self.comm.Isend([data, MPI.BYTE], rank, tag)
+        self._sending.append((request, data))
+
+    def _prune(self) -> None:
+        self._sending = [(r, d) for r, d in self._sending if not _is_over(r)]
+
+    def is_sending(self) -> bool:
+        """Whether a message is still on its way."""
+        with self._lock:
+            self._prune()
+        return bool(self._sending)
+
+    def receive(
+        self, rank: int, data: Any, tag: Tag, patience: Patience | None = None
+    ) -> None:
+        """Waits for what a peer sends.
+
+        Raises:
+            PeerLost: It is gone.
+        """
+        patience = patience or Patience()
+        try:
+            with self._lock:
+                request = self.comm.Irecv([data, MPI.BYTE], rank, tag)
+            while True:
+                with self._lock:
+                    if request.Test():
+                        return
+                patience.wait()
+        except MPI.Exception as error:
+            raise _as_loss(error, rank) from error
+
+    def receive_now(self, rank: int, data: Any, tag: Tag) -> None:
+        """Takes what a peer has begun to send; does nothing else meanwhile.
+
+        Raises:
+            PeerLost: It is gone.
+        """
+        try:
+            self.comm.Recv([data, MPI.BYTE], rank, tag)
+        except MPI.Exception as error:
+            raise _as_loss(error, rank) from error
+
+    def next_header(self) -> tuple[int, bytes] | None:
+        """Returns rank and header of the next message to a server; None: none now."""
+        status = MPI.Status()
+        try:
+            found = self.comm.Improbe(MPI.ANY_SOURCE, Tag.HEADER, status)
+            if found is None:
+                return None
+            data = bytearray(HEADER_BYTES)
+            found.Recv([data, MPI.BYTE])
+        except MPI.Exception as error:
+            _as_loss(error, -1)
+            return None
+        return status.Get_source(), bytes(data)
+
+    def newly_lost(self) -> Sequence[int]:
+        """Returns the ranks that have died since the last call."""
+        if not self.survives:
+            return []
+        failed = self.comm.Get_failed()
+        if failed.size == len(self._lost):
+            return []
+        own = self.comm.group
+        ranks = MPI.Group.Translate_ranks(failed, list(range(failed.size)), own)
+        self.comm.Ack_failed(failed.size)
+        new = sorted(set(ranks) - self._lost)
+        self._lost |= set(new)
+        return new
+
+    def close(self) -> None:
+        """Ends MPI; returns when all do."""
+        MPI.Finalize()
+
+
+def survives_loss(environ: Mapping[str, str]) -> bool:
+    """Whether the MPI of this job goes on without a process that died."""
+    return environ.get("OMPI_MCA_mpi_ft_enable", "") in ("1", "true") and hasattr(
+        MPI.Comm, "Shrink"
+    )
+
+
+def _is_over(request: Any) -> bool:
+    try:
+        return bool(request.Test())
+    except MPI.Exception:
+        return True  # to a process that is gone
+
+
+def _as_loss(error: MPI.Exception, rank: int) -> PeerLost:
+    """Returns the loss that an error of MPI tells of.
+
+    Raises:
+        MPI.Exception: It tells of something else.
+    """
+    if error.Get_error_class() not in _LOSSES:
+        raise error
+    return PeerLost(rank)
+
+
+_LOSSES = (
+    getattr(MPI, "ERR_PROC_FAILED", -1),
+    getattr(MPI, "ERR_PROC_FAILED_PENDING", -1),
+    getattr(MPI, "ERR_REVOKED", -1),
+)

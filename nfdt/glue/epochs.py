@@ -1,0 +1,94 @@
+"""A worker's epochs: which one it is in, and the batches it is given."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from nfdt.protocol.messages import Kind, Message
+from nfdt.protocol.transport import Transport
+
+
+class Epochs:
+    """Leases batches from server 0, and counts epochs as all workers do.
+
+    Args:
+        transport: The way to the servers.
+        worker: This worker's index.
+        num_workers: M.
+    """
+
+    def __init__(self, transport: Transport, worker: int, num_workers: int):
+        self.worker, self.num_workers = worker, num_workers
+        self.is_peeking = False  # Keras only looks at a batch
+        self.is_stopped = False  # the whole fit has ended early
+        self.position = 0  # number of the batch that was leased last
+        self.taken = 0  # batches that this worker has taken in this epoch
+        self._transport = transport
+        self.fit = 0  # fits so far, this one included
+        self._skipped = 0  # passes over the data that an earlier run has made
+        self._epoch = -1  # in the fit; counted by passes over the data
+        self._in_hand: list[tuple[int, int]] = []  # leased, and neither pushed nor done
+
+    @property
+    def current(self) -> int:
+        """Index of the epoch, unique in the job."""
+        return (self.fit << 32) + max(self._epoch, 0)
+
+    def begin_fit(self) -> None:
+        """Begins to count anew: every worker is at the beginning of the same fit."""
+        self.fit, self._epoch, self.is_stopped = self.fit + 1, -1, False
+
+    def skip(self, num_epochs: int) -> None:
+        """Begins a fit behind epochs that an earlier run has finished."""
+        self._epoch += num_epochs
+        self._skipped = num_epochs
+
+    def turns(self) -> int:
+        """Returns how many epochs of data to draw: those that were skipped, and one."""
+        skipped, self._skipped = self._skipped, 0
+        return 1 + skipped
+
+    def begin(self) -> int:
+        """Begins an epoch; returns its index."""
+        self._epoch += 1
+        self.position = self.taken = 0
+        return self.current
+
+    def leases(self, epoch: int, num_batches: int) -> Iterator[int]:
+        """Yields the numbers of the batches that this worker is given."""
+        while True:
+            ask = Message(Kind.LEASE, self.worker, epoch=epoch, parts=num_batches)
+            answer = self._transport.call_all({0: ask}, {})[0]
+            if answer.number < 0:
+                self.is_stopped = self.is_stopped or bool(answer.parts)
+                return
+            self._in_hand.append((epoch, answer.number))
+            self.taken += 1
+            self.position = max(self.position, answer.number)
+            yield answer.number
+
+    def pushed(self, epoch: int, number: int) -> None:
+        """Notes that a batch has been pushed, which the server sees by itself."""
+        with contextlib.suppress(ValueError):
+            self._in_hand.remove((epoch, number))
+
+    def done(self, epoch: int, number: int) -> None:
+        """Tells that a batch was trained on, if its push has not told."""
+        if (epoch, number) in self._in_hand:
+            self._in_hand.remove((epoch, number))
+            message = Message(Kind.DONE, self.worker, epoch=epoch, number=number)
+            self._transport.post(0, message)
+
+    def stop(self) -> None:
+        """Ends this fit on all workers."""
+        self._transport.post(0, Message(Kind.STOP, self.worker, epoch=self.current))
+
+    @contextlib.contextmanager
+    def peeking(self) -> Iterator[None]:
+        """Hands out batches that count for nothing while the block runs."""
+        self.is_peeking = True
+        try:
+            yield
+        finally:
+            self.is_peeking = False

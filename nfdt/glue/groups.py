@@ -1,0 +1,252 @@
+"""All groups of variables that a worker trains."""
+
+from __future__ import annotations
+
+import json
+import math
+import weakref
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from fdtcore import voice
+from fdtcore.process import Process
+from nfdt import algorithms
+from nfdt.glue import constraints, making
+from nfdt.glue.apart import Apart
+from nfdt.glue.flat import VariableGroup, dtype_of
+from nfdt.glue.keras_optimizers import optimizers_of, rate_of, steps_of
+from nfdt.options import Options
+from nfdt.protocol.transport import Transport
+from nfdt.protocol.worker import Group, NotFinite
+
+
+class Groups:
+    """All groups of this worker.
+
+    Args:
+        transport: The way to the servers.
+        process: This worker among the workers.
+        options: The user's choices.
+    """
+
+    def __init__(self, transport: Transport, process: Process, options: Options):
+        self._transport, self._process, self._options = transport, process, options
+        self._found: weakref.WeakKeyDictionary[Any, dict[tuple, VariableGroup]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._ordinals: weakref.WeakKeyDictionary[Any, int] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._count = 0  # optimizers so far
+        self.apart = Apart(options, process.size)
+        # Held, so that no new variable gets the identity of an old one.
+        self._retired: dict[tuple, VariableGroup] = {}
+        self._replaced: set[tuple] = set()  # in the fit that runs
+
+    def note(self, optimizer: Any) -> int:
+        """Numbers an optimizer; all workers come across them in the same order.
+
+        They do not open their groups so: a slow worker may get no batch of a fit.
+        """
+        if optimizer not in self._ordinals:
+            self._ordinals[optimizer] = self._count
+            self._count += 1
+        return self._ordinals[optimizer]
+
+    def of_optimizer(self, optimizer: Any) -> list[VariableGroup]:
+        """Returns the groups that an optimizer trains, so far."""
+        return list(self._found.get(optimizer, {}).values())
+
+    def of(self, optimizer: Any, variables: Sequence[Any]) -> VariableGroup:
+        """Returns the group of some variables, opened on the servers at first.
+
+        Raises:
+            ValueError: The algorithm and the optimizer do not go together.
+            Refused: Another worker trains other variables.
+        """
+        groups = self._found.setdefault(optimizer, {})
+        key = tuple(id(v) for v in variables)
+        if key not in groups:
+            self._replace(groups, key)
+            groups[key] = self._reopened(key) or self._open(optimizer, variables)
+        return groups[key]
+
+    def begin_fit(self) -> None:
+        """Lets an optimizer train other variables than before."""
+        self._replaced.clear()
+
+    def _replace(self, groups: dict[tuple, VariableGroup], key: tuple) -> None:
+        """Lets go of groups that share variables with a new one."""
+        if key in self._replaced:
+            raise ValueError(
+                "one optimizer trains one set of variables. Received: two sets that "
+                "share some, in turn. Use one optimizer for each."
+            )
+        for other in [other for other in groups if set(other) & set(key)]:
+            self._replaced.add(other)
+            self._retired[other] = groups.pop(other)
+
+    def _reopened(self, key: tuple) -> VariableGroup | None:
+        """Takes up a group of an earlier fit, if there is one, with what is here."""
+        group = self._retired.pop(key, None)
+        if group is not None:
+            group.group.pull()
+            group.bring_state()
+            group.assign()
+        return group
+
+    def _open(self, optimizer: Any, variables: Sequence[Any]) -> VariableGroup:
+        algorithm = algorithms.find(self._options.algorithm)
+        config = keras.optimizers.serialize(self.apart.on_servers(optimizer))
+        making.check(algorithm, config, self._transport.num_servers)
+        limits = constraints.described(variables, self._transport.num_servers)
+        dtype = dtype_of(variables)
+        wire = dtype if self._options.wire == "own" else self._options.wire
+        shapes = [(getattr(v, "path", v.name), tuple(v.shape)) for v in variables]
+        group = Group(
+            self._transport,
+            self._process.rank,
+            _index(self.note(optimizer), shapes),
+            [making.size(shape) for _, shape in shapes],
+            dtype,
+            wire,
+        )
+        made = VariableGroup(
+            group,
+            optimizer,
+            variables,
+            **self.apart.own_part(algorithm, config, group.params),
+        )
+        description = {
+            "algorithm": algorithm.name,
+            "optimizer": config,
+            "variables": shapes,
+            "wire": wire,
+            "constraints": limits,
+        }
+        group.open(description, made.flat())
+        made.bring_state()
+        made.assign()
+        return made
+
+    def flush(self) -> None:
+        """Ends what is under way between this worker and the servers."""
+        for group in self._all():
+            try:
+                group.flush()
+            except NotFinite as error:
+                self.report(group, error)
+
+    def reopen(self, model: Any, known: dict[int, Any]) -> None:
+        """Opens the groups of an interrupted run before the first step of this one.
+
+        A gradient must not be computed at values that the servers do not have.
+
+        Args:
+            model: The model, built.
+            known: Index -> description of the groups; those that are opened go.
+        """
+        optimizer = steps_of(model.optimizer)
+        by_path = {getattr(v, "path", v.name): v for v in model.trainable_variables}
+        own = [i for i in known if i >> _ORDINAL_BIT == self.note(optimizer)]
+        for index in own:
+            paths = [path for path, _ in known[index]["variables"]]
+            if not by_path.keys() >= set(paths):
+                return
+            del known[index]
+            if not optimizer.built:
+                optimizer.build(model.trainable_variables)
+            self.of(optimizer, [by_path[path] for path in paths])
+
+    def bring(self, optimizer: Any) -> None:
+        """Makes the servers go on from this worker's values, where they differ."""
+        for group in self.of_optimizer(steps_of(optimizer)):
+            group.bring()
+
+    def pull(self, variables: Sequence[Any]) -> None:
+        """Gives variables the servers' newest values, where they are trained."""
+        wanted = {id(v) for v in variables}
+        for group in self._all():
+            if wanted & {id(v) for v in group.variables}:
+                group.group.pull()
+                group.assign()
+
+    def open_missing(self, model: Any, engine: Any) -> None:
+        """Opens what other workers train and this one, without a batch, has not."""
+        optimizers = optimizers_of(model)
+        own = [
+            [[v.path for v in g.variables] for g in self.of_optimizer(optimizer)]
+            for optimizer in optimizers
+        ]
+        by_path = {v.path: v for v in model.trainable_variables}
+        for text in engine.allgather_text(json.dumps(own)):
+            for optimizer, mine, theirs in zip(optimizers, own, json.loads(text)):
+                for paths in theirs:
+                    if paths not in mine and by_path.keys() >= set(paths):
+                        mine.append(paths)
+                        if not optimizer.built:
+                            optimizer.build(model.trainable_variables)
+                        self.of(optimizer, [by_path[path] for path in paths])
+
+    def renew(self, variables: Sequence[Any]) -> None:
+        """As :meth:`pull`, but leaves alone what the program has set itself."""
+        wanted = {id(v) for v in variables}
+        for group in self._all():
+            shared = wanted & {id(v) for v in group.variables}
+            if shared and group.is_as_pulled():
+                group.group.pull()
+                group.assign()
+
+    def bring_changed(self, optimizer: Any) -> None:
+        """As :meth:`bring`, but by more than a rounding."""
+        for group in self.of_optimizer(steps_of(optimizer)):
+            if not np.allclose(group.flat(), group.group.params, 1e-4, 1e-6):
+                group.bring()
+
+    def agree_on_rate(self, optimizer: Any, engine: Any) -> None:
+        """Gives all workers worker 0's learning rate, where it is a number."""
+        optimizer = steps_of(optimizer)
+        own = math.nan if optimizer is None else rate_of(optimizer)
+        rate = float(engine.broadcast_text(repr(own)))
+        if not math.isnan(rate) and rate != own:
+            optimizer.learning_rate = rate
+
+    def _all(self) -> list[VariableGroup]:
+        return [g for groups in self._found.values() for g in groups.values()]
+
+    def pull_all(self) -> None:
+        """Gives all variables that are trained the servers' newest values."""
+        for group in self._all():
+            group.group.pull()
+            group.assign()
+
+    def take_state(self, optimizer: Any) -> None:
+        """Gives an optimizer the state that the servers hold for it."""
+        for group in self.of_optimizer(steps_of(optimizer)):
+            group.take_state()
+
+    def take_all_states(self) -> None:
+        """Gives all optimizers the states that the servers hold for them."""
+        for group in self._all():
+            group.take_state()
+
+    def report(self, group: VariableGroup, error: NotFinite) -> None:
+        """Says which worker and variable a refused gradient was of."""
+        name = group.name_of(error.element)
+        voice.shout(
+            f"worker {self._process.rank}: the gradient of {name} is NaN or infinite; "
+            f"the server refused it ({error.in_a_row} in a row)."
+        )
+
+
+_ORDINAL_BIT = 32
+
+
+def _index(ordinal: int, shapes: Sequence[tuple[str, Any]]) -> int:
+    """Returns a group's index: the optimizer's number, and what it trains."""
+    paths = "\n".join(path for path, _ in shapes)
+    return (ordinal << _ORDINAL_BIT) + zlib.crc32(paths.encode())

@@ -1,0 +1,211 @@
+"""Data adapters whose batches are leased from server 0, or dealt in turn."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from keras.src import tree
+from keras.src.trainers.data_adapters import array_data_adapter, py_dataset_adapter
+from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+
+from fdtcore.glue import arrays
+from nfdt.glue.epochs import Epochs
+from nfdt.glue.passes import Passes
+
+# What a batch is marked with where it has no number.
+UNNUMBERED = -1
+
+
+class LeasedAdapter(DataAdapter):
+    """Yields ``(epoch, number), batch``: this worker's share of what another yields.
+
+    One pass over its data set is this worker's part of one epoch. Batches that have
+    an index are leased one by one, so that fast workers take more; of a stream each
+    worker takes every M-th.
+
+    Args:
+        inner: The adapter of the user's data.
+        epochs: Leases batches, and counts epochs.
+        steps_per_epoch: Batches of an epoch where the user says so.
+        begins: What is done at the beginning of an epoch.
+        over: What is done at its end.
+    """
+
+    def __init__(
+        self,
+        inner: DataAdapter,
+        epochs: Epochs,
+        steps_per_epoch: int | None,
+        *,
+        begins: Callable[[], None],
+        over: Callable[[], None],
+    ):
+        self.inner, self.epochs = inner, epochs
+        self.begins, self.over = begins, over
+        self._limit = steps_per_epoch
+        self._passes = Passes(inner.num_batches, steps_per_epoch)
+        self._order: list[Any] = []  # of the pass, where batches have an index
+        self._stream: Any = None
+
+    @property
+    def is_leased(self) -> bool:
+        """Whether batches have an index."""
+        inner = self.inner
+        if isinstance(inner, py_dataset_adapter.PyDatasetAdapter):
+            return inner.num_batches is not None and inner.enqueuer is None
+        return isinstance(inner, array_data_adapter.ArrayDataAdapter)
+
+    def get_tf_dataset(self) -> tf.data.Dataset:
+        if isinstance(self.inner, array_data_adapter.ArrayDataAdapter):
+            dataset = self._from_arrays(self.inner)
+        elif self.is_leased:
+            dataset = self._from_index(self.inner)
+        else:
+            dataset = self._from_stream()
+        options = tf.data.Options()
+        # It waits for batches to become free: not in a thread that trains.
+        options.threading.private_threadpool_size = 2
+        marked = dataset.map(lambda mark, batch: {_MARK: mark, _BATCH: batch})
+        return arrays.untuned(marked).prefetch(1).with_options(options)
+
+    def _from_arrays(self, adapter: Any) -> tf.data.Dataset:
+        indices = arrays.index_batches(adapter)
+
+        def new_order() -> list[Any]:
+            # One pass over the indices is one shuffle, as in one process.
+            return list(indices.as_numpy_iterator())
+
+        def batches() -> Iterator[Any]:
+            yield from self._leases(new_order)
+
+        signature = (_MARK_SPEC, tf.TensorSpec([None], tf.int64))
+        dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+        return arrays.gathered(dataset, adapter)
+
+    def _from_index(self, adapter: Any) -> tf.data.Dataset:
+        element = adapter.get_tf_dataset().element_spec  # also makes the signature
+
+        def new_order() -> list[int]:
+            order = list(range(adapter.num_batches))
+            if adapter.shuffle:
+                py_dataset_adapter.random.shuffle(order)
+            return order
+
+        def batches() -> Iterator[Any]:
+            for mark, index in self._leases(new_order):
+                batch = adapter.py_dataset[index]
+                yield mark, adapter._standardize_batch(batch)
+
+        return tf.data.Dataset.from_generator(
+            batches, output_signature=(_MARK_SPEC, element)
+        )
+
+    def _leases(self, new_order: Callable[[], list[Any]]) -> Iterator[tuple[Any, Any]]:
+        """Yields marks and the batches that this worker gets, out of their order."""
+        if self.epochs.is_peeking:
+            yield from ((_NO_MARK, one) for one in new_order())
+            return
+        epoch = self.epochs.begin()
+        for _ in range(self.epochs.turns()):
+            stretch = self._passes.begin()
+            if stretch.is_new_pass:
+                self._order = new_order()
+        assert stretch.length is not None  # what has an index has a length
+        for number in self.epochs.leases(epoch, stretch.length):
+            mark = np.array([epoch, number], np.int64)
+            yield mark, self._order[stretch.first + number]
+
+    def _from_stream(self) -> tf.data.Dataset:
+        """Deals what has no index: batch i goes to worker i modulo M."""
+        inner = self.inner.get_tf_dataset()
+        worker, count = self.epochs.worker, self.epochs.num_workers
+
+        def own() -> Iterator[Any]:
+            if self.epochs.is_peeking:
+                yield from ((_NO_MARK, leaves(batch)) for batch in inner)
+                return
+            epoch = self.epochs.begin()
+            for number, batch in enumerate(self._next_batches(inner)):
+                self.epochs.position = number
+                if number % count == worker:
+                    self.epochs.taken += 1
+                    yield np.array([epoch, UNNUMBERED], np.int64), leaves(batch)
+
+        def leaves(batch: Any) -> tuple[Any, ...]:
+            return tuple(tf.nest.flatten(batch))
+
+        def packed(mark: Any, batch: Any) -> Any:
+            return mark, tf.nest.pack_sequence_as(inner.element_spec, list(batch))
+
+        specs = tuple(tf.nest.flatten(inner.element_spec))
+        signature = (_MARK_SPEC, specs)
+        dataset = tf.data.Dataset.from_generator(own, output_signature=signature)
+        return dataset.map(packed)
+
+    def _next_batches(self, inner: tf.data.Dataset) -> Iterator[Any]:
+        stretch = self._passes.begin()
+        if stretch.is_new_pass:
+            self._stream = iter(inner)
+        found = 0
+        for batch in itertools.islice(self._stream, stretch.length):
+            found += 1
+            yield batch
+        if stretch.length is None or found < stretch.length:
+            self._passes.end()
+        elif self._passes.peek().is_new_pass:
+            # Keras makes an iterator here, too, which a shuffle takes notice of.
+            iter(inner)
+
+    @property
+    def num_batches(self) -> int | None:
+        # How many this worker gets is known when they have run out.
+        return None
+
+    @property
+    def whole_num_batches(self) -> int | None:
+        """Batches of an epoch over all workers, None where it is not known."""
+        return self._limit or self.inner.num_batches
+
+    @property
+    def batch_size(self) -> int | None:
+        return self.inner.batch_size
+
+    @property
+    def has_partial_batch(self) -> bool | None:
+        return self.inner.has_partial_batch
+
+    @property
+    def partial_batch_size(self) -> int | None:
+        return self.inner.partial_batch_size
+
+    def on_epoch_begin(self) -> None:
+        self.inner.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        self.inner.on_epoch_end()
+
+    def __str__(self) -> str:
+        kind = type(self.inner).__name__.removesuffix("Adapter")
+        if self.is_leased:
+            return f"{kind}: batches are leased; fast workers take more"
+        return f"{kind}: batch i goes to worker i modulo {self.epochs.num_workers}"
+
+
+_MARK_SPEC = tf.TensorSpec([2], tf.int64)
+_NO_MARK = np.array([UNNUMBERED, UNNUMBERED], np.int64)
+# Keys that no batch of a user's has.
+_MARK, _BATCH = "nfdt mark", "nfdt batch"
+
+
+def unmarked(data: Any) -> tuple[Any, Any]:
+    """Takes a batch apart: its mark, int64 [2], and the user's own batch.
+
+    One that was not leased has no number.
+    """
+    if isinstance(data, dict) and _MARK in data:
+        return data[_MARK], tree.lists_to_tuples(data[_BATCH])
+    return tf.constant(_NO_MARK), data

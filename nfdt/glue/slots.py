@@ -1,0 +1,169 @@
+"""The state of a user's optimizer: its variables here, and their pieces on the servers.
+
+A slot is what an optimizer keeps for a variable: momentum, an average. Keras names it
+after both, so one of the same path on a server is the same slot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nfdt.protocol.shards import Range, overlap
+from nfdt.rules.corrections import Vector
+
+
+def digest(optimizer: Any) -> bytes:
+    """Returns what changes when the state does; the learning rate is no part of it."""
+    found = hashlib.sha256()
+    for variable in _state(optimizer).values():
+        found.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return found.digest()
+
+
+def cut(
+    optimizer: Any, variables: Sequence[Any], starts: Any, shards: Sequence[Range]
+) -> list[dict[str, Any]]:
+    """Returns each server's part of the state.
+
+    Args:
+        optimizer: The user's.
+        variables: Those of the flat vector, in order.
+        starts: Where each begins in it, and its end.
+        shards: The servers' ranges of it.
+    """
+    parts: list[dict[str, Any]] = [{"slots": {}} for _ in shards]
+    owners = _Owners(variables)
+    for name, slot in _state(optimizer).items():
+        value, owner = np.asarray(slot.numpy()), owners.find(slot)
+        for part, shard in zip(parts, shards, strict=True):
+            if owner is None or len(shards) == 1:
+                part["slots"][name] = value
+                continue
+            start = int(starts[owner])
+            own = overlap(shard, start, start + value.size)
+            if own.size:
+                piece = value.reshape(-1)[own.start - start : own.stop - start]
+                part["slots"][name] = piece
+    momentum = _velocity(optimizer, variables)
+    if momentum is not None:
+        for part, shard in zip(parts, shards, strict=True):
+            part["momentum"] = momentum[shard.start : shard.stop]
+    return parts
+
+
+def take(
+    optimizer: Any, variables: Sequence[Any], starts: Any, found: Sequence[Any]
+) -> None:
+    """Gives an optimizer the state that servers hold for it.
+
+    Args:
+        optimizer: The user's.
+        variables: Those of the flat vector, in order.
+        starts: Where each begins in it, and its end.
+        found: The state of each server's update.
+    """
+    if "optimizer_arrays" in found[0]:
+        arrays = [one["optimizer_arrays"] for one in found]
+        if arrays[0] and _velocity(optimizer, variables) is not None:
+            _take_velocity(optimizer, variables, starts, [own[0] for own in arrays])
+        return
+    for name, slot in _state(optimizer).items():
+        pieces = [
+            np.asarray(one["optimizer"][name])
+            for one in found
+            if name in one["optimizer"]
+        ]
+        if pieces and pieces[0].shape == slot.shape:
+            slot.assign(pieces[0])
+        elif pieces:
+            flat = np.concatenate([piece.reshape(-1) for piece in pieces])
+            slot.assign(flat.reshape(slot.shape))
+    _average_constants(optimizer, variables)
+
+
+def held(optimizer: Any) -> dict[str, Any]:
+    """Returns all of a server's optimizer by name, as :func:`take` takes it."""
+    return {name: v.numpy() for name, v in _named(optimizer.variables).items()}
+
+
+def restore(optimizer: Any, state: Mapping[str, Any]) -> None:
+    """Gives a server's optimizer back what :func:`held` returned."""
+    for name, variable in _named(optimizer.variables).items():
+        variable.assign(state[name])
+
+
+def adopt(optimizer: Any, slots: Mapping[str, Any]) -> None:
+    """Gives a server's optimizer its part of a user's."""
+    for name, slot in _state(optimizer).items():
+        if name in slots:
+            slot.assign(np.asarray(slots[name]).reshape(slot.shape))
+
+
+def _state(optimizer: Any) -> dict[str, Any]:
+    named = _named(optimizer.variables)
+    return {n: v for n, v in named.items() if v is not optimizer._learning_rate}
+
+
+def _named(variables: Sequence[Any]) -> dict[str, Any]:
+    """Numbers those of one path, of which Adafactor has some."""
+    found: dict[str, Any] = {}
+    counts: dict[str, int] = {}
+    for variable in variables:
+        counts[variable.path] = counts.get(variable.path, 0) + 1
+        found[f"{variable.path}#{counts[variable.path]}"] = variable
+    return found
+
+
+def _average_constants(optimizer: Any, variables: Sequence[Any]) -> None:
+    """What gets no gradient does not change, so that it is its own average."""
+    if not optimizer.use_ema:
+        return
+    trained = {id(v) for v in variables}
+    for variable in optimizer._trainable_variables:
+        if id(variable) not in trained:
+            place = optimizer._get_variable_index(variable)
+            optimizer._model_variables_moving_average[place].assign(variable)
+
+
+class _Owners:
+    """Finds the variable that a slot belongs to, by its name and shape."""
+
+    def __init__(self, variables: Sequence[Any]):
+        self._variables = [
+            (v.path.replace("/", "_") + "_", tuple(v.shape)) for v in variables
+        ]
+
+    def find(self, slot: Any) -> int | None:
+        """Returns the variable's index; None for what belongs to none."""
+        name = slot.path.rpartition("/")[2]
+        fitting = [
+            (len(start), index)
+            for index, (start, shape) in enumerate(self._variables)
+            if name.startswith(start) and shape == tuple(slot.shape)
+        ]
+        return max(fitting)[1] if fitting else None
+
+
+def _velocity(optimizer: Any, variables: Sequence[Any]) -> Vector | None:
+    """Returns the momentum of plain SGD as a flat vector, None where it has none."""
+    momentums = [
+        m for m in getattr(optimizer, "momentums", None) or [] if m is not None
+    ]
+    if type(optimizer).__name__ != "SGD" or not momentums:
+        return None
+    places = [optimizer._get_variable_index(v) for v in variables]
+    slots = [optimizer.momentums[place].numpy().reshape(-1) for place in places]
+    return np.concatenate(slots)
+
+
+def _take_velocity(
+    optimizer: Any, variables: Sequence[Any], starts: Any, pieces: Sequence[Vector]
+) -> None:
+    flat = np.concatenate(pieces)
+    for variable, start, stop in zip(variables, starts, starts[1:], strict=False):
+        slot = optimizer.momentums[optimizer._get_variable_index(variable)]
+        slot.assign(flat[start:stop].reshape(slot.shape))

@@ -1,0 +1,245 @@
+"""``fit`` and ``evaluate`` of a model that trains through a parameter server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fdtcore import voice
+from fdtcore.glue import data, metrics, saving, state
+from nfdt.glue.acting import acting
+from nfdt.glue.keras_optimizers import has_stepped, optimizers_of, steps_of
+from nfdt.glue.leasing import LeasedAdapter
+from nfdt.glue.resuming import KeepNotes
+from nfdt.protocol.messages import Kind, Message
+
+
+class Training:
+    """How one worker fits and evaluates.
+
+    Args:
+        engine: This worker's engine.
+    """
+
+    def __init__(self, engine: Any):
+        self._engine = engine
+        self._fitting: list[Any] = []  # models in ``fit``, the innermost last
+        # Calls of ``train_on_batch`` of each model, and what the last one returned.
+        self._calls: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        self._logs: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+    def fit(self, model: Any, arguments: dict[str, Any], run: Callable[[], Any]) -> Any:
+        """Runs one ``fit``.
+
+        Args:
+            model: The model.
+            arguments: Of the call, by name; changed.
+            run: Keras's own ``fit`` with them.
+        """
+        engine = self._engine
+        steps, arguments["steps_per_epoch"] = arguments["steps_per_epoch"], None
+        verbose = arguments["verbose"]
+        notes = KeepNotes(engine, arguments["initial_epoch"])
+        arguments["callbacks"] = acting(arguments["callbacks"], engine, verbose, notes)
+        if engine.process.rank:
+            arguments["verbose"] = 0
+        self._begin(model)
+        engine.resuming.begin_fit(engine.epochs, arguments)
+        self._fitting.append(model)
+        try:
+            with data.adapting(self._training_data(model, steps)):
+                history = run()
+        finally:
+            self._fitting.pop()
+        self._end(model, history)
+        return history
+
+    def evaluate(
+        self, model: Any, arguments: dict[str, Any], run: Callable[[], Any]
+    ) -> Any:
+        """Runs one ``evaluate``: on worker 0, at the newest parameters."""
+        engine = self._engine
+        if arguments.get("kwargs") and engine.process.rank:
+            return {}  # the validation of a fit: worker 0 does it
+        if not self._fitting and not saving.is_alone():
+            engine.barrier()  # else others might still push
+        engine.groups.renew(model.trainable_variables)
+        if self._fitting or engine.process.size == 1 or saving.is_alone():
+            self._tell(Kind.AWAY)  # nobody waits for it until it is back, or pushes
+            return run()
+        if engine.process.rank:
+            arguments["verbose"] = 0
+        return self._by_chief(run)
+
+    def _by_chief(self, run: Callable[[], Any]) -> Any:
+        """Gives all workers what worker 0 finds."""
+        engine = self._engine
+        while True:
+            result = "" if engine.process.rank else json.dumps(run(), default=float)
+            result = engine.broadcast_text(result)
+            if result:  # else worker 0 was lost meanwhile: another one does it
+                return json.loads(result)
+
+    def on_batch(
+        self, model: Any, name: str, arguments: Any, run: Callable[[], Any]
+    ) -> Any:
+        """Runs ``train_on_batch`` or ``test_on_batch``.
+
+        All workers make the same calls: call k is trained by worker k modulo M. The
+        others return what their last one returned, or the numbers without training.
+
+        Args:
+            model: The model.
+            name: Of the method.
+            arguments: Of the call, by name.
+            run: Keras's own method with them.
+        """
+        engine = self._engine
+        if engine.process.size == 1 or self._fitting or saving.is_alone():
+            return run()
+        if name == "test_on_batch":
+            return self._by_chief(run)
+        call = self._calls[model] = self._calls.get(model, -1) + 1
+        if call % engine.process.size == engine.worker:
+            self._logs[model] = run()
+        elif model not in self._logs:
+            names = ("x", "y", "sample_weight", "return_dict")
+            with saving.alone():
+                return model.test_on_batch(**{n: arguments[n] for n in names})
+        return self._logs[model]
+
+    def iterate(
+        self, dataset: Any, inner: Callable[[Any], Any], line: int
+    ) -> Iterator[Any]:
+        """Iterates the batches of this worker in a loop that is written by hand.
+
+        Args:
+            dataset: A data set of batches.
+            inner: TensorFlow's own way to iterate one.
+            line: That of the loop, for the message.
+        """
+        engine, process = self._engine, self._engine.process
+        voice.say(
+            process,
+            f"tf.data.Dataset: batch i goes to worker i modulo {process.size} in the "
+            f"training loop on line {line}.",
+        )
+        yield from inner(dataset.shard(process.size, engine.worker))
+        engine.groups.flush()
+        engine.barrier()
+        engine.groups.pull_all()
+        engine.groups.take_all_states()
+
+    def back(self) -> None:
+        """Others wait for this worker again, which has been away for a while."""
+        self._tell(Kind.BACK)
+
+    def _tell(self, kind: Kind) -> None:
+        engine = self._engine
+        for server in range(engine.transport.num_servers):
+            engine.transport.post(server, Message(kind, engine.worker))
+
+    def _training_data(self, model: Any, steps: int | None) -> Callable[[Any], Any]:
+        """Returns what makes the first adapter of a ``fit`` lease its batches."""
+        engine = self._engine
+        made: list[Any] = []
+
+        def adapter(inner: Any) -> Any:
+            if made:
+                return inner  # of the validation data
+            made.append(
+                LeasedAdapter(
+                    inner,
+                    engine.epochs,
+                    steps,
+                    begins=lambda: self._epoch_begins(model),
+                    over=lambda: self._epoch_over(model),
+                )
+            )
+            voice.say(engine.process, str(made[0]))
+            return made[0]
+
+        return adapter
+
+    def _begin(self, model: Any) -> None:
+        engine = self._engine
+        engine.epochs.begin_fit()
+        engine.groups.begin_fit()
+        engine.barrier()
+
+    def begun(self, model: Any) -> None:
+        """Makes all workers begin with what worker 0 has, or has restored."""
+        engine, optimizer = self._engine, steps_of(model.optimizer)
+        for one in optimizers_of(model):
+            engine.groups.note(one)
+        if model.built and engine.process.size > 1:
+            text = state.described(model.trainable_variables)
+            engine.agree(text, f"model {model.name!r}")
+        goes_on = optimizer is not None and has_stepped(optimizer)
+        mine = json.dumps([model._initial_epoch, goes_on])
+        model._initial_epoch, goes_on = json.loads(engine.broadcast_text(mine))
+        trained = model.trainable_variables
+        if engine.process.rank == 0:
+            if goes_on and not engine.groups.of_optimizer(optimizer):
+                engine.groups.of(optimizer, trained)
+            engine.groups.bring(optimizer)
+        engine.barrier()
+        if goes_on and not engine.groups.of_optimizer(optimizer):
+            if not optimizer.built:
+                optimizer.build(trained)
+            engine.groups.of(optimizer, trained)
+        if engine.process.size > 1:
+            engine.groups.pull(trained)
+
+    def _epoch_begins(self, model: Any) -> None:
+        """Goes on from weights that a callback has set on worker 0."""
+        engine = self._engine
+        if engine.process.size == 1:
+            engine.groups.bring(model.optimizer)
+        elif engine.process.rank == 0:
+            engine.groups.bring_changed(model.optimizer)
+
+    def _epoch_over(self, model: Any) -> None:
+        """Adds up what the workers have counted in the epoch that is over."""
+        engine = self._engine
+        if model.stop_training and not engine.epochs.is_stopped:
+            engine.epochs.stop()  # a callback has ended it in mid-epoch
+        if engine.epochs.is_stopped:
+            model.stop_training = True
+            return
+        engine.groups.flush()
+        with self._meeting():
+            metrics.gather(engine, metrics.variables(model))
+            engine.average(metrics.moving_statistics(model))
+            if engine.process.size > 1:
+                engine.groups.open_missing(model, engine)
+        engine.groups.pull(model.trainable_variables)
+        optimizer = steps_of(model.optimizer)
+        # Callbacks save it; an average that is kept by it ends in the weights.
+        if optimizer and (engine.process.rank == 0 or optimizer.use_ema):
+            engine.groups.take_state(optimizer)
+
+    @contextlib.contextmanager
+    def _meeting(self) -> Iterator[None]:
+        self._engine.ending_epoch = self._engine.epochs.current
+        try:
+            yield
+        finally:
+            self._engine.ending_epoch = -1
+
+    def _end(self, model: Any, history: Any) -> None:
+        """Gives all workers worker 0's weights, optimizer state and history."""
+        engine = self._engine
+        engine.barrier()
+        if engine.process.rank == 0:
+            engine.groups.bring(model.optimizer)
+        engine.resuming.complete(history)
+        text = engine.broadcast_text(json.dumps([history.epoch, history.history]))
+        history.epoch, history.history = json.loads(text)
+        engine.groups.pull(model.trainable_variables)
+        engine.groups.take_state(model.optimizer)
+        engine.groups.agree_on_rate(model.optimizer, engine)
+        engine.broadcast(model.non_trainable_variables)

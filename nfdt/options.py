@@ -1,0 +1,108 @@
+"""What a user may choose, once, with its defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from fdtcore import choices
+from nfdt import algorithms, combining, consistency
+from nfdt.algorithms import Algorithm
+from nfdt.protocol.controllers import Controller
+from nfdt.protocol.gradients import WIRE_TYPES
+
+_ON_LOSS = ("continue", "abort")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a model is trained through a parameter server.
+
+    Args:
+        algorithm: What is done to late gradients: a name of ``nfdt algorithms``, or
+            an :class:`nfdt.algorithms.Algorithm`.
+        consistency: Who waits: ``"asp"`` (nobody), ``"bsp"`` (everybody), ``"ssp:3"``
+            (who leads by more than three steps), ``"dsp"``, ``"partial:0.8"``,
+            ``"backup:2"``, ``"local:8"`` (docs/consistency.md), or a controller.
+        servers: Processes that hold the parameters; the last ones of the job.
+        wire: Type of gradients on the way: ``"own"`` (that of the parameters),
+            ``"float16"``, ``"bfloat16"``, ``"float32"`` or ``"float64"``.
+        local_steps: Steps that a worker makes with its own optimizer between pushes,
+            where it has one.
+        worker_optimizer: Optimizer of each worker's own steps, a name of Keras's or an
+            optimizer; empty: the user's, where a worker makes steps of its own.
+        server_optimizer: What the servers do with the way that a worker went; empty:
+            they go all of it, or, with a ``worker_optimizer``, the user's.
+        overlap: Whether a worker computes its next step while its gradient is on the
+            way: hides the exchange, for one more update of staleness.
+        on_worker_loss: ``"continue"`` without a worker that was lost, or ``"abort"``.
+        refuse_at_most: Gradients that are NaN or infinite, one after the other, at
+            which the job ends.
+        trace: Folder for ``nfdt report``; empty for none.
+        checkpoint: Folder for the servers' checkpoints; empty for none.
+        checkpoint_every: Seconds between two checkpoints.
+        resume: Folder of checkpoints to go on from; empty for none.
+    """
+
+    algorithm: str | Algorithm = algorithms.DEFAULT
+    consistency: str | Controller = "asp"
+    servers: int = 1
+    wire: str = "own"
+    local_steps: int = 1
+    worker_optimizer: Any = ""
+    server_optimizer: Any = ""
+    overlap: bool = False
+    on_worker_loss: str = "continue"
+    refuse_at_most: int = 10
+    trace: str = ""
+    checkpoint: str = ""
+    checkpoint_every: float = 30.0
+    resume: str = ""
+
+    def __post_init__(self) -> None:
+        algorithms.find(self.algorithm)
+        _check_one_of("wire", self.wire, ("own", *WIRE_TYPES))
+        _check_one_of("on_worker_loss", self.on_worker_loss, _ON_LOSS)
+        for name in ("servers", "local_steps", "refuse_at_most"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} must be an integer >= 1. "
+                    f"Received: {name}={getattr(self, name)}."
+                )
+        combining.check(self)
+        if not 0 < self.checkpoint_every < math.inf:
+            raise ValueError(
+                "checkpoint_every must be a number of seconds > 0. "
+                f"Received: checkpoint_every={self.checkpoint_every}."
+            )
+
+    @property
+    def controller(self) -> Controller:
+        """Who waits."""
+        return consistency.parse(self.consistency)
+
+    @property
+    def trains_locally(self) -> bool:
+        """Whether workers have parameters of their own, which they train."""
+        apart = bool(self.worker_optimizer or self.server_optimizer)
+        elastic = algorithms.find(self.algorithm).sends == algorithms.ELASTIC
+        return self.local_steps > 1 or apart or elastic or self.controller.paces
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str], **given: Any) -> Options:
+        """Reads ``NFDT_ALGORITHM`` and the like; an argument that is given wins.
+
+        Args:
+            environ: The process's environment, as a launcher has set it.
+            **given: Options of the call.
+        """
+        return cls(**{**choices.read(cls, environ, "NFDT_"), **given})
+
+
+def _check_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(
+            f"{name} must be one of {', '.join(known)}. Received: {name}={value!r}."
+        )
