@@ -1,0 +1,96 @@
+"""``nfdt.simulate``: a training on a cluster that is not there."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+from nfdt.options import Options
+from nfdt.protocol.events import Event
+from nfdt.simulation import clusterfile
+from nfdt.simulation.cluster import Cluster
+from nfdt.telemetry.summary import Summary
+
+
+@dataclasses.dataclass(frozen=True)
+class Simulation:
+    """What a simulated training has given.
+
+    Args:
+        history: Keras's: name of a loss or metric -> its value after each epoch.
+        events: The pushes, by the time of their release.
+        summary: Updates a second, staleness, waiting.
+        duration_s: How long the cluster would have taken, seconds.
+    """
+
+    history: dict[str, list[float]]
+    events: list[Event]
+    summary: Summary
+    duration_s: float
+
+    def __str__(self) -> str:
+        return "\n".join(self.summary.lines())
+
+
+def simulate(
+    model: Any,
+    optimizer: Any,
+    loss: Any,
+    data: Any,
+    *,
+    cluster: Cluster | str | Path,
+    epochs: int = 1,
+    metrics: Any = None,
+    seed: int = 0,
+    fit: dict[str, Any] | None = None,
+    **choices: Any,
+) -> Simulation:
+    """Trains a model with real gradients as a cluster would, in virtual time.
+
+    The server, controllers, rules and leases are those of a real run. Equal arguments
+    give equal results, to the bit: Keras's, NumPy's and Python's generators are seeded.
+
+    Args:
+        model: The ``keras.Model``, whose weights are trained.
+        optimizer: Its optimizer, or a name Keras knows.
+        loss: Its loss.
+        data: ``(x, y)``, or whatever else ``Model.fit`` takes for ``x``.
+        cluster: What it is trained on, or the path of a cluster file.
+        epochs: Passes over the data.
+        metrics: Its metrics.
+        seed: Of all chance.
+        fit: Further arguments of ``Model.fit``: ``batch_size``, ``callbacks`` ...
+        **choices: Fields of :class:`nfdt.Options`: ``algorithm``, ``consistency``,
+            ``trace`` ...
+
+    Returns:
+        What it has given. An interrupted training (Ctrl-C) leaves its trace.
+
+    Raises:
+        ValueError: An option or the cluster is wrong.
+    """
+    import keras
+
+    from fdtcore.glue import bind
+    from nfdt.glue import epochloop
+    from nfdt.simulation.glue.engine import SimulatedEngine
+
+    if not isinstance(cluster, Cluster):
+        cluster = clusterfile.read(cluster)
+    options = Options.from_environ(os.environ, **choices)
+    engine: Any = SimulatedEngine(options, cluster, seed)
+    epochloop.patch()
+    given = (
+        dict(zip("xy", data, strict=False)) if isinstance(data, tuple) else {"x": data}
+    )
+    try:
+        with bind.lent(engine):
+            model.compile(keras.optimizers.get(optimizer), loss, metrics=metrics)
+            history = model.fit(**given, epochs=epochs, **(fit or {}))
+    finally:
+        engine.close()
+    return Simulation(
+        history.history, engine.events, engine.recording.summary, engine.driver.now_s
+    )
