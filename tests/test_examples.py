@@ -1,20 +1,18 @@
 """The examples run, say what they promise, and their twins differ by a few lines."""
 
 import difflib
-import os
 import re
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.commands import run
+
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 TWINS = ("digits", "fashion_mnist")
 MOST_LINES = 10
-TIME_LIMIT_S = 240
 HFDT_RUN = (sys.executable, "-m", "hfdt.cli", "run", "-np", "2")
 LAST_LINE = re.compile(
     r"test accuracy (0\.\d{4}|1\.0000), \d+ epochs in \d+\.\d s, \d+ images/s"
@@ -47,40 +45,18 @@ runpy.run_path({path!r}, run_name="__main__")
 """
 
 
-def run(*command, folder):
-    """Runs a command as a user would; nothing of it is left after the time limit."""
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    child = subprocess.Popen(
-        [str(word) for word in command],
-        cwd=folder,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        output, errors = child.communicate(timeout=TIME_LIMIT_S)
-    finally:
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.communicate()
-    return subprocess.CompletedProcess(command, child.returncode, output, errors)
-
-
-def difference(name):
-    """Returns the changed lines between the two forms of an example."""
-    texts = [
-        (EXAMPLES / f"{name}_{kind}.py").read_text().splitlines()
-        for kind in ("single", "hfdt")
-    ]
-    lines = difflib.unified_diff(*texts, f"{name}_single.py", f"{name}_hfdt.py", n=0)
+def difference(name, framework):
+    """Returns the changed lines between two forms of an example."""
+    names = [f"{name}_{kind}.py" for kind in ("single", framework)]
+    texts = [(EXAMPLES / file).read_text().splitlines() for file in names]
+    lines = difflib.unified_diff(*texts, *names, n=0)
     return [line for line in lines if not line.startswith("@@")]
 
 
+@pytest.mark.parametrize("framework", ["hfdt", "nfdt"])
 @pytest.mark.parametrize("name", TWINS)
-def test_twins_differ_by_a_handful_of_lines(name):
-    lines = difference(name)
+def test_twins_differ_by_a_handful_of_lines(name, framework):
+    lines = difference(name, framework)
     print("\n".join(lines))
     added = [line for line in lines[2:] if line.startswith("+")]
     removed = [line for line in lines[2:] if line.startswith("-")]
@@ -101,24 +77,28 @@ def test_docstring_tells_purpose_command_and_last_line(path):
 @pytest.mark.parametrize("name", TWINS)
 def test_unchanged_script_knows_nothing_of_the_framework(name):
     source = (EXAMPLES / f"{name}_single.py").read_text().split('"""', 2)[2]
-    assert not re.search(r"hfdt|horovod|rank", source)
+    assert not re.search(r"hfdt|nfdt|horovod|rank", source)
 
 
 @pytest.mark.mpi
 @pytest.mark.horovod
 @pytest.mark.slow
-def test_demo_ends_with_a_table_of_both_runs_and_a_picture(tmp_path):
-    done = run(sys.executable, EXAMPLES / "demo.py", "--epochs", "3", folder=tmp_path)
+def test_demo_ends_with_a_table_of_all_runs_and_a_picture(demo):
+    folder, done = demo
     assert done.returncode == 0, done.stderr
-    *_, heading, one, two, _, _, apart, picture = done.stdout.splitlines()
-    assert heading.split() == ["accuracy", "loss", "time", "images/s"]
-    assert one.startswith("1 process ") and two.startswith("2 processes ")
-    accuracies = [line.split()[2] for line in (one, two)]
-    assert accuracies[0] == accuracies[1]
-    assert float(accuracies[0]) > 0.5
+    *_, heading, one, two, three, _, _, apart, picture = done.stdout.splitlines()
+    words = ["accuracy", "loss", "time", "images/s", "staleness"]
+    assert heading.split() == words
+    starts = ("1 process ", "HFDT, 2 ranks ", "NFDT, 2 workers ")
+    for line, start in zip((one, two, three), starts, strict=True):
+        assert line.startswith(start)
+    cells = [line[15:].split() for line in (one, two, three)]
+    assert cells[0][0] == cells[1][0]
+    assert float(cells[0][0]) > 0.5 and float(cells[2][0]) > 0.2
+    assert [cell[-1] for cell in cells[:2]] == ["-", "-"] and float(cells[2][-1]) > 0
     assert float(re.findall(r"by (\S+) at most", apart)[0]) < 1e-3
     assert picture == "the picture is demo.png"
-    assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "demo.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.mpi
@@ -138,6 +118,21 @@ def test_explicit_digits_under_horovodrun_speaks_once(tmp_path):
     done = run(
         *(horovodrun, "--gloo", "-np", "2", sys.executable),
         *(EXAMPLES / "digits_hfdt.py", "--epochs", "2", "--history", history),
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(LAST_LINE.findall(done.stdout)) == 1
+    assert len(history.read_text().splitlines()) == 3
+
+
+@pytest.mark.mpi
+@pytest.mark.slow
+def test_explicit_digits_train_through_a_server_under_mpirun(tmp_path):
+    history = tmp_path / "history.csv"
+    done = run(
+        *("mpirun", "--with-ft", "ulfm", "--oversubscribe", "-np", "3"),
+        *(sys.executable, EXAMPLES / "digits_nfdt.py"),
+        *("--epochs", "2", "--history", history),
         folder=tmp_path,
     )
     assert done.returncode == 0, done.stderr

@@ -177,10 +177,12 @@ def test_everything_that_gets_installed_is_pinned():
     assert len(seen) > 40
 
 
-def test_command_of_the_entry_point_is_there():
-    (line,) = SETUP["options.entry_points"]["console_scripts"].split("\n")[1:]
-    module, _, function = line.partition("=")[2].strip().partition(":")
-    assert callable(getattr(importlib.import_module(module), function))
+def test_commands_of_the_entry_points_are_there():
+    lines = SETUP["options.entry_points"]["console_scripts"].split("\n")[1:]
+    assert [line.split()[0] for line in lines] == ["hfdt", "nfdt"]
+    for line in lines:
+        module, _, function = line.partition("=")[2].strip().partition(":")
+        assert callable(getattr(importlib.import_module(module), function))
 
 
 def test_every_marker_is_declared():

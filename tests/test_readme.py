@@ -6,27 +6,28 @@ for lines left out. Blocks of ``sh`` are not run, but what they name must be the
 
 import dataclasses
 import difflib
-import os
 import re
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from hfdt import cli
-from hfdt.options import Options
+import hfdt.cli
+import hfdt.options
+import nfdt.cli
+import nfdt.options
+from fdtcore.runoptions import Request
+from nfdt.simulation import clusterfile
+from tests.commands import run
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
-TIME_LIMIT_S = 300
 # What a command of the README is on a machine where nothing is on the PATH.
 PROGRAMS = {
-    "make demo": f"{sys.executable} examples/demo.py",
-    "hfdt": f"{sys.executable} -m hfdt.cli",
-    "python": sys.executable,
+    "hfdt": (sys.executable, "-m", "hfdt.cli"),
+    "nfdt": (sys.executable, "-m", "nfdt.cli"),
+    "python": (sys.executable,),
 }
 
 
@@ -37,46 +38,36 @@ def blocks(language, text=TEXT):
 
 def plain(line):
     """Returns a line without what differs between two runs."""
-    line = re.sub(r"hfdt-logs\S*|\S*/rank-\d+\.log", "LOG", line)
+    line = re.sub(r"[hn]fdt-logs\S*|\S*/rank-\w+\.log", "LOG", line)
     line = re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "#", line)
     return " ".join(line.replace("#ms", "#s").split())
 
 
-def run(command, folder):
-    """Runs a command of the README; returns its output and errors in one."""
+def output(command, folder):
+    """Runs a command of the README, for few epochs; returns its output and errors."""
     (folder / "examples").symlink_to(ROOT / "examples")
-    for name, program in PROGRAMS.items():
-        if command == name or command.startswith(f"{name} "):
-            command = program + command.removeprefix(name)
-            break
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    child = subprocess.Popen(
-        command.split(),
-        cwd=folder,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        return child.communicate(timeout=TIME_LIMIT_S)[0]
-    finally:
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.communicate()
+    name, *words = command.split()
+    if words[-1].startswith("examples/"):
+        words += ["--epochs", "3"]
+    done = run(*PROGRAMS[name], *words, folder=folder)
+    return done.stdout + done.stderr
 
 
 @pytest.mark.mpi
 @pytest.mark.horovod
 @pytest.mark.slow
 @pytest.mark.parametrize("block", blocks("console"), ids=lambda b: b.split("\n")[0])
-def test_commands_print_what_the_readme_shows(block, tmp_path):
+def test_commands_print_what_the_readme_shows(block, tmp_path, request):
     first, *shown = block.splitlines()
-    output = run(first.removeprefix("$ "), tmp_path)
-    said = {plain(line) for line in output.splitlines()}
+    command = first.removeprefix("$ ")
+    if command == "make demo":
+        _, done = request.getfixturevalue("demo")
+        text = done.stdout + done.stderr
+    else:
+        text = output(command, tmp_path)
+    said = {plain(line) for line in text.splitlines()}
     missing = [line for line in shown if plain(line) not in said and line != "..."]
-    assert not missing, output
+    assert not missing, text
 
 
 def test_numbers_are_all_that_is_not_compared():
@@ -87,9 +78,23 @@ def test_numbers_are_all_that_is_not_compared():
 
 
 def test_blocks_are_found():
-    assert len(blocks("console")) == 3
-    assert len(blocks("sh")) == 3
+    assert len(blocks("console")) == 4
+    assert len(blocks("sh")) == 4
+    assert len(blocks("yaml")) == 1
     assert all(block.startswith("$ ") for block in blocks("console"))
+
+
+def test_clusters_can_be_simulated():
+    for text in blocks("yaml"):
+        assert clusterfile.parse(text).num_workers == 8
+
+
+def test_commands_that_simulate_are_understood():
+    words = [line.split() for line in "\n".join(blocks("sh")).splitlines()]
+    commands = [w[1] for w in words if w[:1] == ["nfdt"]]
+    assert commands == ["simulate", "report", "compare", "calibrate"]
+    for _, command, *options in [w for w in words if w[:1] == ["nfdt"]]:
+        nfdt.cli.main.commands[command].make_context(command, options)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
@@ -112,11 +117,21 @@ def test_make_targets_that_are_named_are_there(page):
     assert set(named) <= targets
 
 
-def test_table_of_options_is_that_of_the_code():
-    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| `(\S+)` \|", TEXT, re.MULTILINE)
-    defaults = {f.name: f.default for f in dataclasses.fields(Options)}
+@pytest.mark.parametrize(
+    ("program", "options", "command"),
+    [
+        ("hfdt", hfdt.options.Options, hfdt.cli.run),
+        ("nfdt", nfdt.options.Options, nfdt.cli.run),
+    ],
+    ids=["hfdt", "nfdt"],
+)
+def test_table_of_options_is_that_of_the_code(program, options, command):
+    (table,) = re.findall(rf"^\| keyword \| `{program} run`.*?\n\n", TEXT, re.M | re.S)
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| `(\S+)` \|", table, re.MULTILINE)
+    defaults = {f.name: f.default for f in dataclasses.fields(options)}
     assert [name for name, _, _ in rows] == list(defaults)
-    flags = {flag for flag, _, _ in cli._CHOICES}
+    common = {field.name for field in dataclasses.fields(Request)}
+    flags = {one.opts[0] for one in command.params if one.name not in common}
     for name, flag, default in rows:
         assert default.replace('"', "'") == repr(defaults[name])
         if flag != "none":

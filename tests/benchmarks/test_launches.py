@@ -1,21 +1,22 @@
 """Who runs, in which order, by which command line; nothing is started."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
-from benchmarks.benchmark import REFERENCES, Settings
 from benchmarks.launches import CONTENDERS, ROOT, Machine, environment, order
-from benchmarks.work import WORKS, Work
+from benchmarks.work import Work
 
 MACHINE = Machine(python="/env/bin/python", cores=4, ports=(4001, 4002))
-WORK = Work("cnn", "a title", batch_per_rank=128, steps=10, epochs=2)
+WORK = Work("cnn", "a title", 128, steps=10, epochs=2, contenders=(), model="cnn")
+UNEVEN = dataclasses.replace(WORK, slowdown=4)
 
 
-def argv_of(name: str) -> list[str]:
-    """Return the arguments of the contender's first process."""
-    return list(CONTENDERS[name].launches(WORK, MACHINE)[0].argv)
+def argv_of(name: str, work: Work = WORK, process: int = 0) -> list[str]:
+    """Return the arguments of one of the contender's processes."""
+    return list(CONTENDERS[name].launches(work, MACHINE)[process].argv)
 
 
 def option(argv: list[str], name: str) -> str:
@@ -25,13 +26,15 @@ def option(argv: list[str], name: str) -> str:
 
 @pytest.mark.parametrize("name", CONTENDERS)
 def test_every_contender_trains_the_same_samples_per_rank(name):
-    launches = CONTENDERS[name].launches(WORK, MACHINE)
-    argv = list(launches[0].argv)
-    # fit's script sees all ranks of its job, the loops by hand see their own rank.
-    ranks = int(option(argv, "-np")) if name in ("hfdt", "hfdt-one") else 1
-    assert option(argv, "--batch") == str(128 * ranks)
-    assert option(argv, "--steps") == "10"
+    argv = argv_of(name)
+    # fit's script sees all ranks of its job: HFDT's share a batch, NFDT's share the
+    # batches. The loops by hand see their own rank.
+    shared = {"hfdt": (256, 10), "nfdt": (128, 20), "nfdt-overlap": (128, 20)}
+    batch, steps = shared.get(name, (128, 10))
+    assert option(argv, "--batch") == str(batch)
+    assert option(argv, "--steps") == str(steps)
     assert option(argv, "--epochs") == "2"
+    assert "--slowdown" not in argv
     assert Path(next(word for word in argv if word.endswith(".py"))).is_file()
 
 
@@ -40,6 +43,12 @@ def test_every_contender_trains_the_same_samples_per_rank(name):
     [
         ("hfdt", [MACHINE.python, "-m", "hfdt.cli", "run", "-np", "2"]),
         ("hfdt-one", [MACHINE.python, "-m", "hfdt.cli", "run", "-np", "1"]),
+        ("nfdt", [MACHINE.python, "-m", "nfdt.cli", "run", "-np", "2"]),
+        (
+            "nfdt-overlap",
+            [MACHINE.python, "-m", "nfdt.cli", "run", "--overlap", "-np", "2"],
+        ),
+        ("pss", [MACHINE.python]),
         ("mpirun", ["mpirun", "-np", "2", MACHINE.python]),
         ("gloo", ["horovodrun", "--gloo", "-np", "2", MACHINE.python]),
         ("alone", [MACHINE.python]),
@@ -58,6 +67,23 @@ def test_copies_share_the_cores_and_outlast_each_others_timing():
     assert len(launches) == 2
     assert option(argv_of("copies"), "--tail") == "1"
     assert launches[1].environ["TF_NUM_INTRAOP_THREADS"] == "2"
+
+
+@pytest.mark.parametrize("name", ["hfdt", "nfdt", "nfdt-overlap"])
+def test_the_last_rank_of_an_uneven_job_is_the_slow_one(name):
+    argv = argv_of(name, UNEVEN)
+    assert option(argv, "--slowdown") == "4"
+    assert option(argv, "--slow-rank") == "1"
+
+
+def test_one_of_two_uneven_copies_is_slow_and_the_other_outlasts_it():
+    fast, slow = (argv_of("copies", UNEVEN, process) for process in range(2))
+    assert option(slow, "--slowdown") == "4"
+    assert option(slow, "--slow-rank") == "0"  # each copy is rank 0 of itself
+    assert "--slowdown" not in fast
+    # In epochs of the fast one, the first being slow in neither.
+    assert 1 + 2 + int(option(fast, "--tail")) > 1 + 2 * 4
+    assert "--tail" not in slow
 
 
 def test_mirrored_workers_know_each_other():
@@ -83,18 +109,3 @@ def test_only_root_tells_open_mpi_so(user_id, allowed):
 def test_every_second_round_runs_backwards():
     assert order(["a", "b", "c"], 0) == ["a", "b", "c"]
     assert order(["a", "b", "c"], 1) == ["c", "b", "a"]
-
-
-def test_hfdt_runs_only_where_a_chosen_reference_needs_it():
-    def names(*only: str) -> list[str]:
-        return Settings(1, False, ("cnn",), only).names()
-
-    assert names("alone") == ["hfdt-one", "alone"]
-    assert names("gloo", "copies") == ["hfdt", "copies", "gloo"]
-    assert names(*REFERENCES) == list(CONTENDERS)
-
-
-def test_quick_shortens_the_work_and_leaves_its_batch():
-    quick = Settings(1, True, ("cnn",), REFERENCES).work("cnn")
-    assert quick.steps < WORKS["cnn"].steps
-    assert quick.batch_per_rank == WORKS["cnn"].batch_per_rank

@@ -9,7 +9,7 @@ from benchmarks.launches import Contender, Launch
 from benchmarks.running import ContenderError, read_speed, run
 from benchmarks.work import Work
 
-WORK = Work("cnn", "a title", batch_per_rank=128, steps=10, epochs=2)
+WORK = Work("cnn", "a title", 128, steps=10, epochs=2, contenders=(), model="cnn")
 
 
 def test_speed_is_found_behind_a_launchers_prefix():

@@ -1,0 +1,35 @@
+"""A service of one kind of group, and the message that opens it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nfdt.protocol import packets
+from nfdt.protocol.messages import Kind, Message
+from nfdt.protocol.service import Service
+from tests.nfdt.rules import server
+
+DESCRIPTION = {
+    "dtype": "float32",
+    "algorithm": "asgd",
+    "variables": [["dense/kernel", [2, 2]], ["dense/bias", [1]]],
+    "optimizer": {"class_name": "SGD", "config": {"momentum": 0.9}},
+}
+START = np.arange(5, dtype=np.float32)
+
+
+def service(num_workers=2, controller=None, **more):
+    """Returns a service that no worker has opened yet."""
+
+    def make(description, params):
+        assert description["variables"] == DESCRIPTION["variables"]
+        controllers = {} if controller is None else {"controller": controller}
+        return server("asgd momentum", params, num_workers, **controllers)
+
+    return Service(num_workers, make, **more)
+
+
+def opening(worker, values=START, group=0, **changes):
+    """Returns what opens a group, with changes of its description."""
+    payload = packets.pack({**DESCRIPTION, **changes}, values)
+    return Message(Kind.OPEN, worker, group, payload=payload)

@@ -1,0 +1,166 @@
+"""``nfdt simulate`` and ``nfdt compare`` on scripts of users."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from nfdt.cli import main
+from nfdt.telemetry import trace
+
+CLUSTERS = Path(__file__).parents[3] / "examples" / "clusters"
+NFDT = (sys.executable, "-m", "nfdt.cli")
+LOOP = """
+import keras, numpy as np, sys, tensorflow as tf
+keras.utils.set_random_seed(0)
+x = np.random.normal(size=(64, 3)).astype("float32")
+y = x.sum(1, keepdims=True)
+model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+optimizer = keras.optimizers.SGD(0.05)
+for epoch in range(int(sys.argv[1])):
+    for batch, target in tf.data.Dataset.from_tensor_slices((x, y)).batch(8):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(batch) - target) ** 2)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+print("loss", float(loss))
+"""
+FIT = """
+import keras, numpy as np
+keras.utils.set_random_seed(0)
+x = np.random.normal(size=(320, 3)).astype("float32")
+y = x.sum(1, keepdims=True)
+model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+model.compile(keras.optimizers.SGD(0.01), "mse")
+model.fit(x, y, batch_size=8, epochs=2, verbose=0)
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "train.py"
+    path.write_text(LOOP)
+    return path
+
+
+def nfdt(*words):
+    found = CliRunner().invoke(main, [str(word) for word in words])
+    return found.exit_code, found.output
+
+
+@pytest.mark.slow
+def test_a_loop_by_hand_is_simulated_and_leaves_its_trace_when_interrupted(script):
+    folder = script.parent / "run"
+    cluster = ("--cluster", CLUSTERS / "even.yaml", "--workers", "3")
+    words = [*NFDT, "simulate", *cluster, "--trace", folder, script, "100000"]
+    child = subprocess.Popen(
+        [str(word) for word in words], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        _wait_for_pushes(folder, 30)
+        child.send_signal(signal.SIGINT)
+        said = child.communicate(timeout=60)[1]
+    finally:
+        child.kill()
+    assert child.returncode != 0
+    assert "nfdt: simulated " in said
+    found = trace.read(folder)
+    assert found.facts["workers"] == 3
+    assert {event.worker for event in found.events} == {0, 1, 2}
+    assert max(event.staleness for event in found.events) >= 2
+
+
+def _wait_for_pushes(folder, count):
+    ends = time.monotonic() + 90
+    while time.monotonic() < ends:
+        if folder.exists() and (folder / trace.NAME).exists():
+            if len(trace.read(folder).events) >= count:
+                return
+        time.sleep(0.2)
+    raise TimeoutError(f"fewer than {count} pushes")
+
+
+@pytest.mark.slow
+def test_ways_to_train_are_compared(script):
+    script.write_text(FIT)
+    output = script.parent / "out"
+    words = [*NFDT, "compare", "--cluster", CLUSTERS / "straggler.yaml"]
+    words += ["--pair", "asgd/asp", "--pair", "asgd/bsp", "--output", output, script]
+    done = subprocess.run(
+        [str(word) for word in words], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    table, recommended = done.stdout.split("\n\n")[:2]
+    rows = [row.split()[0] for row in table.splitlines()[1:]]
+    assert rows[0] == "asgd/asp"
+    assert sorted(rows) == ["asgd/asp", "asgd/bsp", "hfdt"]
+    assert recommended.startswith("recommended  asgd/asp: loss ")
+    assert (output / "compare.png").read_bytes().startswith(b"\x89PNG")
+    assert (output / "compare.txt").read_text().startswith(table)
+    # A worker for each batch; the ring has the same pushes, at other times.
+    assert len(trace.read(output / "hfdt").events) == 80
+    assert "nfdt: 3/3 hfdt ..." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "rule"),
+    [
+        (["--cluster", "none.yaml"], "none.yaml"),
+        (
+            ["--cluster", CLUSTERS / "even.yaml", "--algorithm", "sgdd"],
+            "must be one of",
+        ),
+        (
+            ["--cluster", CLUSTERS / "straggler.yaml", "--workers", "3"],
+            "can be resized",
+        ),
+        (["--cluster", CLUSTERS / "even.yaml", "--trace", "/proc/x"], "writable"),
+        (
+            [
+                *("--cluster", CLUSTERS / "terminal_edge_cloud.yaml"),
+                *("--consistency", "local:2"),
+            ],
+            "edge node",
+        ),
+    ],
+)
+def test_what_cannot_be_simulated_is_refused_at_once(script, words, rule):
+    code, said = nfdt("simulate", *words, script)
+    assert code == 2
+    assert rule in said and "Received: " in said
+
+
+def test_a_script_that_is_not_there_is_named(tmp_path):
+    even = CLUSTERS / "even.yaml"
+    code, said = nfdt("simulate", "--cluster", even, tmp_path / "no.py")
+    assert code == 2 and "the script must exist" in said
+
+
+@pytest.mark.parametrize("pair", ["asgd", "asgd/never", "nothing/asp", "easgd/bsp"])
+def test_pairs_that_are_none_are_refused(script, tmp_path, pair):
+    even = CLUSTERS / "even.yaml"
+    words = ("--cluster", even, "--pair", pair, "--output", tmp_path / "out", script)
+    code, said = nfdt("compare", *words)
+    assert code == 2 and "Received: " in said
+
+
+@pytest.mark.parametrize("command", ["simulate", "compare"])
+def test_help_teaches(command):
+    code, said = nfdt(command, "--help")
+    assert code == 0
+    assert f"nfdt {command} --cluster examples/clusters/straggler.yaml" in said
+
+
+def test_several_processes_are_no_simulation(monkeypatch, script):
+    from fdtcore.process import Process
+    from nfdt.options import Options
+    from nfdt.simulation import starting
+
+    environ = {**os.environ, starting.CLUSTER: str(CLUSTERS / "even.yaml")}
+    with pytest.raises(ValueError, match="a simulation is one process"):
+        starting.check(Options(), Process(1, 2), environ)

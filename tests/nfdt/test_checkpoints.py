@@ -1,0 +1,230 @@
+"""Checkpoints as a user meets them: what is kept, found again, and refused."""
+
+from __future__ import annotations
+
+import collections
+import json
+import re
+
+import numpy as np
+import pytest
+
+from nfdt.cluster import keeping
+from nfdt.protocol import checkpoints, states
+from nfdt.protocol.controllers import BulkSynchronous
+from nfdt.protocol.keepsakes import Keepsakes, Mismatch, check_batches
+from nfdt.protocol.messages import Kind, Message
+from tests.nfdt import real_runs
+from tests.nfdt.real_runs import BATCHES, every_batch_once, run
+from tests.nfdt.services import opening, service
+
+ABOUT = {"format": checkpoints.FORMAT, "server": 0, "servers": 1, "workers": 2}
+
+
+def trained(earlier=None, **changes):
+    """Returns a service that has made some updates, and its keepsakes."""
+    kept = Keepsakes(ABOUT, earlier)
+    made = service(opened=kept.resume_group)
+    kept.begin(made)
+    made.handle(opening(0, **changes), 0.0)
+    return made, kept
+
+
+def through_a_file(value):
+    return states.load(states.dump(value))
+
+
+def step(made, number, worker=0):
+    made.handle(Message(Kind.LEASE, worker, parts=4, epoch=7), 0.0)
+    gradient = np.full(5, 0.5 + number, np.float32)
+    message = Message(Kind.PUSH, worker, number=number, epoch=7, payload=gradient)
+    made.handle(message, 0.0)
+
+
+def test_another_service_goes_on_as_if_nothing_had_been():
+    whole, kept = trained()
+    step(whole, 0), step(whole, 1)
+    found = through_a_file(kept.kept(whole))
+    other, _ = trained(found)
+    assert other.groups[0].version == 2
+    assert other.leases[7].done == {0, 1}
+    for made in (whole, other):
+        step(made, 2)
+    np.testing.assert_array_equal(other.groups[0].params, whole.groups[0].params)
+    assert other.leases[7].done == {0, 1, 2}
+
+
+def test_batches_in_hand_are_not_done_and_are_leased_again():
+    whole, kept = trained()
+    step(whole, 0)
+    whole.handle(Message(Kind.LEASE, 1, parts=4, epoch=7), 0.0)
+    other, _ = trained(through_a_file(kept.kept(whole)))
+    granted = [
+        other.handle(Message(Kind.LEASE, w, parts=4, epoch=7), 0.0)[0].number
+        for w in (0, 1)
+    ]
+    assert granted == [1, 2]
+
+
+def test_a_gradient_that_is_held_back_is_not_done():
+    kept = Keepsakes(ABOUT, None)
+    whole = service(controller=BulkSynchronous(), opened=kept.resume_group)
+    whole.handle(opening(0), 0.0)
+    step(whole, 0)  # the other worker is awaited
+    assert whole.leases[7].done == {0}
+    other, _ = trained(through_a_file(kept.kept(whole)))
+    assert other.leases[7].done == frozenset()
+
+
+def test_what_is_noted_is_recalled_also_after_two_interruptions():
+    earlier = None
+    for _ in range(2):
+        whole, kept = trained(earlier)
+        if earlier is None:
+            payload = b"\x0f\0\0\0\0\0\0\0" + b'{"name": "one"}' + states.dump([3])
+            kept.handle(Message(Kind.NOTE, 0, payload=payload))
+        earlier = through_a_file(kept.kept(whole))
+    (answer,) = Keepsakes(ABOUT, earlier).handle(Message(Kind.RECALL, 1))
+    notes = states.load(bytes(answer.payload))["notes"]
+    assert states.load(notes["one"].tobytes()) == [3]
+
+
+def test_a_group_that_was_not_opened_again_is_not_lost():
+    whole, kept = trained()
+    step(whole, 0)
+    first = through_a_file(kept.kept(whole))
+    idle = Keepsakes(ABOUT, first)
+    second = through_a_file(idle.kept(service()))
+    other, _ = trained(second)
+    assert other.groups[0].version == 1
+
+
+def test_another_model_is_refused_by_its_first_difference():
+    whole, kept = trained()
+    found = through_a_file(kept.kept(whole))
+    with pytest.raises(Mismatch, match=r"dc-asgd-a.*checkpoint has algorithm asgd"):
+        trained(found, algorithm="dc-asgd-a")
+
+
+def test_other_batches_are_refused():
+    whole, _ = trained()
+    step(whole, 0)
+    with pytest.raises(Mismatch, match=r"5 batches on worker 1, where 4 are known"):
+        check_batches(whole, Message(Kind.LEASE, 1, parts=5, epoch=7))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"workers": 3}, "Use -np 3"),
+        ({"servers": 2}, "Use --servers 2"),
+        ({"format": 99}, "Begin anew"),
+    ],
+)
+def test_what_another_kind_of_job_has_kept_is_refused(changes, words):
+    with pytest.raises(ValueError, match=words):
+        checkpoints.check({**ABOUT, **changes}, 0, 1, 2)
+
+
+def keep(folder, *times_s, server=0, servers=1):
+    keeper = keeping.Keeper(str(folder), server, servers, every_s=1.0)
+    assert not keeper.is_due(0.0, is_open=True)
+    for time_s in times_s:
+        assert keeper.is_due(time_s, is_open=True)
+        keeper.keep({"time_s": time_s}, time_s)
+        keeper.wait()
+    assert keeper.problem == ""
+
+
+def test_files_are_whole_and_old_ones_go(tmp_path):
+    keep(tmp_path, 1.2, 2.1, 3.0, 5.9)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [f"{number}.server-0-of-1.nfdt" for number in (2, 3, 5)]
+    assert keeping.newest(tmp_path, 1) == 5
+    assert keeping.read(tmp_path, 5, 0, 1) == {"time_s": 5.9}
+
+
+def test_another_run_numbers_on(tmp_path):
+    keep(tmp_path, 4.0)
+    keep(tmp_path, 1.0)
+    assert keeping.newest(tmp_path, 1) == 5
+
+
+def test_the_newest_is_the_newest_that_all_servers_have(tmp_path):
+    keep(tmp_path, 1.0, 2.0, 3.0, server=0, servers=2)
+    keep(tmp_path / "other", 1.1, 2.1, server=1, servers=2)
+    for path in (tmp_path / "other").iterdir():
+        path.rename(tmp_path / path.name)
+    assert keeping.newest(tmp_path, 2) == 2
+    with pytest.raises(ValueError, match=r"Use --servers 2"):
+        keeping.newest(tmp_path, 1)
+
+
+def test_an_empty_folder_and_a_broken_file_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="which has none that is whole"):
+        keeping.newest(tmp_path, 1)
+    with pytest.raises(ValueError, match="which has none that is whole"):
+        keeping.newest(tmp_path / "nowhere", 1)
+    (tmp_path / "4.server-0-of-1.nfdt").write_bytes(b"PK cut short")
+    with pytest.raises(ValueError, match="a checkpoint must be whole"):
+        keeping.read(tmp_path, 4, 0, 1)
+
+
+def test_the_first_is_due_a_time_after_something_was_opened(tmp_path):
+    keeper = keeping.Keeper(str(tmp_path), 0, 1, every_s=10.0)
+    assert not keeper.is_due(100.0, is_open=False)
+    assert not keeper.is_due(200.0, is_open=True)
+    assert not keeper.is_due(209.0, is_open=True)
+    assert keeper.is_due(211.0, is_open=True)
+    keeper.keep({}, 211.0)
+    keeper.wait()
+    assert not keeper.is_due(219.0, is_open=True)
+    assert keeper.is_due(220.0, is_open=True)
+    keeper.keep({}, 221.0, is_last=True)
+    keeper.wait()
+    assert keeping.newest(tmp_path, 1) == 3
+
+
+@pytest.mark.mpi
+@pytest.mark.slow
+@pytest.mark.parametrize("servers", [1, 2])
+def test_a_run_whose_workers_are_lost_goes_on(tmp_path, servers):
+    words = ("--servers", servers, "--algorithm", "dc-asgd-a")
+    keeping_ = (*words, "--checkpoint", "ck", "--checkpoint-every", "1s")
+    first = run(tmp_path, "kill0@30,kill1@30", *keeping_)
+    assert first.code == 1
+    before = real_runs.visits(tmp_path)
+    (tmp_path / "logs").rename(tmp_path / "logs-1")
+    once = samples_of(first, tmp_path / "logs-1")
+    second = run(tmp_path, "slow", *words, "--resume", "ck")
+    assert second.code == 0, second.text
+    after = real_runs.visits(tmp_path)
+    both = {
+        epoch: before.get(epoch, collections.Counter())
+        + after.get(epoch, collections.Counter())
+        for epoch in before | after
+    }
+    assert {epoch: both[epoch].keys() for epoch in both} == {
+        epoch: batches.keys() for epoch, batches in every_batch_once().items()
+    }
+    assert 0 not in after  # finished, and not begun again
+    [losses] = re.findall(r"^losses \[(.*)\]", second.text, re.MULTILINE)
+    assert len(losses.split(",")) == real_runs.EPOCHS
+    twice = samples_of(second, tmp_path / "logs")
+    for epoch in both:
+        # A worker that was killed behind a push has not told of its samples.
+        seen = once[epoch] + twice[epoch]
+        # The last file of one server may be a moment older than that of the other:
+        # then both go on from the one before, at most an interval ago.
+        if servers == 1 or epoch not in after:
+            assert max(both[epoch].values()) == max(seen.values()) == 1
+        assert len(seen) >= BATCHES * 4 - 2 * 4
+
+
+def samples_of(job, logs):
+    counts = collections.defaultdict(collections.Counter)
+    texts = [job.text, *(path.read_text() for path in logs.glob("rank-*.log"))]
+    for line in re.findall(r'^\{"epoch".*\}$', "\n".join(texts), re.MULTILINE):
+        found = json.loads(line)
+        counts[found["epoch"]].update(found["samples"])
+    return counts

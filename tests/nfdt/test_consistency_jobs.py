@@ -1,0 +1,70 @@
+"""Who waits, over MPI: three workers, one that is slow and one that dies."""
+
+from __future__ import annotations
+
+import collections
+
+import pytest
+
+from nfdt.protocol.events import BARRIER, READINGS, Use
+from nfdt.telemetry import report, trace
+from tests.nfdt import real_runs
+from tests.nfdt.real_runs import every_batch_once, run, said
+
+pytestmark = [pytest.mark.mpi, pytest.mark.slow]
+CASE = "slow,lag2,kill1@5"
+WORKERS = (0, 1, 2)
+
+
+def recorded(folder, consistency, case=CASE):
+    """Runs a job; returns it and its trace. It has trained on every batch once."""
+    job = run(folder, case, "--consistency", consistency, np=3)
+    assert job.code == 0, job.text
+    assert real_runs.visits(folder) == every_batch_once()
+    assert ("lost", 1) in real_runs.happenings(folder)
+    return job, trace.read(folder / "trace")
+
+
+def own_steps(found):
+    """Returns worker -> the numbers of steps of its own before each of its pushes."""
+    counts = {worker: [0] for worker in WORKERS}
+    for event in sorted(found.events, key=lambda e: (e.worker, e.clock)):
+        if event.use == Use.OWN:
+            counts[event.worker][-1] += 1
+        else:
+            counts[event.worker].append(0)
+    return counts
+
+
+def test_dsp(tmp_path):
+    _, found = recorded(tmp_path, "dsp:s=3,w=2,s_max=6")
+    kinds = collections.Counter(one["kind"] for one in found.happenings)
+    assert kinds[BARRIER] > 5
+    readers = {h["worker"] for h in found.happenings if h["kind"] == READINGS}
+    assert readers == {0, 2}  # worker 1 has died within its first second
+    last = [h for h in found.happenings if h["kind"] == BARRIER][-1]
+    # Worker 2 sleeps four times as long; what else a step takes is the same.
+    assert 1.5 < last["factor"] < 6
+    assert last["stale"] > 3
+    lead = max(event.lead for event in found.events if event.use == Use.OWN)
+    assert 2 <= lead <= 6
+    assert report.write(tmp_path / "trace").picture.exists()
+
+
+def test_local_steps(tmp_path):
+    job, found = recorded(tmp_path, "local:4", f"{CASE},nan")
+    steps = own_steps(found)
+    # All but those that an epoch has ended are of four steps.
+    assert max(max(counts) for counts in steps.values()) == 4
+    assert said(job, "updates .* steps of the workers' own")
+    # A worker whose steps have come to NaN goes on from the shared parameters.
+    assert said(job, r"worker \d: the gradient of .*kernel is NaN or infinite")
+
+
+def test_partial_rounds(tmp_path):
+    job, found = recorded(tmp_path, "partial:0.6")
+    updates = [event for event in found.events if event.use == Use.UPDATE]
+    dropped = [event for event in found.events if event.use == Use.DROPPED]
+    assert all(event.staleness == 0 for event in updates)
+    assert dropped  # while there were three, two of them made a round
+    assert said(job, f"{len(dropped)} late gradients dropped")

@@ -1,0 +1,194 @@
+"""What holds for a program on several workers, seen by the workers themselves."""
+
+from __future__ import annotations
+
+import collections
+import json
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from tests.hfdt.real_jobs import Job
+from tests.nfdt import keras_job
+
+pytestmark = [pytest.mark.mpi, pytest.mark.slow]
+PROGRAM = keras_job.__file__
+RUN = (sys.executable, "-m", "nfdt.cli", "run", "--output", "logs")
+SCENARIOS = (
+    "arrays",
+    "generator",
+    "stream",
+    "callbacks",
+    "rates",
+    "on_batch",
+    "loop",
+    "momentum",
+    "unbuilt",
+)
+UPDATES = keras_job.SAMPLES // keras_job.BATCH  # of an epoch
+
+
+def run(folder, workers, *words, **environ):
+    """Runs scenarios; returns scenario -> what each worker found."""
+    folder.mkdir(exist_ok=True)
+    command = (*RUN, "-np", workers, *words[:-1], PROGRAM, folder, *words[-1])
+    job = Job(folder, *command, **environ)
+    assert job.code == 0, job.text + job.log()
+    texts = [job.text, *(job.log(rank) for rank in range(1, workers))]
+    found = [
+        {name: json.loads(data) for name, data in re.findall(_FOUND, text, re.M)}
+        for text in texts
+    ]
+    return {name: [one[name] for one in found] for name in found[0]}, job.text
+
+
+_FOUND = r"^found (\w+) (.*)$"
+
+
+@pytest.fixture(scope="module", params=[2, 3], ids="np{}".format)
+def job(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("job")
+    return run(folder, request.param, "--algorithm", "asgd", SCENARIOS)
+
+
+@pytest.fixture(scope="module")
+def found(job):
+    return job[0]
+
+
+def visits(workers):
+    return collections.Counter(v for worker in workers for v in worker["seen"])
+
+
+@pytest.mark.parametrize(
+    ("scenario", "epochs"),
+    [
+        ("arrays", 3),
+        ("generator", 3),
+        ("stream", 3),
+        ("momentum", 3),
+        ("unbuilt", 3),
+        ("on_batch", 1),
+        ("loop", 1),
+    ],
+)
+def test_every_sample_is_visited_once_an_epoch(found, scenario, epochs):
+    everyone = range(keras_job.SAMPLES)
+    assert visits(found[scenario]) == dict.fromkeys(everyone, epochs)
+
+
+def test_workers_go_on_while_the_first_decides_to_stop_early(found):
+    counts = visits(found["callbacks"])
+    assert counts.keys() == set(range(keras_job.SAMPLES))
+    # The fifth epoch may have begun on the others when worker 0 ends the fit.
+    assert set(counts.values()) <= {4, 5}
+
+
+@pytest.mark.parametrize("scenario", ["arrays", "generator", "stream", "unbuilt"])
+def test_all_workers_end_alike_after_as_many_updates_as_one_machine(found, scenario):
+    first, *others = found[scenario]
+    assert first["iterations"] == UPDATES * keras_job.EPOCHS
+    for other in others:
+        for name in ("weights", "history", "iterations"):
+            assert other[name] == first[name], name
+
+
+def test_workers_of_a_loop_end_with_the_same_weights_and_optimizer(found):
+    first, *others = found["loop"]
+    assert first["slots"][0] == UPDATES
+    for other in others:
+        assert other["weights"] == first["weights"]
+        assert other["slots"] == first["slots"]
+
+
+def test_validation_is_in_every_workers_history(found):
+    for worker in found["arrays"]:
+        assert len(worker["history"]["val_loss"]) == keras_job.EPOCHS
+
+
+def test_a_decision_of_worker_0_is_everybodys(found):
+    for worker in found["callbacks"]:
+        assert len(worker["history"]["loss"]) == 4  # one, and a patience of three
+        assert worker["rate"] == pytest.approx(0.05 / 8)
+        assert worker["saved"] >= UPDATES  # the state of the servers was saved
+
+
+def test_a_rate_that_worker_0_changes_in_a_fit_is_the_servers(found):
+    for worker in found["rates"]:
+        first, second, third, last = worker["history"]["loss"]
+        assert abs(second - first) > 1e-3
+        # Pushes of others may still come at the old rate when the second epoch begins.
+        assert last == pytest.approx(third, rel=1e-5)
+
+
+def test_batches_by_hand_are_trained_in_turn_and_tested_once(found):
+    evaluated = {worker["evaluated"] for worker in found["on_batch"]}
+    assert len(evaluated) == 1
+    for worker in found["on_batch"]:
+        assert np.all(np.isfinite(worker["logs"]))
+
+
+def test_it_is_said_how_batches_are_dealt(job):
+    assert "ArrayData: batches are leased" in job[1]
+    assert "GeneratorData: batch i goes to worker i modulo" in job[1]
+
+
+@pytest.mark.horovod
+def test_a_barrier_of_two_workers_is_one_batch_of_both_and_a_step_of_hfdt(tmp_path):
+    bsp = ("--algorithm", "asgd", "--consistency", "bsp", ["stream"])
+    [first, _] = run(tmp_path, 2, *bsp)[0]["stream"]
+    assert first["iterations"] == UPDATES * keras_job.EPOCHS // 2
+    whole = keras_job.stream(batch=2 * keras_job.BATCH)
+    for ours, theirs in zip(first["weights"], whole["weights"], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+    losses = (first["history"]["loss"], whole["history"]["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+    for ours, theirs in zip(first["weights"], synchronous(tmp_path), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+
+
+def synchronous(folder):
+    """Returns the weights of the same program under ``hfdt run``.
+
+    With a batch for each process its step is a round of BSP: the mean of the gradients
+    of batches 2 k and 2 k + 1, which the processes take in turn.
+    """
+    command = (sys.executable, "-m", "hfdt.cli", "run", "--output", "hfdt-logs")
+    words = ("-np", 2, "--batch", "per-worker", PROGRAM, folder, "stream")
+    job = Job(folder, *command, *words)
+    assert job.code == 0, job.text
+    [found] = re.findall(r"^found stream (.*)$", job.text, re.MULTILINE)
+    return json.loads(found)["weights"]
+
+
+@pytest.mark.parametrize(
+    ("options", "environ"),
+    [
+        (("--algorithm", "dana-slim"), {}),
+        (("--algorithm", "easgd"), {}),
+        (("--algorithm", "asgd", "--overlap"), {}),
+        (("--algorithm", "asgd"), {"NFDT_LOCAL_STEPS": "4"}),
+        (("--algorithm", "asgd", "--servers", "2", "--wire", "bfloat16"), {}),
+    ],
+)
+def test_other_ways_to_exchange_visit_all_and_end_alike(tmp_path, options, environ):
+    first, second = run(tmp_path, 2, *options, ["momentum"], **environ)[0]["momentum"]
+    counts = visits([first, second])
+    assert counts == dict.fromkeys(range(keras_job.SAMPLES), keras_job.EPOCHS)
+    assert first["weights"] == second["weights"]
+    assert first["history"]["loss"][-1] < first["history"]["loss"][0]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "text"),
+    [
+        ("different", "must be the same on every rank"),
+        ("own_class", "Define it in a module that can be imported"),
+    ],
+)
+def test_mistakes_end_the_job_with_a_word(tmp_path, scenario, text):
+    job = Job(tmp_path, *RUN, "-np", 2, PROGRAM, tmp_path, scenario)
+    assert job.code != 0
+    assert text in job.text

@@ -1,0 +1,31 @@
+"""Workers that bring different models are told what differs."""
+
+import pytest
+
+from nfdt.protocol.messages import Kind
+from tests.nfdt.services import opening, service
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"algorithm": "dc-asgd-a"}, ["algorithm asgd", "dc-asgd-a on worker 1"]),
+        (
+            {"variables": [["dense/kernel", [2, 2]]]},
+            ["dense/bias", "nothing on worker 1"],
+        ),
+        (
+            {"variables": [["dense/kernel", [4]], ["dense/bias", [1]]]},
+            ["[2, 2]] on worker 0", "[4]] on worker 1"],
+        ),
+        ({"optimizer": {"class_name": "Adam"}}, ["optimizer", "Adam", "worker 1"]),
+    ],
+)
+def test_another_model_is_refused(changes, words):
+    made = service()
+    made.handle(opening(0), 0.0)
+    (answer,) = made.handle(opening(1, **changes), 0.0)
+    assert answer.kind is Kind.REFUSED
+    text = answer.payload.decode()
+    assert text.startswith("all workers must train the same model. Received: ")
+    assert all(word in text for word in words)

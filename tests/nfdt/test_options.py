@@ -1,0 +1,42 @@
+"""Options: which go together, and the variables a launcher sets."""
+
+import pytest
+
+from nfdt.options import Options
+
+
+@pytest.mark.parametrize("consistency", ["bsp", "ssp:3"])
+def test_who_waits_is_for_one_server_to_decide(consistency):
+    with pytest.raises(ValueError, match=r"one server\. Received: .* 2 servers\. Use"):
+        Options(algorithm="asgd", consistency=consistency, servers=2)
+    assert Options(algorithm="asgd", servers=2).servers == 2
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"algorithm": "sgd"}, r"one of asgd, .*Received: 'sgd'\. See nfdt algorithms"),
+        ({"consistency": "ssp"}, r"asp, bsp, ssp:3, .*Received: 'ssp'\. Write ssp:3"),
+        ({"wire": "int8"}, r"wire must be one of own, .*Received: wire='int8'"),
+        (
+            {"on_worker_loss": "cry"},
+            r"continue, abort\. Received: on_worker_loss='cry'",
+        ),
+        ({"servers": 0}, r"servers must be an integer >= 1\. Received: servers=0"),
+        ({"checkpoint_every": 0.0}, r"seconds > 0\. Received: checkpoint_every=0\.0"),
+    ],
+)
+def test_what_is_out_of_range_is_refused(choice, message):
+    with pytest.raises(ValueError, match=message):
+        Options(**choice)
+
+
+def test_variables_set_options_and_arguments_win():
+    environ = {"NFDT_ALGORITHM": "asgd", "NFDT_SERVERS": "3", "NFDT_OVERLAP": "1"}
+    found = Options.from_environ(environ, servers=2)
+    assert (found.algorithm, found.servers, found.overlap) == ("asgd", 2, True)
+
+
+def test_a_variable_of_another_type_is_named():
+    with pytest.raises(ValueError, match=r"NFDT_SERVERS must be of type int\. Rec"):
+        Options.from_environ({"NFDT_SERVERS": "many"})
