@@ -13,7 +13,7 @@ HOROVOD := $(VENV)/.horovod-$(TENSORFLOW)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test keras-suite bench examples doctor check lint type format clean
+.PHONY: help demo test traces keras-suite bench papers examples doctor check lint type format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' \
@@ -23,13 +23,20 @@ demo: $(HOROVOD) ## trains digits on one process and on two, and compares
 	@$(RUN) python examples/demo.py
 
 test: $(HOROVOD) ## runs the tests
-	$(RUN) python -m pytest
+	$(RUN) python -m pytest -n 2 --dist loadfile
+
+traces: $(INSTALLED) ## rewrites the golden transcripts of who waits for whom
+	$(RUN) python -m tests.nfdt.golden
 
 keras-suite: $(HOROVOD) ## runs Keras's own tests on one process and on two (long)
 	$(RUN) python tests/hfdt/keras_suite.py
 
 bench: $(HOROVOD) ## measures speed against the alternatives (minutes)
 	$(RUN) python -m benchmarks
+	$(RUN) python -m benchmarks.simulator
+
+papers: $(INSTALLED) ## puts the claims of papers to the test (many hours; goes on)
+	$(RUN) nice -n 19 python -m benchmarks.papers
 
 examples: $(HOROVOD) ## runs the digits examples on two processes
 	$(RUN) hfdt run -np 2 examples/digits_single.py

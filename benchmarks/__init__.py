@@ -1,5 +1,6 @@
-"""Speed of HFDT beside its alternatives, on one machine, in interleaved rounds.
+"""Speed of HFDT and NFDT beside their alternatives, in interleaved rounds.
 
 ``python -m benchmarks`` measures and prints ratios; ``python -m benchmarks profile``
-shows where the time of one HFDT step goes. Importing this package starts nothing.
+shows where the time of one HFDT step goes, ``python -m benchmarks exchange`` what one
+exchange of NFDT costs. Importing this package starts nothing.
 """

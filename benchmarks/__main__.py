@@ -1,34 +1,58 @@
-"""``python -m benchmarks``: HFDT beside its alternatives; ``... profile``: its step."""
+"""``python -m benchmarks``: HFDT and NFDT beside their alternatives.
+
+``... profile`` shows one step of HFDT, ``... exchange`` one exchange of NFDT, and
+``... truth`` how near its simulator comes to real runs.
+"""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from benchmarks import report, timeline
-from benchmarks.benchmark import REFERENCES, Settings, benchmark
+from benchmarks import report, timeline, truth_report
+from benchmarks import truth as truths
+from benchmarks.benchmark import benchmark, facts
 from benchmarks.launches import CONTENDERS, ROOT
 from benchmarks.running import ContenderError, run
+from benchmarks.settings import REFERENCES, Settings
 from benchmarks.work import WORKS
+
+EXCHANGE = "exchange"  # not a work, but chosen as one
+
+
+def _common(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of everything that measures."""
+    folder = click.Path(file_okay=False, path_type=Path)
+    for option in (
+        click.option(
+            "--output",
+            type=folder,
+            default=ROOT / "benchmarks" / "results",
+            help="Folder for figures and pictures.  [default: benchmarks/results]",
+        ),
+        click.option("--rounds", type=click.IntRange(1), default=5, show_default=True),
+        click.option(
+            "--quick", is_flag=True, help="One round of a few steps: a smoke test."
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group(invoke_without_command=True)
-@click.option("--quick", is_flag=True, help="One round of a few steps: a smoke test.")
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
+@_common
 @click.option(
     "--only",
     type=click.Choice(REFERENCES),
     multiple=True,
-    help="Compare HFDT with this one only; may be repeated.",
+    help="Compare with this one only; may be repeated.",
 )
 @click.option(
-    "--work", type=click.Choice(tuple(WORKS)), multiple=True, help="Default: both."
-)
-@click.option(
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=ROOT / "benchmarks" / "results",
-    help="Folder for speed.json and speed.png.  [default: benchmarks/results]",
+    "--work",
+    type=click.Choice((*WORKS, EXCHANGE)),
+    multiple=True,
+    help="May be repeated. Default: all; without the exchange where --only is given.",
 )
 @click.pass_context
 def main(
@@ -39,19 +63,64 @@ def main(
     work: tuple[str, ...],
     output: Path,
 ) -> None:
-    """Compare HFDT's speed with its alternatives, side by side on this machine."""
+    """Compare HFDT and NFDT with their alternatives, side by side on this machine."""
     if context.invoked_subcommand is not None:
         return
-    settings = Settings(
-        1 if quick else rounds, quick, work or tuple(WORKS), only or REFERENCES
+    chosen = work or (*WORKS, *([] if only else [EXCHANGE]))
+    if not (work or only):
+        _hold_to_truth(rounds, output, quick=quick)
+    _measure(
+        Settings(
+            1 if quick else rounds,
+            quick,
+            tuple(name for name in chosen if name in WORKS),
+            only or REFERENCES,
+            EXCHANGE in chosen,
+        ),
+        output,
     )
+
+
+def _measure(settings: Settings, output: Path) -> None:
     if not benchmark(settings, output):
         raise click.ClickException("some contenders failed; their last lines are above")
 
 
 @main.command()
+@_common
+def exchange(quick: bool, rounds: int, output: Path) -> None:
+    """Compare an exchange and an update with plain copies, from 0.1 to 25 M."""
+    _measure(Settings(1 if quick else rounds, quick, (), (), exchange=True), output)
+
+
+@main.command()
+@_common
+def truth(quick: bool, rounds: int, output: Path) -> None:
+    """Compare the simulator's forecasts with real runs of 1, 2 and 3 workers."""
+    _hold_to_truth(rounds, output, quick=quick)
+
+
+def _hold_to_truth(rounds: int, output: Path, *, quick: bool) -> None:
+    known, rounds = facts(), 1 if quick else rounds
+    try:
+        found = truths.check(rounds, quick=quick)
+    except (ContenderError, ValueError) as error:
+        raise click.ClickException(f"the truth check failed: {error}") from error
+    click.echo(f"\n{truth_report.truth_table(found)}\n")
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / ("quick-truth" if quick else "truth")
+    truth_report.write_json(path.with_suffix(".json"), known, found)
+    machine = f"{known['cores']} cores, {rounds} rounds"
+    truth_report.draw(path.with_suffix(".png"), found, machine)
+    if not quick:
+        missed = "; ".join(truth_report.missed(found)) or "none"
+        click.echo(f"Forecasts out of {truths.WITHIN:.0%}: {missed}")
+    click.echo(f"Written: {path}.json, {path}.png")
+
+
+@main.command()
 @click.option(
-    "--work", type=click.Choice(tuple(WORKS)), default="cnn", show_default=True
+    "--work", type=click.Choice(("cnn", "payload")), default="cnn", show_default=True
 )
 @click.option(
     "--contender",

@@ -1,5 +1,6 @@
 """The contenders, and the command lines that start them; nothing is started here."""
 
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,20 +53,35 @@ class Contender:
     launches: Callable[[Work, Machine], tuple[Launch, ...]]
 
 
-def _script(
-    name: str, work: Work, *, batch: int, tail_epochs: int = 0
-) -> tuple[str, ...]:
-    sizes = {"batch": batch, "steps": work.steps, "epochs": work.epochs}
-    if tail_epochs:
-        sizes["tail"] = tail_epochs
+def _script(name: str, work: Work, *, batch: int, **more: int) -> tuple[str, ...]:
+    sizes = {"batch": batch, "steps": work.steps, "epochs": work.epochs} | more
     options = [word for key, n in sizes.items() for word in (f"--{key}", str(n))]
-    return (str(SCRIPTS / name), "--work", work.name, *options)
+    return (str(SCRIPTS / name), "--model", work.model, *options)
+
+
+def _slowed(work: Work, rank: int) -> dict[str, int]:
+    """Return the options that slow one rank of a script down, where a work does."""
+    if work.slowdown == 1:
+        return {}
+    return {"slowdown": work.slowdown, "slow-rank": rank}
 
 
 def _hfdt(ranks: int) -> Callable[[Work, Machine], tuple[Launch, ...]]:
     def launches(work: Work, machine: Machine) -> tuple[Launch, ...]:
-        script = _script("fit.py", work, batch=work.batch_per_rank * ranks)
+        batch = work.batch_per_rank * ranks  # a rank takes its part of each
+        script = _script("fit.py", work, batch=batch, **_slowed(work, ranks - 1))
         run = (machine.python, "-m", "hfdt.cli", "run", "-np", str(ranks))
+        return (Launch((*run, *script)),)
+
+    return launches
+
+
+def _nfdt(*options: str) -> Callable[[Work, Machine], tuple[Launch, ...]]:
+    def launches(work: Work, machine: Machine) -> tuple[Launch, ...]:
+        # A worker takes whole batches, so an epoch of as many images has more of them.
+        sizes = {"steps": work.steps * RANKS} | _slowed(work, RANKS - 1)
+        script = _script("fit.py", work, batch=work.batch_per_rank, **sizes)
+        run = (machine.python, "-m", "nfdt.cli", "run", *options, "-np", str(RANKS))
         return (Launch((*run, *script)),)
 
     return launches
@@ -77,13 +93,16 @@ def _alone(work: Work, machine: Machine) -> tuple[Launch, ...]:
 
 
 def _copies(work: Work, machine: Machine) -> tuple[Launch, ...]:
-    # The untimed last epoch keeps each copy's core busy until the other has been
-    # timed; the threads are those that HFDT's ranks get, so neither crowds the other.
-    script = _script("fit.py", work, batch=work.batch_per_rank, tail_epochs=1)
+    # Untimed last epochs keep each copy's core busy until the other has been timed;
+    # the threads are those that HFDT's ranks get, so neither crowds the other.
+    tail = 1 + (work.slowdown - 1) * work.epochs
+    fit = functools.partial(_script, "fit.py", work, batch=work.batch_per_rank)
+    last = _slowed(work, rank=0) or {"tail": tail}  # a slowed copy is the last to end
+    scripts = [*[fit(tail=tail)] * (RANKS - 1), fit(**last)]
     threads = str(max(1, machine.cores // RANKS))
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
     environ = dict.fromkeys(names, threads)
-    return tuple(Launch((machine.python, *script), environ) for _ in range(RANKS))
+    return tuple(Launch((machine.python, *script), environ) for script in scripts)
 
 
 def _by_hand(*launcher: str) -> Callable[[Work, Machine], tuple[Launch, ...]]:
@@ -92,6 +111,11 @@ def _by_hand(*launcher: str) -> Callable[[Work, Machine], tuple[Launch, ...]]:
         return (Launch((*launcher, "-np", str(RANKS), machine.python, *script)),)
 
     return launches
+
+
+def _pss(work: Work, machine: Machine) -> tuple[Launch, ...]:
+    script = _script("pss.py", work, batch=work.batch_per_rank)
+    return (Launch((machine.python, *script)),)
 
 
 def _mirrored(work: Work, machine: Machine) -> tuple[Launch, ...]:
@@ -121,6 +145,11 @@ CONTENDERS: Mapping[str, Contender] = {
             "gloo", "by hand, horovodrun", RANKS, _by_hand("horovodrun", "--gloo")
         ),
         Contender("mirrored", "MultiWorkerMirrored", RANKS, _mirrored),
+        Contender("nfdt", "nfdt run -np 2", RANKS, _nfdt()),
+        Contender(
+            "nfdt-overlap", "nfdt run --overlap -np 2", RANKS, _nfdt("--overlap")
+        ),
+        Contender("pss", "ParameterServerStrategy", RANKS, _pss),
     )
 }
 

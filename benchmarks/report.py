@@ -45,7 +45,7 @@ def speed_table(rounds: Sequence[Round]) -> str:
 
 
 def ratio_table(rows: Sequence[Row]) -> str:
-    """Return the table of HFDT's speed divided by each reference's."""
+    """Return the table of our speed divided by each reference's."""
     cells = [
         [
             f"{row.question}: {_title(row)}",
@@ -90,12 +90,18 @@ def draw(path: Path, rows: Sequence[Row], subtitle: str) -> None:
     from matplotlib import pyplot
 
     works = list(dict.fromkeys(row.work for row in rows))
+    counts = [sum(row.work == work for row in rows) for work in works]
+    heights = [1.1 + 0.45 * count for count in counts]  # a title and axis, and lines
     figure, panels = pyplot.subplots(
-        len(works), 1, figsize=(11, 1.2 + 2.9 * len(works)), squeeze=False
+        len(works),
+        1,
+        figsize=(11, 1.0 + sum(heights)),
+        squeeze=False,
+        height_ratios=heights,
     )
     for panel, work in zip(panels[:, 0], works, strict=True):
         _draw_panel(panel, work, [row for row in rows if row.work == work])
-    figure.suptitle(f"HFDT's speed relative to its alternatives\n{subtitle}")
+    figure.suptitle(f"Speed of HFDT and NFDT beside their alternatives\n{subtitle}")
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     pyplot.close(figure)

@@ -10,11 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from benchmarks.launches import Contender, Machine, environment
+from benchmarks.launches import Contender, Launch, Machine, environment
 from benchmarks.work import Work
 
 # mpirun and horovodrun may put the rank before it, so it is searched, not matched.
@@ -70,7 +70,7 @@ def run(
     timeout_s: float,
     extra: Mapping[str, str] | None = None,
 ) -> Speed:
-    """Run a contender once, in a folder of its own that is removed afterwards.
+    """Run a contender once.
 
     Args:
         contender: Who.
@@ -84,9 +84,24 @@ def run(
     Raises:
         ContenderError: It failed; the message ends with its last lines.
     """
-    machine = this_machine()
-    base = environment(os.environ, machine.python, os.getuid()) | dict(extra or {})
-    launches = contender.launches(work, machine)
+    launches = contender.launches(work, this_machine())
+    return read_speed(output_of(launches, timeout_s, extra), contender.ranks)
+
+
+def output_of(
+    launches: Sequence[Launch], timeout_s: float, extra: Mapping[str, str] | None = None
+) -> str:
+    """Run processes in a folder of their own and return all that they print.
+
+    Args:
+        launches: What to start.
+        timeout_s: Processes still running after this are stopped.
+        extra: Further environment variables.
+
+    Raises:
+        ContenderError: One failed; the message ends with the last lines of all.
+    """
+    base = environment(os.environ, sys.executable, os.getuid()) | dict(extra or {})
     with tempfile.TemporaryDirectory(prefix="hfdt-bench-") as folder:
         logs = [Path(folder, f"process-{i}.log") for i in range(len(launches))]
         processes: list[subprocess.Popen[bytes]] = []
@@ -100,7 +115,7 @@ def run(
         output = "\n".join(path.read_text(errors="replace") for path in logs)
     if failure:
         raise ContenderError(f"{failure}: {_last_lines(output)}")
-    return read_speed(output, contender.ranks)
+    return output
 
 
 def _start(

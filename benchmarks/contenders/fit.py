@@ -1,10 +1,10 @@
-"""A single-machine Keras script; HFDT runs it as it stands."""
+"""A single-machine Keras script; HFDT and NFDT run it as it stands."""
 
 import time
 
 import keras
 
-from benchmarks.contenders import shared
+from benchmarks.contenders import shared, slowing
 
 
 class Stopwatch(keras.callbacks.Callback):
@@ -33,7 +33,7 @@ def main() -> None:
     """Compile, fit, print the speed."""
     options = shared.options("model.compile and model.fit")
     images, labels, source = shared.read_data(options.batch * options.steps)
-    model = shared.build_model(options.work)
+    model = shared.build_model(options.model)
     model.compile(shared.build_optimizer(), shared.build_loss(), metrics=["accuracy"])
     stopwatch = Stopwatch(options.epochs)
     model.fit(
@@ -42,7 +42,7 @@ def main() -> None:
         batch_size=options.batch,
         epochs=1 + options.epochs + options.tail,
         verbose=0,
-        callbacks=[stopwatch],
+        callbacks=[stopwatch, *slowing.callbacks(options)],
     )
     timed = options.batch * options.steps * options.epochs
     shared.print_speed(timed, stopwatch.seconds, source)

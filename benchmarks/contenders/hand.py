@@ -17,7 +17,7 @@ def main() -> None:
     dataset = tf.data.Dataset.from_tensor_slices((images, labels))
     dataset = dataset.shard(hvd.size(), hvd.rank()).shuffle(4096)
     dataset = dataset.batch(options.batch, drop_remainder=True).prefetch(2)
-    model = shared.build_model(options.work)
+    model = shared.build_model(options.model)
     optimizer, loss_of = shared.build_optimizer(), shared.build_loss()
     accuracy = keras.metrics.SparseCategoricalAccuracy()
     optimizer.build(model.trainable_variables)

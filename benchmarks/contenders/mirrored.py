@@ -22,7 +22,7 @@ def main() -> None:
 
     dataset = strategy.distribute_datasets_from_function(read_part)
     with strategy.scope():
-        model = shared.build_model(options.work)
+        model = shared.build_model(options.model)
         optimizer, loss_of = shared.build_optimizer(), shared.build_loss()
         optimizer.build(model.trainable_variables)
 

@@ -21,21 +21,24 @@ def options(description: str) -> argparse.Namespace:
         description: First line of the contender's help.
 
     Returns:
-        ``work``, ``batch`` (of this script), ``steps``, ``epochs``, ``tail``.
+        ``model``, ``batch`` (of this script), ``steps``, ``epochs``, ``tail``,
+        ``slowdown`` and ``slow_rank``.
     """
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--work", choices=("cnn", "payload"), required=True)
+    parser.add_argument("--model", choices=("cnn", "payload"), required=True)
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--steps", type=int, required=True, help="per epoch")
     parser.add_argument("--epochs", type=int, required=True, help="timed epochs")
     parser.add_argument("--tail", type=int, default=0, help="untimed, at the end")
+    parser.add_argument("--slowdown", type=int, default=1, help="of one rank")
+    parser.add_argument("--slow-rank", type=int, default=0)
     return parser.parse_args()
 
 
-def build_model(work: str) -> keras.Model:
+def build_model(name: str) -> keras.Model:
     """Return the uncompiled model: "cnn" 843 658 or "payload" 25 025 880 parameters."""
     layers = keras.layers
-    if work == "payload":
+    if name == "payload":
         hidden = [layers.Dense(4200, "relu"), layers.Dense(4200, "relu")]
         hidden += [layers.Dense(970, "relu")]
         return keras.Sequential(
@@ -56,12 +59,12 @@ def build_model(work: str) -> keras.Model:
 
 
 def build_loss() -> keras.losses.Loss:
-    """Return the loss of both works."""
+    """Return the loss of all works."""
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def build_optimizer() -> keras.optimizers.Optimizer:
-    """Return the optimizer of both works; SGD, so that the step stays light."""
+    """Return the optimizer of all works; SGD, so that the step stays light."""
     return keras.optimizers.SGD(0.01)
 
 

@@ -1,0 +1,95 @@
+"""The networks, in Keras. Their first values follow Keras's global seed.
+
+None looks at the batch as a whole (no batch normalisation): what a worker finds depends
+on its parameters and its samples alone, and the server's parameters are all there is to
+evaluate.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import initializers, layers
+
+from benchmarks.papers.images import CROP
+
+
+def small(shape: tuple[int, ...], channels: tuple[int, ...]) -> keras.Model:
+    """Makes strided convolutions, 64 hidden units, and nothing that mixes samples."""
+    convolutions = [
+        layers.Conv2D(count, 3, strides=2, padding="same", activation="relu")
+        for count in channels
+    ]
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            *convolutions,
+            layers.Flatten(),
+            layers.Dense(64, activation="relu"),
+            layers.Dense(10),
+        ]
+    )
+
+
+def lenet5() -> keras.Model:
+    """Makes LeNet-5 with rectifiers and maxima."""
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Conv2D(6, 5, padding="same", activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(16, 5, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dense(120, activation="relu"),
+            layers.Dense(84, activation="relu"),
+            layers.Dense(10),
+        ]
+    )
+
+
+def tan() -> keras.Model:
+    """Makes the network of Tan's programs, after TensorFlow's CIFAR-10 tutorial."""
+
+    def normalised() -> Any:
+        return layers.Lambda(
+            lambda x: tf.nn.local_response_normalization(x, 4, 1.0, 0.001 / 9, 0.75)
+        )
+
+    def convolution(bias: float) -> Any:
+        return layers.Conv2D(
+            64,
+            5,
+            padding="same",
+            activation="relu",
+            kernel_initializer=initializers.TruncatedNormal(stddev=0.05),
+            bias_initializer=initializers.Constant(bias),
+        )
+
+    def hidden(units: int) -> Any:
+        return layers.Dense(
+            units,
+            activation="relu",
+            kernel_initializer=initializers.TruncatedNormal(stddev=0.04),
+            bias_initializer=initializers.Constant(0.1),
+        )
+
+    return keras.Sequential(
+        [
+            keras.Input((CROP, CROP, 3)),
+            convolution(0.0),
+            layers.MaxPooling2D(3, 2, padding="same"),
+            normalised(),
+            convolution(0.1),
+            normalised(),
+            layers.MaxPooling2D(3, 2, padding="same"),
+            layers.Flatten(),
+            hidden(1024),
+            hidden(1024),
+            layers.Dense(
+                10, kernel_initializer=initializers.TruncatedNormal(stddev=0.1)
+            ),
+        ]
+    )
