@@ -1,4 +1,4 @@
-"""Trains the digits on one process and on two, the same script, and compares.
+"""Trains the digits on one process and on several in two ways, and compares.
 
     python examples/demo.py
 
@@ -19,6 +19,7 @@ from typing import NamedTuple
 import matplotlib
 
 from fdtcore import output
+from nfdt.telemetry.summary import Summary
 
 SCRIPT = Path(__file__).with_name("digits_single.py")
 LAST_LINE = re.compile(
@@ -31,8 +32,8 @@ LAST_LINE = re.compile(
 class Options:
     """What may be chosen on the command line."""
 
-    processes: int = 2  # of the second run
-    epochs: int = 15  # of both runs
+    processes: int = 2  # that train, in the runs with several
+    epochs: int = 15  # of each run
     picture: str = "demo.png"  # where the loss curves are drawn
 
 
@@ -45,14 +46,16 @@ class Run(NamedTuple):
     images_per_s: int
     losses: list[float]  # one an epoch, as are the next
     validation_losses: list[float]
+    staleness: float | None  # mean, in updates; None where no gradient is ever late
 
 
-def train(title: str, program: list[str], epochs: int) -> Run:
+def train(title: str, program: list[str], processes: int, epochs: int) -> Run:
     """Runs the script as a user would, and reads its last line and its CSV file.
 
     Args:
         title: Name of the run.
         program: What the script is run by.
+        processes: That train.
         epochs: Handed to the script.
 
     Raises:
@@ -60,7 +63,10 @@ def train(title: str, program: list[str], epochs: int) -> Run:
     """
     with tempfile.TemporaryDirectory() as folder:
         history = Path(folder, "history.csv")
-        command = [*program, str(SCRIPT), "--epochs", str(epochs)]
+        jobs = Path(folder, "job")
+        own = ["--output", str(jobs)] if program[-1] == "run" else []
+        own += ["-np", str(processes)] if own else []
+        command = [*program, *own, str(SCRIPT), "--epochs", str(epochs)]
         command += ["--history", str(history)]
         print(f"{title} ...", flush=True)
         with output.quiet():  # a plain process says what TensorFlow says at its start
@@ -70,6 +76,10 @@ def train(title: str, program: list[str], epochs: int) -> Run:
         if done.returncode:
             raise SystemExit(done.returncode)
         rows = list(csv.DictReader(history.read_text().splitlines()))
+        summary = jobs / "summary.json"
+        staleness = None
+        if summary.exists():
+            staleness = Summary.from_json(summary.read_text()).mean_staleness
     last = done.stdout.splitlines()[-1]
     if not (found := LAST_LINE.fullmatch(last)):
         raise SystemExit(f"the script must end with its result. Received: {last!r}.")
@@ -80,26 +90,26 @@ def train(title: str, program: list[str], epochs: int) -> Run:
         int(found["images_per_s"]),
         [float(row["loss"]) for row in rows],
         [float(row["val_loss"]) for row in rows],
+        staleness,
     )
 
 
-def draw(one: Run, several: Run, path: str) -> None:
-    """Draws both runs' losses, the second as dots on the first one's lines."""
+def draw(runs: list[Run], path: str) -> None:
+    """Draws the losses of all runs: validation dashed."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
-    epochs = range(1, len(one.losses) + 1)
-    for name, color in (("losses", "tab:blue"), ("validation_losses", "tab:orange")):
-        word = "training" if name == "losses" else "validation"
-        label = f"{word}, {one.title}"
-        axes.plot(epochs, getattr(one, name), color=color, alpha=0.5, lw=4, label=label)
-        label = f"{word}, {several.title}"
-        axes.plot(epochs, getattr(several, name), "o", color=color, ms=4, label=label)
+    styles = (("tab:blue", 5, 0.4), ("tab:orange", 1.5, 1.0), ("tab:green", 1.5, 1.0))
+    for run, (color, width, alpha) in zip(runs, styles, strict=True):
+        epochs = range(1, len(run.losses) + 1)
+        look = {"color": color, "lw": width, "alpha": alpha}
+        axes.plot(epochs, run.losses, label=run.title, **look)
+        axes.plot(epochs, run.validation_losses, ls="--", **look)
     axes.set_yscale("log")
     axes.set_xlabel("epoch")
     axes.set_ylabel("cross-entropy")
-    axes.set_title("Handwritten digits: the same script on one process and on several")
+    axes.set_title("Handwritten digits, one script: training and (dashed) validation")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend()
     figure.savefig(path, dpi=150)
@@ -107,28 +117,33 @@ def draw(one: Run, several: Run, path: str) -> None:
 
 def table(runs: list[Run]) -> str:
     """Returns one line a run below a heading."""
-    lines = [f"{'':12} {'accuracy':>9} {'loss':>10} {'time':>8} {'images/s':>9}"]
+    heading = ("accuracy", "loss", "time", "images/s", "staleness")
+    lines = [f"{'':15}" + "".join(f"{word:>11}" for word in heading)]
     for run in runs:
+        late = "-" if run.staleness is None else f"{run.staleness:.1f}"
         lines.append(
-            f"{run.title:12} {run.accuracy:9.4f} {run.losses[-1]:10.6f} "
-            f"{run.time_s:6.1f} s {run.images_per_s:9}"
+            f"{run.title:15}{run.accuracy:11.4f}{run.losses[-1]:11.6f}"
+            f"{run.time_s:9.1f} s{run.images_per_s:11}{late:>11}"
         )
     return "\n".join(lines)
 
 
 def main(options: Options) -> None:
-    """Trains twice, draws, and prints the table."""
-    several_by = [sys.executable, "-m", "hfdt.cli", "run"]
-    several_by += ["-np", str(options.processes)]
-    one = train("1 process", [sys.executable], options.epochs)
-    title = f"{options.processes} processes"
-    several = train(title, several_by, options.epochs)
-    draw(one, several, options.picture)
-    apart = max(abs(a - b) for a, b in zip(one.losses, several.losses, strict=True))
-    print(f"\n{table([one, several])}\n")
+    """Trains three times, draws, and prints the table."""
+    count = options.processes
+    programs = {
+        "1 process": [sys.executable],
+        f"HFDT, {count} ranks": [sys.executable, "-m", "hfdt.cli", "run"],
+        f"NFDT, {count} workers": [sys.executable, "-m", "nfdt.cli", "run"],
+    }
+    runs = [train(t, p, count, options.epochs) for t, p in programs.items()]
+    draw(runs, options.picture)
+    one, synchronous, _ = (run.losses for run in runs)
+    apart = max(abs(a - b) for a, b in zip(one, synchronous, strict=True))
+    print(f"\n{table(runs)}\n")
     cores = len(os.sched_getaffinity(0))
     print(f"one process uses all of the {cores} cores, and so do several")
-    print(f"the losses of the epochs differ by {apart:.0e} at most")
+    print(f"HFDT's losses differ from those of one process by {apart:.0e} at most")
     print(f"the picture is {options.picture}")
 
 

@@ -4,6 +4,7 @@ An ordinary Keras script, and an offline one: nothing in it knows of several pro
 
     python examples/digits_single.py
     hfdt run -np 2 examples/digits_single.py
+    nfdt run -np 2 examples/digits_single.py
 
 Last line: test accuracy 0.9756, 15 epochs in 11.7 s, 1724 images/s
 """

@@ -5,6 +5,7 @@ fetches the data, 30 MB, where it is not on this machine yet.
 
     python examples/fashion_mnist_single.py
     hfdt run -np 2 examples/fashion_mnist_single.py
+    nfdt run -np 2 examples/fashion_mnist_single.py
 
 Last line: test accuracy 0.8813, 3 epochs in 55.5 s, 3241 images/s
 """
