@@ -96,3 +96,15 @@ def apply(
         verbose: True leaves TensorFlow's own messages as they are.
     """
     environ.update(settings(local_size, available_cores(), environ, verbose=verbose))
+
+
+def apply_two_at_once(environ: MutableMapping[str, str]) -> None:
+    """Makes sure of two threads for TensorFlow's functions, before it loads.
+
+    Where a step calls another function, it waits in one thread and that needs another.
+
+    Args:
+        environ: The environment to complete; what it holds, stays.
+    """
+    if available_cores() == 1:
+        environ.setdefault("TF_NUM_INTEROP_THREADS", "2")

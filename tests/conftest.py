@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import sys
 
 import pytest
@@ -13,6 +14,15 @@ from tests.tables import Rows
 # All rows there are; not imported, as this file is loaded for pure tests as well.
 TABLE = ROOT / "tests" / "nfdt" / "keras_rows.py"
 CORES = 2  # of the machines that the tests are to be fast on
+
+
+@pytest.fixture(autouse=True)
+def environment():
+    """What a test sets for its process is not passed on to the programs of others."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 The file of checkpoint 7 of server 0 of 2 is ``7.server-0-of-2.nfdt``. Numbers count
 the times that have passed. Every server writes its own, so files of one number are
 moments apart, as shards are while they train; a run is resumed from the newest number
-that all servers have.
+that all servers have. The last one they write together, when all is done.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Keeper:
         # After those of an earlier run, which this one may go on from.
         self._first = max(_numbers(self._directory), default=0)
         self._begun_s: float | None = None  # when the first group was opened
-        self._ticks = 0  # times that have passed when the last one was begun
+        self._newest = self._first  # number of the one that was begun last
         self._writing: threading.Thread | None = None
         self.problem = ""  # why a file could not be written
 
@@ -72,25 +72,24 @@ class Keeper:
             self._begun_s = now_s if is_open else None
             return False
         is_busy = self._writing is not None and self._writing.is_alive()
-        return self._passed(now_s) > self._ticks and not is_busy
+        return self.number(now_s) > self._newest and not is_busy
 
-    def keep(self, content: Any, now_s: float, *, is_last: bool = False) -> None:
+    def number(self, now_s: float) -> int:
+        """Returns the number of a checkpoint that is written now."""
+        begun_s = now_s if self._begun_s is None else self._begun_s
+        return self._first + int((now_s - begun_s) / self._every_s)
+
+    def keep(self, content: Any, number: int) -> None:
         """Begins to write a checkpoint; what it holds may change at once.
 
         Args:
             content: What ``states.dump`` takes.
-            now_s: The time, which numbers it.
-            is_last: Whether the job is over.
+            number: Its number.
         """
         self.wait()
-        self._ticks = self._passed(now_s) + is_last
-        number, data = self._first + self._ticks, states.dump(content)
+        self._newest, data = number, states.dump(content)
         self._writing = threading.Thread(target=self._write, args=(data, number))
         self._writing.start()
-
-    def _passed(self, now_s: float) -> int:
-        begun_s = now_s if self._begun_s is None else self._begun_s
-        return int((now_s - begun_s) / self._every_s)
 
     def wait(self) -> None:
         """Returns when nothing is being written."""

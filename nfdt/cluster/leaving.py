@@ -127,7 +127,8 @@ class Leaving:
             payload = json.dumps(record.to_json()).encode()
             self._tell(Kind.FAIL, payload=payload, number=1, parts=int(is_lost))
         flush(self.peers, _SEND_S)
-        self._end(1)
+        # An error code makes mpirun kill a server that still writes its last files.
+        self._end(1 if is_lost or not self.peers.survives else 0)
 
     def _note(self, text: str, shown: bool = False) -> None:
         """Writes a line to this worker's output, unless another says it there."""

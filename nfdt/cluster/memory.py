@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from nfdt.cluster import keeping
@@ -49,16 +50,24 @@ class Memory:
         if keeper is None:
             return ""
         if keeper.is_due(now_s, is_open=bool(service.groups)):
-            keeper.keep(self.keepsakes.kept(service), now_s)
+            keeper.keep(self.keepsakes.kept(service), keeper.number(now_s))
         problem, keeper.problem = keeper.problem, ""
         return problem
 
-    def close(self, service: Service) -> str:
-        """Writes the last one, of all that was done; returns what has gone wrong."""
+    def close(self, service: Service, agree: Callable[[int], int]) -> str:
+        """Writes the last one, of all that was done; returns what has gone wrong.
+
+        Args:
+            service: What is kept.
+            agree: From the number that this server would give it to the one that all
+                servers give it.
+        """
+        number = 0
+        if self._keeper is not None:
+            number = agree(self._keeper.number(time.perf_counter()) + 1)
         if self._keeper is None or not service.groups:
             return ""
-        kept = self.keepsakes.kept(service)
-        self._keeper.keep(kept, time.perf_counter(), is_last=True)
+        self._keeper.keep(self.keepsakes.kept(service), number)
         self._keeper.wait()
         return self._keeper.problem
 

@@ -51,7 +51,7 @@ class Peers:
         self.survives = survives_loss(os.environ)
         self._lock = threading.Lock()  # inputs ask for batches from their own thread
         self._sending: list[tuple[Any, Any]] = []  # request, what it sends
-        self._lost: set[int] = set()
+        self.lost: set[int] = set()  # ranks that have died, as far as was asked
 
     def send(self, rank: int, message: Message, tag: Tag, payload_tag: Tag) -> None:
         """Starts sending; the payload must not be written until it has arrived.
@@ -114,11 +114,11 @@ class Peers:
         except MPI.Exception as error:
             raise _as_loss(error, rank) from error
 
-    def next_header(self) -> tuple[int, bytes] | None:
+    def next_header(self, tag: Tag = Tag.HEADER) -> tuple[int, bytes] | None:
         """Returns rank and header of the next message to a server; None: none now."""
         status = MPI.Status()
         try:
-            found = self.comm.Improbe(MPI.ANY_SOURCE, Tag.HEADER, status)
+            found = self.comm.Improbe(MPI.ANY_SOURCE, tag, status)
             if found is None:
                 return None
             data = bytearray(HEADER_BYTES)
@@ -133,13 +133,13 @@ class Peers:
         if not self.survives:
             return []
         failed = self.comm.Get_failed()
-        if failed.size == len(self._lost):
+        if failed.size == len(self.lost):
             return []
         own = self.comm.group
         ranks = MPI.Group.Translate_ranks(failed, list(range(failed.size)), own)
         self.comm.Ack_failed(failed.size)
-        new = sorted(set(ranks) - self._lost)
-        self._lost |= set(new)
+        new = sorted(set(ranks) - self.lost)
+        self.lost |= set(new)
         return new
 
     def close(self) -> None:

@@ -101,9 +101,11 @@ def _join(process: Process, options: Options) -> Any:
 def _start(options: Options) -> Any:
     process = Process.from_environ(os.environ)
     if simulating.is_wanted(os.environ):
+        settings.apply_two_at_once(os.environ)
         return simulating.engine(options, os.environ)
     roles = Roles(process.size, options.servers)
     if roles.is_alone:
+        settings.apply_two_at_once(os.environ)
         return _alone(process, options, roles)
     settings.apply(
         workers_on_host(process, roles),
@@ -145,9 +147,6 @@ def _worker(peers: Any, process: Process, options: Options) -> Any:
 
 def _alone(process: Process, options: Options, roles: Roles) -> Any:
     """One process: the same servers, in it."""
-    if settings.available_cores() == 1:
-        # A step waits in one of TensorFlow's threads for an update that needs another.
-        os.environ.setdefault("TF_NUM_INTEROP_THREADS", "2")
     from nfdt.cluster import alone
 
     return _engine_class()(process, alone.transport(options, roles), options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import traceback
+from functools import partial
 
 from fdtcore import output
 from fdtcore.failures import Failure
@@ -13,7 +14,7 @@ from nfdt.cluster.departures import Departures, Verdict
 from nfdt.cluster.ending import FRAGILE, LIMIT_S, Ending, say
 from nfdt.cluster.memory import Memory
 from nfdt.cluster.mpi import Peers
-from nfdt.cluster.parting import part
+from nfdt.cluster.parting import meet, part
 from nfdt.cluster.pushes import Pushes
 from nfdt.cluster.waiting import Patience
 from nfdt.cluster.wire import MpiServer
@@ -176,10 +177,13 @@ class Serving:
         self.ending.fail(text, self.service.present, rank)
 
     def _end(self) -> int:
-        for problem in (self.memory.close(self.service), self.recording.close()):
+        last = self.memory.close(self.service, partial(meet, self.peers))
+        for problem in (last, self.recording.close()):
             if problem:
                 say(problem)
         self.ending.summarise(self.recording, failed=bool(self.failing))
+        # Whoever leaves first may take the others along, and what they still write.
+        meet(self.peers)
         if self.index == 0:
             for worker in self.departures.finished:
                 self.wire.end(worker, self.failing)

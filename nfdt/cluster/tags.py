@@ -14,3 +14,4 @@ class Tag(IntEnum):
     ANSWER_PAYLOAD = 4
     LEASE = 5  # to a worker, whose input asks for batches while it trains
     END = 6  # to a worker that has ended, and waits for the others
+    MEETING = 7  # between servers, when the job is over

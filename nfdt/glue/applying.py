@@ -117,7 +117,9 @@ class Applying:
 
         sent = [mark, loss, *[tf.convert_to_tensor(v) for v in moved]]
         types = [tf.as_dtype(v.dtype) for v in moved]
-        new = self.in_order(lambda n: tf.py_function(exchange_, [n, *sent], types))
+        # What the optimizer keeps is written as well before Python looks at it.
+        with tf.control_dependencies([tf.convert_to_tensor(v) for v in own.variables]):
+            new = self.in_order(lambda n: tf.py_function(exchange_, [n, *sent], types))
         for variable, value in zip(moved, new, strict=True):
             value.set_shape(variable.shape)
             variable.assign(value)

@@ -6,6 +6,8 @@ those of the model where the shard holds them whole, flat pieces where it cuts t
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fdtcore import settings
 from fdtcore.glue import binding
 from nfdt.glue import slots
 from nfdt.protocol.shards import Range, overlap
@@ -92,10 +95,7 @@ class KerasUpdate:
         self._follows_schedule = not isinstance(
             config["config"].get("learning_rate"), int | float
         )
-        self._step = tf.function(
-            lambda gradients: self._optimizer.apply(gradients, self._variables),
-            autograph=False,
-        )
+        self._step = tf.function(self._apply_all, autograph=False)
 
     def apply(
         self,
@@ -111,9 +111,15 @@ class KerasUpdate:
         if not self._follows_schedule:
             self._optimizer.learning_rate = learning_rate
         pairs = list(zip(self._places, self._variables, strict=True))
-        self._step([tf.constant(self._merged[p].reshape(v.shape)) for p, v in pairs])
+        gradients = [tf.constant(self._merged[p].reshape(v.shape)) for p, v in pairs]
+        # In the only thread that TensorFlow has, a function would wait for ever.
+        step = self._apply_all if _is_in_only_thread() else self._step
+        step(gradients)
         for place, variable in pairs:
             params[place] = variable.numpy().reshape(-1)
+
+    def _apply_all(self, gradients: list[tf.Tensor]) -> None:
+        self._optimizer.apply(gradients, self._variables)
 
     def rewrite(self, params: Vector) -> None:
         """Takes over values that were not made here."""
@@ -156,3 +162,12 @@ def _variables(
             made.append(variable)
         start = stop
     return places, made
+
+
+def _is_in_only_thread() -> bool:
+    """Whether this is part of a worker's step that no other function can run beside."""
+    if threading.current_thread() is threading.main_thread():
+        return False  # of a server, or of a step that runs eagerly
+    chosen = tf.config.threading.get_inter_op_parallelism_threads()
+    threads = chosen or int(os.environ.get("TF_NUM_INTEROP_THREADS", "0"))
+    return (threads or settings.available_cores()) == 1

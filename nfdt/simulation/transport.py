@@ -43,6 +43,7 @@ class VirtualTransport:
         self._steps: Steps | None = None
         self._is_given = False  # whether its batch has been leased
         self._is_over = False  # the epoch
+        self._is_closed = False
         self._meetings = Meetings()
         # Inputs ask for batches from their own thread.
         self._lock = threading.Condition()
@@ -100,6 +101,12 @@ class VirtualTransport:
         self._watch()
         return self.wanted
 
+    def close(self) -> None:
+        """Ends what still asks for batches: it would keep a thread of TensorFlow's."""
+        with self._lock:
+            self._is_closed = True
+            self._leave()
+
     def newest(self) -> Vector:
         """Returns the servers' parameters."""
         (group,) = self.services[0].groups
@@ -119,17 +126,20 @@ class VirtualTransport:
 
     def _lease(self, message: Message) -> Message:
         with self._lock:
-            has_stopped = fit_of(message.epoch) in self.services[0].stopped
+            has_stopped = self._has_stopped(message)
             if self._steps is None and not has_stopped:
                 self._begin(self.driver.epoch(message.epoch, message.parts))
             while self._is_given and not self._is_over:
                 self._lock.wait()
             if self.wanted is None:
                 self._steps = None
-                has_stopped = fit_of(message.epoch) in self.services[0].stopped
-                return dataclasses.replace(message, number=-1, parts=int(has_stopped))
+                parts = int(self._has_stopped(message))
+                return dataclasses.replace(message, number=-1, parts=parts)
             self._is_given = True
             return dataclasses.replace(message, number=self.wanted.number, parts=0)
+
+    def _has_stopped(self, message: Message) -> bool:
+        return self._is_closed or fit_of(message.epoch) in self.services[0].stopped
 
     def _push(
         self, messages: Mapping[int, Message], into: Mapping[int, Any]

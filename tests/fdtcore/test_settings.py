@@ -54,6 +54,19 @@ def test_apply_completes_an_environment():
     assert environ["OMP_NUM_THREADS"] == str(max(1, settings.available_cores() // 2))
 
 
+@pytest.mark.parametrize(("cores", "found"), [(1, "2"), (8, None)])
+def test_one_core_has_two_threads_where_a_step_calls_a_function(
+    cores, found, monkeypatch
+):
+    monkeypatch.setattr(settings, "available_cores", lambda: cores)
+    environ = {}
+    settings.apply_two_at_once(environ)
+    assert environ.get("TF_NUM_INTEROP_THREADS") == found
+    chosen = {"TF_NUM_INTEROP_THREADS": "1"}
+    settings.apply_two_at_once(chosen)
+    assert chosen["TF_NUM_INTEROP_THREADS"] == "1"
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux only")
 def test_cores_are_those_this_process_may_use():
     code = (

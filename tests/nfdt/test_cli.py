@@ -174,7 +174,7 @@ def test_scripts_that_cannot_run_are_refused(script, jobs_run):
 def test_a_checkpoint_of_another_kind_of_job_is_refused(script, jobs_run, tmp_path):
     keeper = keeping.Keeper(str(tmp_path / "ck"), 0, 1, 1.0)
     about = {"format": checkpoints.FORMAT, "server": 0, "servers": 1, "workers": 2}
-    keeper.keep(about, 0.0, is_last=True)
+    keeper.keep(about, 1)
     keeper.wait()
     words = ("-np", 2, "--servers", 2, "--algorithm", "asgd")
     assert "Use --servers 1" in call(*words, "--resume", "ck", script).output

@@ -59,6 +59,7 @@ class SimulatedEngine(ParameterServerEngine):
         keras.utils.set_random_seed(
             seed
         )  # a program that seeds by itself does so later
+        self._virtual = virtual
         self.groups.apart = ApartOfEach(options, count, virtual)
         self.applying = ApplyingOfEach(self, virtual)
 
@@ -68,7 +69,8 @@ class SimulatedEngine(ParameterServerEngine):
 
     def close(self) -> list[str]:
         """Ends the trace; returns the lines that end a run."""
-        self._watch()
+        self._virtual.close()
+        self.events += self.recording.take()
         problem = self.recording.close()
         lines = [f"simulated  {self.driver.now_s:.1f} s of the cluster's time"]
         return [

@@ -53,7 +53,7 @@ def test_several_servers_give_what_one_gives(found):
 
 
 def test_gradients_that_are_not_finite_end_it(found):
-    assert found["not finite"] == "refused"
+    assert found["not finite"] == {"refused": True, "asking": 0}
 
 
 def test_what_is_of_real_runs_only_is_refused(found):
