@@ -48,9 +48,39 @@ class Request:
         Raises:
             ValueError: The program is not there, or is no Python.
         """
-        (targets.check_module if self.module else targets.check_script)(self.script)
-        name = ("-m", self.script) if self.module else (self.script,)
-        return (sys.executable, "-m", package, *name, *self.args)
+        program = checked_program(self.script, self.args, module=self.module)
+        return (sys.executable, "-m", package, *program)
+
+
+def program_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds ``-m``, ``script`` and ``args`` to a command: a program of the user's."""
+    parameters = (
+        click.option(
+            "-m", "module", is_flag=True, help="SCRIPT is the name of a module."
+        ),
+        click.argument("script"),
+        click.argument("args", nargs=-1, type=click.UNPROCESSED),
+    )
+    for parameter in reversed(parameters):
+        command = parameter(command)
+    return command
+
+
+def checked_program(
+    script: str, args: Sequence[str], *, module: bool
+) -> tuple[str, ...]:
+    """Returns a program of the user's as ``python`` takes it.
+
+    Args:
+        script: Its path, or its module's name.
+        args: Its own arguments.
+        module: Whether it is a module.
+
+    Raises:
+        ValueError: It is not there, or is no Python.
+    """
+    (targets.check_module if module else targets.check_script)(script)
+    return (*(("-m",) if module else ()), script, *args)
 
 
 def run_options(
@@ -84,9 +114,6 @@ def _parameters(
     return (
         click.option("-np", "--np", "-n", "size", type=int, help=f"Number of {ranks}."),
         click.option(
-            "-m", "module", is_flag=True, help="SCRIPT is the name of a module."
-        ),
-        click.option(
             "-H", "--hosts", metavar="HOST:N,...", help="Machines and their slots."
         ),
         click.option("--hostfile", metavar="FILE", help="Lines like: node1 slots=4"),
@@ -113,6 +140,5 @@ def _parameters(
             is_flag=True,
             help=f"Keep {program.upper()}'s own frames in tracebacks.",
         ),
-        click.argument("script"),
-        click.argument("args", nargs=-1, type=click.UNPROCESSED),
+        program_options,
     )

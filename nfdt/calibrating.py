@@ -12,7 +12,8 @@ from pathlib import Path
 
 import click
 
-from fdtcore import settings, targets
+from fdtcore import settings
+from fdtcore.runoptions import checked_program, program_options
 from nfdt import algorithms
 from nfdt.commands import fail
 
@@ -59,9 +60,7 @@ _NO_NETWORK = (
     show_default=True,
     help="The file to write.",
 )
-@click.option("-m", "module", is_flag=True, help="SCRIPT is the name of a module.")
-@click.argument("script")
-@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@program_options
 def calibrate(
     *,
     workers: int,
@@ -74,11 +73,10 @@ def calibrate(
     """Measure the times of SCRIPT's steps, exchanges and updates on this machine."""
     from nfdt.simulation import calibration, clustertext, measuring
 
-    words = (*(["-m"] if module else []), script, *args)
     try:
         algorithms.find(algorithm)
         _check_output(output)
-        (targets.check_module if module else targets.check_script)(script)
+        words = checked_program(script, args, module=module)
         _say(f"{shlex.join(words)} runs for 50 steps of each worker, or half a minute")
         with tempfile.TemporaryDirectory(prefix="nfdt-calibrate-") as folder:
             found = measuring.measure(words, workers, algorithm, Path(folder), _say)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from fdtcore import targets
+from fdtcore.runoptions import checked_program, program_options
 from nfdt import starting
 from nfdt.choosing import option_fields
 from nfdt.commands import fail
@@ -69,9 +69,7 @@ def _on_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--seed", type=int, default=0, show_default=True, help="Of all chance."
         ),
-        click.option("-m", "module", is_flag=True, help="SCRIPT is a module's name."),
-        click.argument("script"),
-        click.argument("args", nargs=-1, type=click.UNPROCESSED),
+        program_options,
     )
     for option in reversed(options):
         command = option(command)
@@ -89,9 +87,8 @@ def _environ(cluster: Path, workers: int | None, seed: int) -> dict[str, str]:
 
 
 def _words(script: str, args: tuple[str, ...], *, module: bool) -> list[str]:
-    (targets.check_module if module else targets.check_script)(script)
-    name = ["-m", script] if module else [script]
-    return [sys.executable, "-m", "nfdt", *name, *args]
+    program = checked_program(script, args, module=module)
+    return [sys.executable, "-m", "nfdt", *program]
 
 
 @click.command(
