@@ -11,6 +11,7 @@ from fdtcore import output
 from nfdt import algorithms
 from nfdt.glue.making import maker
 from nfdt.options import Options
+from nfdt.protocol.asking import LEAVE_S
 from nfdt.protocol.roles import Roles
 from nfdt.protocol.service import Service
 from nfdt.protocol.transport import LocalTransport
@@ -34,17 +35,20 @@ def transport(options: Options, roles: Roles) -> LocalTransport:
         Recording(service, options, roles, server)
         for server, service in enumerate(services)
     ]
-    atexit.register(_end, recordings[0])
-    return LocalTransport(
+    made = LocalTransport(
         services,
         time.perf_counter,
         waits=True,
         pushed=lambda server: recordings[server].take(),
     )
+    atexit.register(_end, made, recordings[0])
+    return made
 
 
-def _end(recording: Recording) -> None:
+def _end(way: LocalTransport, recording: Recording) -> None:
     """Ends the trace, and prints the summary under ``nfdt run``."""
+    if way.close():
+        time.sleep(LEAVE_S)
     lines = [line for line in [recording.close()] if line]
     # Python keeps the exception that has ended a script.
     has_failed = hasattr(sys, "last_value")

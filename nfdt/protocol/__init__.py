@@ -9,7 +9,8 @@ controllers     who waits, and which gradients form an update: a package
 leases          which worker has which batches; ``ledgers`` of all epochs
 meetings        what all workers bring goes to all
 worker          a worker's side: a vector on the servers
-transport       how a worker reaches its servers; the way within a process
+transport       how a worker reaches its servers; the way within a process, where
+                ``asking`` holds threads that ask for batches
 shards, roles   which part of the vector, which rank is whose
 events          what the trace tells, as ``records`` keeps it; ``readings`` of monitors
 packets         descriptions and lists as bytes

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
+from nfdt.protocol.asking import Asking
 from nfdt.protocol.gradients import unpack_gradient
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.service import Service
@@ -79,9 +79,13 @@ class LocalTransport:
         self.services, self._now = services, now
         self.num_servers = len(services)
         self.inbox = [] if inbox is None else inbox  # (server, answer)
-        # Inputs ask for batches from their own thread.
-        self._lock = threading.Condition()
+        self._asking = Asking()
+        self._lock = self._asking.lock
         self._waits, self._pushed = waits, pushed
+
+    def close(self) -> bool:
+        """Ends what still asks for batches; see :meth:`Asking.close`."""
+        return self._asking.close()
 
     def post(self, server: int, message: Message) -> None:
         """Sends a message that is not answered."""
@@ -117,10 +121,9 @@ class LocalTransport:
             RuntimeError: There is none yet.
         """
         with self._lock:
-            answer = self._found(server, message)
-            while answer is None and self._waits and message.kind is Kind.LEASE:
-                self._lock.wait()
-                answer = self._found(server, message)
+            is_awaited = self._waits and message.kind is Kind.LEASE
+            find = self._awaited if is_awaited else self._found
+            answer = find(server, message)
         if answer is not None and answer.kind is Kind.PARAMS:
             into = np.empty_like(answer.payload) if into is None else into
             np.copyto(into, answer.payload)
@@ -131,6 +134,18 @@ class LocalTransport:
             "a worker alone in its process cannot wait for others. Received: "
             f"no answer to {message.kind.name} of worker {message.worker}."
         )
+
+    def _awaited(self, server: int, message: Message) -> Message:
+        """Returns the answer when there is one; none is left when all is over."""
+        found: list[Message | None] = []
+
+        def is_answered() -> bool:
+            found.append(self._found(server, message))
+            return found[-1] is not None
+
+        self._asking.wait(is_answered)
+        answer = found[-1] if found else None
+        return answer or dataclasses.replace(message, number=-1, parts=1)
 
     def _found(self, server: int, message: Message) -> Message | None:
         """Takes the oldest answer to such a message out of the inbox."""

@@ -8,12 +8,12 @@ worker's batch.
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from nfdt.protocol.asking import Asking
 from nfdt.protocol.gradients import unpack_gradient
 from nfdt.protocol.meetings import Meetings
 from nfdt.protocol.messages import Kind, Message
@@ -43,10 +43,9 @@ class VirtualTransport:
         self._steps: Steps | None = None
         self._is_given = False  # whether its batch has been leased
         self._is_over = False  # the epoch
-        self._is_closed = False
         self._meetings = Meetings()
-        # Inputs ask for batches from their own thread.
-        self._lock = threading.Condition()
+        self._asking = Asking()
+        self._lock = self._asking.lock
 
     def post(self, server: int, message: Message) -> None:
         """Sends a message that is not answered."""
@@ -101,11 +100,11 @@ class VirtualTransport:
         self._watch()
         return self.wanted
 
-    def close(self) -> None:
-        """Ends what still asks for batches: it would keep a thread of TensorFlow's."""
+    def close(self) -> bool:
+        """Ends what still asks for batches; see ``Asking.close``."""
         with self._lock:
-            self._is_closed = True
             self._leave()
+            return self._asking.close()
 
     def newest(self) -> Vector:
         """Returns the servers' parameters."""
@@ -129,8 +128,7 @@ class VirtualTransport:
             has_stopped = self._has_stopped(message)
             if self._steps is None and not has_stopped:
                 self._begin(self.driver.epoch(message.epoch, message.parts))
-            while self._is_given and not self._is_over:
-                self._lock.wait()
+            self._asking.wait(lambda: not self._is_given or self._is_over)
             if self.wanted is None:
                 self._steps = None
                 parts = int(self._has_stopped(message))
@@ -139,7 +137,9 @@ class VirtualTransport:
             return dataclasses.replace(message, number=self.wanted.number, parts=0)
 
     def _has_stopped(self, message: Message) -> bool:
-        return self._is_closed or fit_of(message.epoch) in self.services[0].stopped
+        return (
+            self._asking.is_closed or fit_of(message.epoch) in self.services[0].stopped
+        )
 
     def _push(
         self, messages: Mapping[int, Message], into: Mapping[int, Any]

@@ -13,7 +13,7 @@ PURE = [
     ),
 ]
 # A process alone serves itself; its input asks from a thread, and a clock is handed in.
-EXCEPT = {"protocol/transport.py": {"threading"}, "protocol/worker.py": {"time"}}
+EXCEPT = {"protocol/asking.py": {"threading"}, "protocol/worker.py": {"time"}}
 IMPURE = {
     "keras",
     "logging",

@@ -1,5 +1,7 @@
 """The way to servers in the same process."""
 
+import concurrent.futures
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,21 @@ def transports(num_workers=2, num_servers=1, wire="float32", **options):
         message = Message(Kind.OPEN, worker, payload=payload)
         transport.call_all(dict.fromkeys(range(num_servers), message), {})
     return made
+
+
+def test_who_waits_for_a_batch_is_let_go_when_all_is_over():
+    (service,) = transports(1)[0].services
+    way = LocalTransport([service], lambda: 0.0, waits=True)
+    ask = Message(Kind.LEASE, 0, epoch=1, parts=1)
+    assert call(way, ask).number == 0
+    assert not way.close()
+    way = LocalTransport([service], lambda: 0.0, waits=True)
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(call, way, ask)  # its only batch is in hand
+        with pytest.raises(concurrent.futures.TimeoutError):
+            asked.result(0.2)
+        assert way.close()
+        assert asked.result(10).number == -1
 
 
 def pushing(worker, gradient, parts=0):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import keras
 
@@ -11,6 +12,7 @@ from nfdt import algorithms, consistency
 from nfdt.glue.engine import ParameterServerEngine
 from nfdt.glue.making import maker
 from nfdt.options import Options
+from nfdt.protocol.asking import LEAVE_S
 from nfdt.protocol.events import Event
 from nfdt.protocol.roles import Roles
 from nfdt.protocol.service import Service
@@ -69,7 +71,8 @@ class SimulatedEngine(ParameterServerEngine):
 
     def close(self) -> list[str]:
         """Ends the trace; returns the lines that end a run."""
-        self._virtual.close()
+        if self._virtual.close():
+            time.sleep(LEAVE_S)
         self.events += self.recording.take()
         problem = self.recording.close()
         lines = [f"simulated  {self.driver.now_s:.1f} s of the cluster's time"]

@@ -31,13 +31,13 @@ for epoch in range(int(sys.argv[1])):
 print("loss", float(loss))
 """
 FIT = """
-import keras, numpy as np
+import keras, numpy as np, sys
 keras.utils.set_random_seed(0)
 x = np.random.normal(size=(320, 3)).astype("float32")
 y = x.sum(1, keepdims=True)
 model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
 model.compile(keras.optimizers.SGD(0.01), "mse")
-model.fit(x, y, batch_size=8, epochs=2, verbose=0)
+model.fit(x, y, batch_size=8, epochs=int(sys.argv[1]), verbose=0)
 """
 
 
@@ -54,7 +54,11 @@ def nfdt(*words):
 
 
 @pytest.mark.slow
-def test_a_loop_by_hand_is_simulated_and_leaves_its_trace_when_interrupted(script):
+@pytest.mark.parametrize("program", [LOOP, FIT], ids=["loop", "fit"])
+def test_a_simulation_ends_at_once_and_leaves_its_trace_when_interrupted(
+    program, script
+):
+    script.write_text(program)
     folder = script.parent / "run"
     cluster = ("--cluster", CLUSTERS / "even.yaml", "--workers", "3")
     words = [*NFDT, "simulate", *cluster, "--trace", folder, script, "100000"]
@@ -64,7 +68,7 @@ def test_a_loop_by_hand_is_simulated_and_leaves_its_trace_when_interrupted(scrip
     try:
         _wait_for_pushes(folder, 30)
         child.send_signal(signal.SIGINT)
-        said = child.communicate(timeout=60)[1]
+        said = child.communicate(timeout=30)[1]
     finally:
         child.kill()
     assert child.returncode != 0
@@ -90,7 +94,8 @@ def test_ways_to_train_are_compared(script):
     script.write_text(FIT)
     output = script.parent / "out"
     words = [*NFDT, "compare", "--cluster", CLUSTERS / "straggler.yaml"]
-    words += ["--pair", "asgd/asp", "--pair", "asgd/bsp", "--output", output, script]
+    words += ["--pair", "asgd/asp", "--pair", "asgd/bsp", "--output", output]
+    words += [script, "2"]
     done = subprocess.run(
         [str(word) for word in words], capture_output=True, text=True, timeout=240
     )
