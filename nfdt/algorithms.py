@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from nfdt.rules.averaging import DelayMomentum, FixedDelayMomentum
 from nfdt.rules.corrections import Correction, GapAware, NoCorrection, StalenessAware
 from nfdt.rules.delays import AUTO
+from nfdt.rules.demands import demand
 from nfdt.rules.optimizers import Elastic, Optimizer, Sgd
 from nfdt.rules.taylor import (
     AdaptiveDelayCompensation,
@@ -59,35 +60,49 @@ class Algorithm:
     source: str = ""
 
 
-def ddc_asgd(
-    *, q: float | str = AUTO, taylor: bool = True, momentum: bool = True
-) -> Algorithm:
-    """DDC-ASGD, reconstructed: both terms weighed by each push's own delay.
+TAYLOR, MOMENTUM, BOTH = "taylor", "momentum", "momentum+taylor"
+
+
+def ddc_asgd(*, terms: str = TAYLOR, q: float | str = AUTO) -> Algorithm:
+    """DDC-ASGD, reconstructed: terms that are weighed by each push's own delay.
 
     See :class:`nfdt.rules.taylor.DelayedTaylor`,
     :class:`nfdt.rules.averaging.DelayMomentum`
     and docs/ddc-asgd.md for the equations, their evidence and what would falsify them.
 
     Args:
+        terms: "taylor", and the user's optimizer makes the update; "momentum", which
+            with q = 1 at constant delay M - 1 is DC-ASGDK; or "momentum+taylor", in
+            which the momentum counts a quarter.
         q: Delay at which a gradient and the past weigh the same; "auto" follows the
             mean delay.
-        taylor: With the Taylor term. Without it, q = 1 at constant delay M - 1 is
-            DC-ASGDK.
-        momentum: With the momentum of delays; with the Taylor term it counts a
-            quarter. Without it, the user's optimizer makes the update.
 
     Raises:
-        ValueError: q is neither "auto" nor a positive number.
+        ValueError: There are no such terms, or q is neither "auto" nor positive.
     """
-    saturating = taylor and not momentum
+    demand(
+        terms in (TAYLOR, MOMENTUM, BOTH),
+        f"terms must be {TAYLOR!r}, {MOMENTUM!r} or {BOTH!r}",
+        f"Use {TAYLOR!r}.",
+        terms=terms,
+    )
+    has_taylor, has_momentum = terms != MOMENTUM, terms != TAYLOR
+    caution = 4.0 if has_taylor else 1.0
     return Algorithm(
         "ddc-asgd",
-        "Taylor term and momentum, both weighed by each push's own delay",
-        DelayedTaylor(q, saturating) if taylor else NoCorrection(),
-        DelayMomentum(q=q, caution=4.0 if taylor else 1.0) if momentum else None,
-        memory="1+M" if taylor else "1",
+        _SUMMARIES[terms],
+        DelayedTaylor(q, saturating=not has_momentum) if has_taylor else _AS_IT_IS,
+        DelayMomentum(q=q, caution=caution) if has_momentum else None,
+        memory="+".join(["1"] * has_momentum + ["M"] * has_taylor),
         source="reconstructed: docs/ddc-asgd.md",
     )
+
+
+_SUMMARIES = {
+    TAYLOR: "Taylor term that each push's own delay weighs",
+    MOMENTUM: "momentum that each push's own delay weighs",
+    BOTH: "Taylor term and momentum, both weighed by each push's own delay",
+}
 
 
 ALGORITHMS: Mapping[str, Algorithm] = {

@@ -33,10 +33,10 @@ def fit_to(algorithm: Algorithm, config: Mapping[str, Any], num_workers: int) ->
     """Fits an algorithm to the user's optimizer.
 
     Momentum is in one place only. Plain SGD hands its momentum to a rule that has
-    momentum of its own: in DDC-ASGD and DC-ASGDK it is what is kept without delay
-    (``nfdt.rules.averaging``), DANA-Slim takes it to the workers. Any other optimizer
-    keeps its own, and of DDC-ASGD the Taylor term alone applies. With one worker
-    nothing is late, and the user's optimizer runs as it is.
+    momentum of its own: in DC-ASGDK, and in DDC-ASGD with its momentum term, it is
+    what is kept without delay (``nfdt.rules.averaging``), DANA-Slim takes it to the
+    workers. Any other optimizer keeps its own, and of DDC-ASGD the Taylor term alone
+    applies. With one worker nothing is late, and the user's optimizer runs as it is.
 
     Args:
         algorithm: The algorithm.

@@ -97,7 +97,7 @@ class DdcR1(Asgd):
 
 
 class Ddc(Asgd):
-    """The default: momentum at four times q, Taylor term by norms."""
+    """Both terms: momentum at four times q, Taylor term by norms."""
 
     q = None
     caution = 4
@@ -184,12 +184,13 @@ REFERENCES = {
     "dc-asgd-a momentum": DcAsgdA,
     "dc-asgdk": DcAsgdk,
     "dc-asgdk momentum": DcAsgdk,
-    "ddc-asgd": Ddc,
-    "ddc-asgd momentum": Ddc,
-    "ddc-asgd nesterov": Ddc,
-    "ddc-asgd q": DdcQ5,
-    "ddc-asgd no taylor": DdcR1,
-    "ddc-asgd no momentum": DdcTaylor,
+    "ddc-asgd": DdcTaylor,
+    "ddc-asgd sgd momentum": DdcTaylor,
+    "ddc-asgd momentum": DdcR1,
+    "ddc-asgd both": Ddc,
+    "ddc-asgd both, sgd momentum": Ddc,
+    "ddc-asgd both, sgd nesterov": Ddc,
+    "ddc-asgd both, q": DdcQ5,
     "staleness-aware": StalenessAware,
     "gap-aware": GapAware,
     "dana-slim": Asgd,

@@ -37,6 +37,7 @@ CONTROLLERS: dict[str, Controller] = {
     "dsp": DynamicSynchronous(stale=3, weak=2),
     "dsp fixed": DynamicSynchronous(stale=3, weak=2, fixed=True),
 }
+_BOTH = algorithms.ddc_asgd(terms="momentum+taylor")
 # Name -> an algorithm, and the momentum and nesterov of the user's SGD.
 ROWS: dict[str, tuple[Algorithm, float, bool]] = {
     **{
@@ -47,11 +48,12 @@ ROWS: dict[str, tuple[Algorithm, float, bool]] = {
     "asgd nesterov": (algorithms.find("asgd"), 0.9, True),
     "dc-asgd-a momentum": (algorithms.find("dc-asgd-a"), 0.9, False),
     "dc-asgdk momentum": (algorithms.find("dc-asgdk"), 0.8, False),
-    "ddc-asgd momentum": (algorithms.find("ddc-asgd"), 0.8, False),
-    "ddc-asgd nesterov": (algorithms.find("ddc-asgd"), 0.8, True),
-    "ddc-asgd q": (algorithms.ddc_asgd(q=5), 0.0, False),
-    "ddc-asgd no taylor": (algorithms.ddc_asgd(taylor=False), 0.0, False),
-    "ddc-asgd no momentum": (algorithms.ddc_asgd(momentum=False), 0.0, False),
+    "ddc-asgd sgd momentum": (algorithms.find("ddc-asgd"), 0.9, False),
+    "ddc-asgd momentum": (algorithms.ddc_asgd(terms="momentum"), 0.0, False),
+    "ddc-asgd both": (_BOTH, 0.0, False),
+    "ddc-asgd both, sgd momentum": (_BOTH, 0.8, False),
+    "ddc-asgd both, sgd nesterov": (_BOTH, 0.8, True),
+    "ddc-asgd both, q": (algorithms.ddc_asgd(terms="momentum+taylor", q=5), 0.0, False),
 }
 ELEMENTWISE = [name for name, row in ROWS.items() if row[0].correction.elementwise]
 

@@ -63,14 +63,21 @@ def test_an_unknown_name_lists_the_known_ones():
 
 def test_forms_of_ddc_asgd():
     default = ddc_asgd()
-    assert default.correction == DelayedTaylor("auto", saturating=False)
-    assert default.optimizer == DelayMomentum(q="auto", caution=4.0)
-    plain = ddc_asgd(taylor=False)
-    assert plain.correction == NoCorrection()
-    assert plain.optimizer == DelayMomentum(q="auto", caution=1.0)
-    taylor = ddc_asgd(momentum=False)
-    assert taylor.correction == DelayedTaylor("auto", saturating=True)
-    assert taylor.optimizer is None
+    assert default.correction == DelayedTaylor("auto", saturating=True)
+    assert (default.optimizer, default.memory) == (None, "M")
+    momentum = ddc_asgd(terms="momentum")
+    assert momentum.correction == NoCorrection()
+    assert momentum.optimizer == DelayMomentum(q="auto", caution=1.0)
+    assert momentum.memory == "1"
+    both = ddc_asgd(terms="momentum+taylor")
+    assert both.correction == DelayedTaylor("auto", saturating=False)
+    assert both.optimizer == DelayMomentum(q="auto", caution=4.0)
+    assert both.memory == "1+M"
+
+
+def test_terms_that_are_none_are_refused():
+    with pytest.raises(ValueError, match=r"Received: terms='none'\. Use 'taylor'"):
+        ddc_asgd(terms="none")
 
 
 def test_q_is_checked_at_once():

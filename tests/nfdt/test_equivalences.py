@@ -76,7 +76,7 @@ def test_ddc_asgd_without_delay_is_sgd(rule, momentum, nesterov):
 @pytest.mark.parametrize("num_workers", [2, 3, 8])
 def test_ddc_asgd_at_constant_delay_is_dc_asgdk(num_workers):
     fixed = shard(NoCorrection(), FixedDelayMomentum(), workers=num_workers)
-    rule = ddc_asgd(q=1, taylor=False)
+    rule = ddc_asgd(terms="momentum", q=1)
     made = shard(rule.correction, rule.optimizer, workers=num_workers)
     pushes = [g for _, g in schedule(0, 10 * num_workers, SIZE)]
     # In turn, every gradient is M - 1 late, but for those of the first round.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nfdt.algorithms import ALGORITHMS, ELASTIC, find
+from nfdt.algorithms import ALGORITHMS, ELASTIC, ddc_asgd, find
 from nfdt.fitting import Rule, describe, fit_to, plain_sgd
 from nfdt.rules.averaging import DelayMomentum, FixedDelayMomentum
 from nfdt.rules.optimizers import Elastic, Sgd
@@ -10,6 +10,7 @@ from tests.nfdt.rules import sgd
 
 # Its workers train by themselves, and one does too.
 ALONE = {name for name, one in ALGORITHMS.items() if one.sends == ELASTIC}
+BOTH = ddc_asgd(terms="momentum+taylor")
 ADAM = {"class_name": "Adam", "config": {"learning_rate": 0.1}}
 EXTRAS = {
     "weight_decay": 0.1,
@@ -41,27 +42,29 @@ def test_with_one_worker_the_users_optimizer_runs_as_it_is(name, config):
     assert rule == Rule(algorithm.correction, plain_sgd(config), 0.0)
 
 
-@pytest.mark.parametrize("name", ["asgd", "dc-asgd-c", "dc-asgd-a", "gap-aware"])
+@pytest.mark.parametrize(
+    "name", ["asgd", "dc-asgd-c", "dc-asgd-a", "gap-aware", "ddc-asgd"]
+)
 def test_corrections_leave_the_optimizer_to_the_user(name):
     assert fit_to(find(name), sgd(0.9), 4).optimizer == Sgd(0.9)
     assert fit_to(find(name), ADAM, 4).optimizer is None
 
 
 @pytest.mark.parametrize(
-    ("name", "rule"),
+    ("algorithm", "rule"),
     [
-        ("ddc-asgd", DelayMomentum(momentum=0.75, caution=4.0)),
-        ("dc-asgdk", FixedDelayMomentum(momentum=0.75)),
+        (BOTH, DelayMomentum(momentum=0.75, caution=4.0)),
+        (find("dc-asgdk"), FixedDelayMomentum(momentum=0.75)),
     ],
 )
-def test_momentum_of_the_user_is_what_is_kept_without_delay(name, rule):
-    assert fit_to(find(name), sgd(0.75), 4).optimizer == rule
-    assert fit_to(find(name), sgd(), 4).optimizer.momentum == 0
+def test_momentum_of_the_user_is_what_is_kept_without_delay(algorithm, rule):
+    assert fit_to(algorithm, sgd(0.75), 4).optimizer == rule
+    assert fit_to(algorithm, sgd(), 4).optimizer.momentum == 0
 
 
 def test_momentum_of_one_is_refused_where_it_is_averaged():
     with pytest.raises(ValueError, match=r"in \[0, 1\).*Received: momentum=1\.0\. Use"):
-        fit_to(find("ddc-asgd"), sgd(1.0), 4)
+        fit_to(BOTH, sgd(1.0), 4)
 
 
 def test_dana_takes_momentum_to_the_workers():
@@ -76,8 +79,8 @@ def test_dana_without_momentum_is_refused(config):
 
 
 def test_of_ddc_asgd_the_taylor_term_goes_with_any_optimizer():
-    rule = fit_to(find("ddc-asgd"), ADAM, 4)
-    assert rule == Rule(find("ddc-asgd").correction, None)
+    rule = fit_to(BOTH, ADAM, 4)
+    assert rule == Rule(BOTH.correction, None)
 
 
 def test_a_momentum_alone_needs_plain_sgd():
