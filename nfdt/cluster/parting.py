@@ -15,7 +15,7 @@ from nfdt.protocol.messages import Kind, Message, read_header
 # What is still being sent at the end has this long to arrive.
 _SEND_S = 5.0
 # A server learns from the workers that the job is over, so not all at one moment.
-_MEET_S = 5.0
+_MEET_S = 3.0
 
 
 def flush(peers: Peers, limit_s: float = _SEND_S) -> None:

@@ -34,7 +34,7 @@ def check(algorithm: Algorithm, config: Mapping[str, Any], num_servers: int) -> 
             raise ValueError(
                 "several servers need an optimizer that treats each parameter alone. "
                 f"Received: {config['class_name']} with {num_servers} servers, which "
-                "needs whole variables or norms. Use --servers 1."
+                "needs whole variables or norms. Use one server."
             )
 
 
@@ -52,7 +52,7 @@ def check_rule(algorithm: Algorithm, num_servers: int) -> None:
         raise ValueError(
             "several servers need a rule that treats each parameter alone. Received: "
             f"{algorithm.name}, which scales by norms of the whole gradient, with "
-            f"{num_servers} servers. Use --servers 1, or --algorithm dc-asgd-a."
+            f"{num_servers} servers. Use one server, or --algorithm dc-asgd-a."
         )
 
 
