@@ -21,7 +21,9 @@ def environment():
     """What a test sets for its process is not passed on to the programs of others."""
     before = dict(os.environ)
     yield
-    os.environ.clear()
+    # Other threads start programs meanwhile: there must be no moment without a PATH.
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
     os.environ.update(before)
 
 

@@ -127,8 +127,19 @@ class Leaving:
             payload = json.dumps(record.to_json()).encode()
             self._tell(Kind.FAIL, payload=payload, number=1, parts=int(is_lost))
         flush(self.peers, _SEND_S)
-        # An error code makes mpirun kill a server that still writes its last files.
-        self._end(1 if is_lost or not self.peers.survives else 0)
+        self._end(0 if self._has_server() else 1)
+
+    def _has_server(self) -> bool:
+        """Whether a server gives the job's exit code.
+
+        One of this worker's would make mpirun kill it while it writes its last files.
+        """
+        if not self.peers.survives:
+            return False
+        self.peers.newly_lost()
+        roles = self.peers.roles
+        servers = {roles.server_rank(s) for s in range(roles.num_servers)}
+        return self.transport.ended_by is not None and bool(servers - self.peers.lost)
 
     def _note(self, text: str, shown: bool = False) -> None:
         """Writes a line to this worker's output, unless another says it there."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from nfdt.cluster import keeping
@@ -54,17 +53,19 @@ class Memory:
         problem, keeper.problem = keeper.problem, ""
         return problem
 
-    def close(self, service: Service, agree: Callable[[int], int]) -> str:
+    def last_number(self) -> int:
+        """Returns the number that this server would give to the last one."""
+        if self._keeper is None:
+            return 0
+        return self._keeper.number(time.perf_counter()) + 1
+
+    def close(self, service: Service, number: int) -> str:
         """Writes the last one, of all that was done; returns what has gone wrong.
 
         Args:
             service: What is kept.
-            agree: From the number that this server would give it to the one that all
-                servers give it.
+            number: Its number.
         """
-        number = 0
-        if self._keeper is not None:
-            number = agree(self._keeper.number(time.perf_counter()) + 1)
         if self._keeper is None or not service.groups:
             return ""
         self._keeper.keep(self.keepsakes.kept(service), number)

@@ -14,25 +14,13 @@ from typing import Any
 
 import mpi4py
 
-from nfdt.cluster.tags import Tag
+from nfdt.cluster.tags import PeerLost, Tag
 from nfdt.cluster.waiting import Patience
 from nfdt.protocol.messages import HEADER_BYTES, Message, as_bytes
 from nfdt.protocol.roles import Roles
 
 mpi4py.rc.finalize = False  # survivors of a death cannot
 from mpi4py import MPI  # noqa: E402
-
-
-class PeerLost(RuntimeError):
-    """A process that this one talks to is gone.
-
-    Args:
-        rank: Its rank.
-    """
-
-    def __init__(self, rank: int):
-        super().__init__(f"rank {rank} is gone")
-        self.rank = rank
 
 
 class Peers:

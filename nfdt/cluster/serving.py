@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from functools import partial
 
 from fdtcore import output
 from fdtcore.failures import Failure
 from nfdt import algorithms
+from nfdt.cluster.colleagues import Colleagues
 from nfdt.cluster.departures import Departures, Verdict
 from nfdt.cluster.ending import FRAGILE, LIMIT_S, Ending, say
 from nfdt.cluster.memory import Memory
 from nfdt.cluster.mpi import Peers
-from nfdt.cluster.parting import meet, part
+from nfdt.cluster.parting import part
 from nfdt.cluster.pushes import Pushes
 from nfdt.cluster.waiting import Patience
 from nfdt.cluster.wire import MpiServer
@@ -74,14 +74,13 @@ class Serving:
         """
         if self.index == 0 and not self.peers.survives:
             say(FRAGILE)
-        try:
-            while self.service.present and time.monotonic() < self._ends_s:
+        while self.service.present and time.monotonic() < self._ends_s:
+            try:
                 self._turn()
-        except Exception as error:
-            traceback.print_exc(file=output.terminal())
-            self._end_job(
-                f"server {self.index} failed: {type(error).__name__}: {error}"
-            )
+            except Exception as error:
+                if not self.failing:
+                    traceback.print_exc(file=output.terminal())
+                self._end_job(f"server {self.index} failed: {name_of(error)}")
         return self._end()
 
     def _turn(self) -> None:
@@ -177,21 +176,22 @@ class Serving:
         self.ending.fail(text, self.service.present, rank)
 
     def _end(self) -> int:
-        last = self.memory.close(self.service, partial(meet, self.peers))
+        colleagues = Colleagues(self.peers)
+        number = colleagues.agree(self.memory.last_number())
+        last = self.memory.close(self.service, number)
         for problem in (last, self.recording.close()):
             if problem:
                 say(problem)
         self.ending.summarise(self.recording, failed=bool(self.failing))
         # Whoever leaves first may take the others along, and what they still write.
-        meet(self.peers)
+        colleagues.leave_together()
         if self.index == 0:
             for worker in self.departures.finished:
                 self.wire.end(worker, self.failing)
         if not self.failing:
             part(self.peers)
             return 0
-        # Who has not heard yet sees a process end in order without the end of MPI.
-        self.ending.leave(0 if self.service.present else self.departures.code)
+        self.ending.leave(self.departures.code)
 
 
 def name_of(error: Exception) -> str:

@@ -15,3 +15,15 @@ class Tag(IntEnum):
     LEASE = 5  # to a worker, whose input asks for batches while it trains
     END = 6  # to a worker that has ended, and waits for the others
     MEETING = 7  # between servers, when the job is over
+
+
+class PeerLost(RuntimeError):
+    """A process that this one talks to is gone.
+
+    Args:
+        rank: Its rank.
+    """
+
+    def __init__(self, rank: int):
+        super().__init__(f"rank {rank} is gone")
+        self.rank = rank

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from nfdt.cluster.mpi import PeerLost, Peers
-from nfdt.cluster.tags import Tag
+from nfdt.cluster.mpi import Peers
+from nfdt.cluster.tags import PeerLost, Tag
 from nfdt.cluster.waiting import Patience
 from nfdt.protocol.messages import HEADER_BYTES, Kind, Message, as_bytes, read_header
 from nfdt.protocol.transport import JobEnded, ServerLost

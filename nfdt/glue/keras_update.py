@@ -169,5 +169,6 @@ def _is_in_only_thread() -> bool:
     if threading.current_thread() is threading.main_thread():
         return False  # of a server, or of a step that runs eagerly
     chosen = tf.config.threading.get_inter_op_parallelism_threads()
-    threads = chosen or int(os.environ.get("TF_NUM_INTEROP_THREADS", "0"))
+    wanted = os.environ.get("TF_NUM_INTEROP_THREADS", "")
+    threads = chosen or (int(wanted) if wanted.isdigit() else 0)
     return (threads or settings.available_cores()) == 1

@@ -15,6 +15,7 @@ from nfdt.telemetry.trace import Trace
 _SMOOTHED = 40  # a running mean goes over this part of all pushes
 _LEAST_SMOOTHED = 9
 _ALIKE = 1.05  # times that differ by less are no reason to choose
+_LEARNED = 0.9  # of the first loss; above it a run has not learned
 _KEPT = 1.1  # a loss that ends above the target by more has been lost again
 
 
@@ -68,10 +69,11 @@ def outcome(name: str, trace: Trace, problem: str = "") -> Outcome:
 
 
 def common_target(outcomes: Sequence[Outcome]) -> float:
-    """Returns a loss that at least half of the sound runs have reached."""
-    final = [o.final_loss for o in outcomes if not o.problem]
-    finite = [loss for loss in final if math.isfinite(loss)]
-    return float(np.median(finite)) if finite else math.nan
+    """Returns a loss that at least half of the runs that have learned have reached."""
+    finite = [o for o in outcomes if not o.problem and math.isfinite(o.final_loss)]
+    learned = [o for o in finite if o.final_loss <= _LEARNED * o.losses[0]]
+    final = [o.final_loss for o in learned or finite]
+    return float(np.quantile(final, 0.5, method="higher")) if final else math.nan
 
 
 def best(outcomes: Sequence[Outcome], target: float) -> Outcome | None:

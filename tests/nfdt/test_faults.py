@@ -65,6 +65,20 @@ def test_without_its_server_a_job_ends_at_once_and_says_so(tmp_path):
     assert job.delay_s < PROMPT_S
 
 
+def test_one_of_two_servers_is_lost(tmp_path):
+    job = run(tmp_path, "killserver0@4", "--servers", 2, "--algorithm", "asgd")
+    assert job.code == 1
+    assert "server 1 (rank 3)" in job.last_line()
+    assert job.delay_s < PROMPT_S
+
+
+def test_a_job_that_fails_under_mpirun_says_so_by_its_code(tmp_path):
+    ft = ("--with-ft", "ulfm")
+    job = mpirun(tmp_path, "nan", *ft, NFDT_REFUSE_AT_MOST="1")
+    assert job.code != 0
+    assert said(job, "1 gradients in a row were NaN or infinite")
+
+
 def test_all_workers_lost(tmp_path):
     job = run(tmp_path, "kill0@3,kill1@5")
     assert job.code == 1

@@ -1,6 +1,7 @@
 """The way to servers in the same process."""
 
-import concurrent.futures
+import queue
+import threading
 
 import numpy as np
 import pytest
@@ -42,12 +43,13 @@ def test_who_waits_for_a_batch_is_let_go_when_all_is_over():
     assert call(way, ask).number == 0
     assert not way.close()
     way = LocalTransport([service], lambda: 0.0, waits=True)
-    with concurrent.futures.ThreadPoolExecutor(1) as threads:
-        asked = threads.submit(call, way, ask)  # its only batch is in hand
-        with pytest.raises(concurrent.futures.TimeoutError):
-            asked.result(0.2)
-        assert way.close()
-        assert asked.result(10).number == -1
+    found = queue.SimpleQueue()
+    asks = threading.Thread(target=lambda: found.put(call(way, ask)), daemon=True)
+    asks.start()  # its only batch is in hand
+    with pytest.raises(queue.Empty):
+        found.get(timeout=0.2)
+    assert way.close()
+    assert found.get(timeout=10).number == -1
 
 
 def pushing(worker, gradient, parts=0):

@@ -46,8 +46,9 @@ def test_nothing_is_recommended_where_nobody_gets_there():
     assert "none" in outcome.recommendation([LOST, NEVER], 1.0)
 
 
-def test_the_target_is_what_half_of_the_sound_runs_end_at():
-    assert outcome.common_target([FAST, SLOW, NEVER, FAILED, EMPTY]) == 0.9
+def test_the_target_is_what_half_of_the_runs_that_have_learned_end_at():
+    assert outcome.common_target([FAST, SLOW, NEVER, LOST, FAILED, EMPTY]) == 0.9
+    assert outcome.common_target([NEVER, FAILED, EMPTY]) == 3
     assert math.isnan(outcome.common_target([FAILED, EMPTY]))
 
 

@@ -1,0 +1,81 @@
+"""How the servers of a job end together."""
+
+import collections
+import concurrent.futures
+import dataclasses
+
+import pytest
+
+from nfdt.cluster import colleagues
+from nfdt.cluster.colleagues import Colleagues
+from nfdt.protocol.roles import Roles
+
+
+@dataclasses.dataclass
+class Post:
+    """What servers have sent to each other."""
+
+    letters: collections.defaultdict
+
+
+@dataclasses.dataclass
+class Peer:
+    """A server that is in the same process as the others."""
+
+    rank: int
+    post: Post
+    roles: Roles = dataclasses.field(default_factory=lambda: Roles(4, 2))
+    lost: set = dataclasses.field(default_factory=set)
+
+    def send(self, rank, message, tag, payload_tag):
+        del tag, payload_tag
+        self.post.letters[rank].append((self.rank, message.header()))
+
+    def next_header(self, tag):
+        del tag
+        letters = self.post.letters[self.rank]
+        return letters.popleft() if letters else None
+
+    def newly_lost(self):
+        return []
+
+
+@pytest.fixture
+def servers():
+    """Both servers of a job with two workers."""
+    post = Post(collections.defaultdict(collections.deque))
+    return [Peer(rank, post) for rank in (2, 3)]
+
+
+@pytest.fixture
+def threads():
+    with concurrent.futures.ThreadPoolExecutor(2) as made:
+        yield made
+
+
+def test_servers_agree_on_the_greater_number_and_leave_together(servers, threads):
+    one, other = map(Colleagues, servers)
+    agreed = [threads.submit(one.agree, 4), threads.submit(other.agree, 5)]
+    assert [found.result(20) for found in agreed] == [5, 5]
+    leaves = threads.submit(one.leave_together)
+    with pytest.raises(concurrent.futures.TimeoutError):
+        leaves.result(0.2)  # the other one still writes
+    other.leave_together()
+    leaves.result(20)
+
+
+def test_who_does_not_come_is_awaited_once(servers, monkeypatch):
+    monkeypatch.setattr(colleagues, "_COME_S", 0.1)
+    monkeypatch.setattr(colleagues, "_WRITE_S", 1e9)
+    early = Colleagues(servers[0])
+    assert early.agree(4) == 4
+    early.leave_together()  # at once
+    late = Colleagues(servers[1])
+    assert late.agree(3) == 4
+    late.leave_together()
+
+
+def test_nobody_waits_for_the_lost(servers, monkeypatch):
+    monkeypatch.setattr(colleagues, "_COME_S", 1e9)
+    servers[0].lost.add(3)
+    assert Colleagues(servers[0]).agree(2) == 2
