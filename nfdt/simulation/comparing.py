@@ -19,10 +19,12 @@ from nfdt.simulation.outcome import Outcome
 from nfdt.simulation.parts import Servers
 from nfdt.telemetry import drawing, trace
 
-# The plain ones beside the default, and one of each kind of waiting.
+# The plain one, the default, the one that survives the highest rates, and one of each
+# kind of waiting.
 PAIRS = (
     "asgd/asp",
     "ddc-asgd/asp",
+    "gap-aware/asp",
     "ddc-asgd/ssp:3",
     "asgd/dsp",
     "asgd/partial:0.8",
