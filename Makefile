@@ -35,7 +35,7 @@ bench: $(HOROVOD) ## measures speed against the alternatives (minutes)
 	$(RUN) python -m benchmarks
 	$(RUN) python -m benchmarks.simulator
 
-papers: $(INSTALLED) ## puts the claims of papers to the test (many hours; goes on)
+papers: $(INSTALLED) ## puts the claims of papers to the test (some hours; goes on)
 	$(RUN) nice -n 19 python -m benchmarks.papers
 
 examples: $(HOROVOD) ## runs the digits examples on two processes

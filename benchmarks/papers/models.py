@@ -88,8 +88,9 @@ def tan() -> keras.Model:
             layers.Flatten(),
             hidden(1024),
             hidden(1024),
+            # As in the tutorial: one over the number of inputs.
             layers.Dense(
-                10, kernel_initializer=initializers.TruncatedNormal(stddev=0.1)
+                10, kernel_initializer=initializers.TruncatedNormal(stddev=1 / 1024)
             ),
         ]
     )
