@@ -62,8 +62,12 @@ class RankProgram:
             return self.refuse(process, str(error))
         self.prepare(process)
         sys.excepthook = self.show_exception  # several ranks get one that tells others
-        with output.quiet(verbose=self._is_set("VERBOSE")):
-            self.load()
+        try:
+            with output.quiet(verbose=self._is_set("VERBOSE")):
+                self.load()
+        except Exception:  # most likely the same on every rank
+            _let_rank_0_speak(process)
+            raise
         try:
             self.run(words[0], words[1:], module=module)
         except SystemExit as error:
@@ -76,8 +80,7 @@ class RankProgram:
         """Says once what keeps every rank from starting; returns the exit code."""
         if process.rank == 0:
             print(f"{self.name}: {text}", file=output.terminal(), flush=True)
-        else:  # mpirun ends the job at the first exit: the one that speaks goes first
-            time.sleep(_SPEAK_S)
+        _let_rank_0_speak(process)
         return 2
 
     def prepare(self, process: Process) -> None:
@@ -125,3 +128,9 @@ class RankProgram:
 
     def _is_set(self, name: str) -> bool:
         return os.environ.get(self._variable(name)) == "1"
+
+
+def _let_rank_0_speak(process: Process) -> None:
+    """Waits on other ranks: mpirun ends the job at the first exit with an error."""
+    if process.rank:
+        time.sleep(_SPEAK_S)

@@ -41,7 +41,8 @@ def last(err):
 
 
 def pids(logs):
-    return [int(file.read_text()) for file in logs.glob("pid-*")]
+    texts = [file.read_text() for file in logs.glob("pid-*")]
+    return [int(text) for text in texts if text]  # else it is being written
 
 
 def is_running(pid):
