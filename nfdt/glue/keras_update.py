@@ -6,6 +6,7 @@ those of the model where the shard holds them whole, flat pieces where it cuts t
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -43,8 +44,11 @@ def deserialize(config: Mapping[str, Any]) -> Any:
         made = keras.optimizers.deserialize(dict(config))
         if isinstance(made, keras.optimizers.Optimizer):
             return made
-        # Keras takes the name of Lamb for something else.
-        known = getattr(keras.optimizers, config["class_name"])
+        # Keras takes the name of Lamb, and of a class of a user's, for something else.
+        name = config["class_name"]
+        known = getattr(keras.optimizers, name, None)
+        if known is None:
+            known = getattr(importlib.import_module(config["module"]), name)
         return known.from_config(dict(config["config"]))
     except (TypeError, ValueError, ImportError, AttributeError) as error:
         raise ValueError(

@@ -25,6 +25,7 @@ from tests.hfdt.equality_rows import (
     small,
     validated,
 )
+from tests.nfdt.own_optimizers import Halved
 
 ROWS = dict(equality_rows.ROWS)
 # Those whose step does not look at whole variables.
@@ -41,6 +42,7 @@ WHOLE = {
     "adafactor": keras.optimizers.Adafactor,
     "lamb": keras.optimizers.Lamb,
     "muon": keras.optimizers.Muon,
+    "own_optimizer": Halved,
 }
 
 

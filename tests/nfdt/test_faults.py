@@ -79,6 +79,15 @@ def test_a_job_that_fails_under_mpirun_says_so_by_its_code(tmp_path):
     assert said(job, "1 gradients in a row were NaN or infinite")
 
 
+@pytest.mark.parametrize("way", ["nfdt run", "mpirun"])
+def test_a_server_that_fails_ends_the_job(tmp_path, way):
+    words = ("--with-ft", "ulfm") if way == "mpirun" else ()
+    start = mpirun if way == "mpirun" else run
+    job = start(tmp_path, "broken", *words, NFDT_ALGORITHM="asgd")
+    assert job.code != 0
+    assert said(job, "server 0 failed: RuntimeError: no such slot: 7"), job.text
+
+
 def test_all_workers_lost(tmp_path):
     job = run(tmp_path, "kill0@3,kill1@5")
     assert job.code == 1

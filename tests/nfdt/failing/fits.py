@@ -4,7 +4,8 @@ A case is words joined by commas. ``kill1@4`` kills worker 1 in its fifth step, 
 batch in hand, ``raise0@4`` raises there, ``exit1@4`` leaves with code 3, ``fewer1``
 gives worker 1 another model; ``killlast1`` kills it in the last epoch, when most
 batches are done, ``killserver0@4`` kills the server, ``nan`` makes one sample NaN,
-``slow`` makes steps last 50 ms, ``lag2`` those of worker 2 four times as long.
+``broken`` is an optimizer that fails on the server, ``slow`` makes steps last 50 ms,
+``lag2`` those of worker 2 four times as long.
 """
 
 import contextlib
@@ -19,6 +20,8 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
+
+from tests.nfdt.own_optimizers import Broken
 
 BATCHES, BATCH, EPOCHS = 24, 4, int(os.environ.get("EPOCHS", "3"))
 CASE = sys.argv[1].split(",")
@@ -105,7 +108,8 @@ def main():
     units = 2 if PLAN.get(-1) == "fewer" else 1
     scaled = keras.layers.Rescaling([0.01, 1.0, 1.0])
     model = Model([keras.Input((3,)), scaled, keras.layers.Dense(units)])
-    model.compile(keras.optimizers.SGD(0.02), "mse", metrics=["mae"])
+    optimizer = Broken(0.02) if "broken" in CASE else keras.optimizers.SGD(0.02)
+    model.compile(optimizer, "mse", metrics=["mae"])
     watch, best = Watch(), keras.callbacks.ModelCheckpoint("best.keras")
     history = model.fit(
         x,
