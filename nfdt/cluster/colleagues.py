@@ -29,9 +29,7 @@ class Colleagues:
 
     def __init__(self, peers: Any):
         self._peers, self._round = peers, 0
-        roles = peers.roles
-        servers = {roles.server_rank(s) for s in range(roles.num_servers)}
-        self._others = servers - {peers.rank}
+        self._others = set(peers.roles.server_ranks) - {peers.rank}
         self._rounds = dict.fromkeys(self._others, 0)  # rank -> where it has come to
 
     def agree(self, number: int) -> int:

@@ -137,9 +137,11 @@ class Leaving:
         if not self.peers.survives:
             return False
         self.peers.newly_lost()
-        roles = self.peers.roles
-        servers = {roles.server_rank(s) for s in range(roles.num_servers)}
-        return self.transport.ended_by is not None and bool(servers - self.peers.lost)
+        cause = self.transport.ended_by
+        # MPI may name it a moment later than the message to it failed.
+        gone = {cause.rank} if isinstance(cause, ServerLost) else set()
+        left = self.peers.roles.server_ranks - self.peers.lost - gone
+        return cause is not None and bool(left)
 
     def _note(self, text: str, shown: bool = False) -> None:
         """Writes a line to this worker's output, unless another says it there."""

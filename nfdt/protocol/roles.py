@@ -51,6 +51,11 @@ class Roles:
         """Returns the rank of server ``index``."""
         return self.num_workers + index
 
+    @property
+    def server_ranks(self) -> frozenset[int]:
+        """The ranks of all servers."""
+        return frozenset(map(self.server_rank, range(self.num_servers)))
+
     def name(self, rank: int) -> str:
         """Returns what messages call a rank: ``worker 0`` or ``server 0``."""
         if self.is_server(rank):
