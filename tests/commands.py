@@ -15,13 +15,22 @@ LEAN = ROOT / "tests" / "lean"
 TIME_LIMIT_S = 300
 
 
-def run(*command, folder):
-    """Runs a command in a folder; returns its exit code, output and errors."""
+def run(*command, folder, modules=(), time_limit_s=TIME_LIMIT_S, **variables):
+    """Runs a command in a folder; returns its exit code, output and errors.
+
+    Args:
+        *command: The command and its arguments.
+        folder: Where it runs.
+        modules: Folders whose modules come before others.
+        time_limit_s: When it is ended at the latest.
+        **variables: Of its environment.
+    """
     environ = {
         **os.environ,
         **root_permission(os.environ, uid=os.getuid()),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(map(str, [*modules, ROOT])),
         "TF_CPP_MIN_LOG_LEVEL": "3",
+        **variables,
     }
     child = subprocess.Popen(
         [str(word) for word in command],
@@ -33,7 +42,7 @@ def run(*command, folder):
         start_new_session=True,
     )
     try:
-        output, errors = child.communicate(timeout=TIME_LIMIT_S)
+        output, errors = child.communicate(timeout=time_limit_s)
     finally:
         if child.poll() is None:
             os.killpg(child.pid, signal.SIGKILL)
