@@ -13,7 +13,7 @@ HOROVOD := $(VENV)/.horovod-$(TENSORFLOW)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test traces keras-suite bench papers examples doctor check lint type format clean
+.PHONY: help demo test traces matrix keras-suite bench papers examples doctor check lint type format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' \
@@ -27,6 +27,9 @@ test: $(HOROVOD) ## runs the tests
 
 traces: $(INSTALLED) ## rewrites the golden transcripts of who waits for whom
 	$(RUN) python -m tests.nfdt.golden
+
+matrix: $(HOROVOD) ## runs every three features together, in all ways (an hour)
+	$(RUN) python -m tests.matrix
 
 keras-suite: $(HOROVOD) ## runs Keras's own tests on one process and on two (long)
 	$(RUN) python tests/hfdt/keras_suite.py

@@ -52,18 +52,28 @@ class Request:
         return (sys.executable, "-m", package, *program)
 
 
-def program_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds ``-m``, ``script`` and ``args`` to a command: a program of the user's."""
+def program_options(
+    *, required: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Adds ``-m``, ``script`` and ``args`` to a command: a program of the user's.
+
+    Args:
+        required: Whether there must be one.
+    """
     parameters = (
         click.option(
             "-m", "module", is_flag=True, help="SCRIPT is the name of a module."
         ),
-        click.argument("script"),
+        click.argument("script", required=required),
         click.argument("args", nargs=-1, type=click.UNPROCESSED),
     )
-    for parameter in reversed(parameters):
-        command = parameter(command)
-    return command
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for parameter in reversed(parameters):
+            command = parameter(command)
+        return command
+
+    return add
 
 
 def checked_program(
@@ -140,5 +150,5 @@ def _parameters(
             is_flag=True,
             help=f"Keep {program.upper()}'s own frames in tracebacks.",
         ),
-        program_options,
+        program_options(),
     )

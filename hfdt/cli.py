@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 import click
 
-from fdtcore import jobs
+from fdtcore import jobs, safety
 from fdtcore.foreground import Foreground
 from fdtcore.launch import Job, Launcher
-from fdtcore.runoptions import Request, run_options
+from fdtcore.runoptions import (
+    Request,
+    checked_program,
+    program_options,
+    run_options,
+)
 from hfdt import __version__
 from hfdt.gloo import Gloo
 from hfdt.options import Options
@@ -29,6 +35,15 @@ Examples:
 Everything after the script belongs to the script. Progress bars, prints and files
 come from rank 0; what the other ranks print goes to one file each. Also good:
 horovodrun, mpirun or srun with `python -m hfdt train.py`.
+"""
+_EXAMINED = """
+\b
+Examples:
+  hfdt doctor                          what is installed, and whether it works
+  hfdt doctor train.py --epochs 3      whether this script is safe to distribute
+
+Each fit ends after 12 batches, and the script after 3 of them or 12 steps of a loop
+by hand. Exit code 1: there is something to look at.
 """
 _BATCH = "The script's batch is that of all processes together (default), or of each."
 _RATE = "Multiply the learning rate; linear: by the number of processes. [default: 1]"
@@ -147,12 +162,26 @@ def install_horovod(*, rebuild: bool, jobs: int | None) -> None:
         fail(str(error), 1)
 
 
-@main.command()
-def doctor() -> None:
-    """Check what is installed, and name the cure for what is wrong."""
-    from hfdt.doctor import doctor as examine
+@main.command(context_settings={"allow_interspersed_args": False}, epilog=_EXAMINED)
+@program_options(required=False)
+def doctor(*, module: bool, script: str | None, args: tuple[str, ...]) -> None:
+    """Check what is installed; with SCRIPT, whether it is safe to distribute.
 
-    raise SystemExit(examine(report=click.echo))
+    SCRIPT runs for some steps on one process and on two, in a copy of this folder, and
+    each thing that differs is named: what, why, and what to write.
+    """
+    if script is None:
+        from hfdt.doctor import doctor as check
+
+        raise SystemExit(check(report=click.echo))
+    try:
+        program = checked_program(script, args, module=module)
+    except ValueError as error:
+        fail(str(error))
+    _require_horovod(2)
+    command = (sys.executable, "-m", "hfdt.cli", "run", "-np", "2")
+    ways = [safety.Way("hfdt run -np 2", command, 2, is_exact=True)]
+    raise SystemExit(safety.examine(program, "hfdt", ways, click.echo))
 
 
 if __name__ == "__main__":

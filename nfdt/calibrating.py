@@ -60,7 +60,7 @@ _NO_NETWORK = (
     show_default=True,
     help="The file to write.",
 )
-@program_options
+@program_options()
 def calibrate(
     *,
     workers: int,

@@ -55,6 +55,7 @@ def main() -> None:
 
 main.add_command(commands.report)
 main.add_command(commands.algorithms)
+main.add_command(commands.doctor)
 main.add_command(planning.simulate)
 main.add_command(planning.compare)
 main.add_command(calibrating.calibrate)

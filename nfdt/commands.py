@@ -1,4 +1,4 @@
-"""The commands that need no job: ``nfdt report``, ``nfdt algorithms``."""
+"""The commands beside ``run``: ``nfdt report``, ``algorithms`` and ``doctor``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,19 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+
+from fdtcore import safety
+from fdtcore.runoptions import checked_program, program_options
+
+_EXAMINED = """
+\b
+Example:
+  nfdt doctor train.py --epochs 3
+
+Each fit ends after 12 batches, and the script after 3 of them or 12 steps of a loop
+by hand. One worker is to give the numbers of plain Python; two train together, and
+are to end alike. Exit code 1: there is something to look at.
+"""
 
 
 def fail(message: str, code: int = 2) -> NoReturn:
@@ -59,6 +72,26 @@ def algorithms(*, name: str | None) -> None:
         click.echo(listing.details(name) if name else listing.table())
     except ValueError as error:
         fail(str(error))
+
+
+@click.command(context_settings={"allow_interspersed_args": False}, epilog=_EXAMINED)
+@program_options()
+def doctor(*, module: bool, script: str, args: tuple[str, ...]) -> None:
+    """Check whether SCRIPT is safe to distribute.
+
+    SCRIPT runs for some steps, in a copy of this folder, and each thing that differs is
+    named: what, why, and what to write.
+    """
+    try:
+        program = checked_program(script, args, module=module)
+    except ValueError as error:
+        fail(str(error))
+    command = (sys.executable, "-m", "nfdt.cli", "run", "-np")
+    ways = [
+        safety.Way("nfdt run -np 1", (*command, "1"), 1, is_exact=True),
+        safety.Way("nfdt run -np 2", (*command, "2"), 2, is_exact=False),
+    ]
+    raise SystemExit(safety.examine(program, "nfdt", ways, click.echo))
 
 
 def _has_screen() -> bool:

@@ -69,7 +69,7 @@ def _on_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--seed", type=int, default=0, show_default=True, help="Of all chance."
         ),
-        program_options,
+        program_options(),
     )
     for option in reversed(options):
         command = option(command)

@@ -26,9 +26,7 @@ def main() -> int:
     is_excluded = not_started if choices.strength < 3 else excluded
     rows = covering(AXES, choices.strength, is_excluded)
     cells = {
-        str(i): row
-        for i, row in enumerate(rows)
-        if row["way"].startswith(choices.only)
+        str(i): row for i, row in enumerate(rows) if row["way"].startswith(choices.only)
     }
     begun_s = time.monotonic()
     wrong = {}

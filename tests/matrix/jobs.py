@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import pathlib
 import sys
 from collections.abc import Iterator, Mapping

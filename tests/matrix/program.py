@@ -128,7 +128,7 @@ def metrics_of(cell):
         "named_loss": lambda: Confidence(name="loss"),
     }
     found = [keras.metrics.MeanMetricWrapper(label, name="label")]
-    return found + [made[cell["metric"]]()] if cell["metric"] in made else found
+    return [*found, made[cell["metric"]]()] if cell["metric"] in made else found
 
 
 def rate_of(cell):
@@ -406,7 +406,9 @@ def write(path, arrays):
     """Writes arrays, also on a rank whose files go elsewhere."""
     room = io.BytesIO()
     np.savez(room, **arrays)
-    descriptor = posix.open(f"{path}.part", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    descriptor = posix.open(
+        f"{path}.part", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644
+    )
     posix.write(descriptor, room.getvalue())
     posix.close(descriptor)
     posix.rename(f"{path}.part", path)
