@@ -110,10 +110,10 @@ def examine(
     for way in ways:
         run = _run(way.command, program, way.num_ranks)
         say(f"{way.name:<19} {run.summary()}")
-        found += [Finding(line, "as it says") for line in _said(run, framework)]
+        found += [Finding(line, "as it says") for line in said(run, framework)]
         if run.code != 0:
             found.append(Finding(f"{way.name} {_ended(run)}", "see above"))
-            if not list(_said(run, framework)):
+            if not list(said(run, framework)):
                 _show(run, say)
             continue
         apart = list(_apart(run))
@@ -222,8 +222,13 @@ def _of_source(program: Sequence[str]) -> Iterator[Finding]:
         )
 
 
-def _said(run: Run, framework: str) -> Iterator[str]:
-    """Lines of the framework that ask for something, or that tell of a failure."""
+def said(run: Run, framework: str) -> Iterator[str]:
+    """Yields lines of a framework that are of this script, and not of every job.
+
+    Args:
+        run: The run.
+        framework: Its name, with which its lines begin.
+    """
     begin = f"{framework}: "
     for line in dict.fromkeys(run.output.splitlines()):
         text = line.removeprefix(begin)
