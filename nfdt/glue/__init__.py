@@ -19,5 +19,6 @@ resuming        a worker's part in going on with an interrupted run
 making          from a description to the server of a shard
 keras_update    updates by any optimizer of Keras; its ``constraints``
 keras_optimizers  what is asked of the user's optimizers
+descriptions    what servers are told of them; ``rates`` that follow something
 ==============  ============================================================
 """

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from fdtcore.glue import step
+from nfdt.glue import rates
 from nfdt.glue.flat import copied, dtype_of
 from nfdt.protocol.worker import NotFinite
 from nfdt.rules.corrections import Vector
@@ -78,11 +79,13 @@ class Applying:
         own = [v for _, v in pairs]
         mark, loss = _mark_and_loss()
 
-        def exchange_(order: Any, mark: Any, loss: Any, *values: Any) -> Any:
+        def exchange_(order: Any, *sent: Any) -> Any:
             del order
-            return self._push(optimizer, own, kinds, mark, loss, values)
+            mark, loss, rate, *values = sent
+            about = {"mark": mark, "totals": loss, "rate": float(rate)}
+            return self._push(optimizer, own, kinds, values, **about)
 
-        sent = [mark, loss, *tensors]
+        sent = [mark, loss, rates.computed(optimizer), *tensors]
         types = [tf.as_dtype(dtype_of(own)), tf.int64]
         vector, version = self.in_order(
             lambda n: tf.numpy_function(exchange_, [n, *sent], types)
@@ -158,16 +161,18 @@ class Applying:
         optimizer: Any,
         variables: Sequence[Any],
         kinds: Sequence[bool],
-        mark: Any,
-        loss: Any,
         values: Sequence[Any],
+        *,
+        mark: Any,
+        totals: Any,
+        rate: float,
     ) -> tuple[Vector, np.int64]:
         epoch, number = map(int, mark)
         self._engine.epochs.taken += epoch < 0  # else it was counted when it was given
         try:
             group = self._engine.groups.of(optimizer, variables)
-            loss_of_batch = self._loss.of_batch(epoch, loss)
-            about = {"epoch": epoch, "number": number, "loss": loss_of_batch}
+            loss = self._loss.of_batch(epoch, totals)
+            about = {"epoch": epoch, "number": number, "loss": loss, "rate": rate}
             if self._engine.options.overlap:
                 found = group.push_ahead(kinds, values, **about)
                 return found, np.int64(group.group.version)

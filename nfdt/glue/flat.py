@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from fdtcore.glue import state
-from nfdt.glue import slots
-from nfdt.glue.keras_optimizers import has_stepped, rate_of
+from nfdt.glue import rates, slots
+from nfdt.glue.keras_optimizers import has_stepped
 from nfdt.glue.local import Exchange, Lookahead, OnServers
 from nfdt.glue.monitoring import Monitor
 from nfdt.protocol.gradients import Dense, merged
@@ -43,6 +43,7 @@ class VariableGroup:
         group: The vector.
         optimizer: The user's.
         variables: Those with a gradient, in order.
+        config: The optimizer as the servers make it.
         lookahead: What is done to gradients before they are sent, if anything.
         exchange: How this worker's own parameters meet the shared ones, if it has any.
         local_steps: Steps between two exchanges.
@@ -56,6 +57,7 @@ class VariableGroup:
         optimizer: Any,
         variables: Sequence[Any],
         *,
+        config: Mapping[str, Any],
         lookahead: Lookahead | None = None,
         exchange: Exchange | None = None,
         local_steps: int = 1,
@@ -63,13 +65,13 @@ class VariableGroup:
         monitor: Monitor | None = None,
     ):
         self.group, self.optimizer = group, optimizer
-        self.variables = list(variables)
+        self.variables, self.config = list(variables), config
         self._lookahead, self._exchange = lookahead, exchange
         self._local_steps, self._steps = local_steps, 0  # steps since an exchange
         self.paces, self._monitor = paces, monitor
         self._pending: Future | None = None  # a push whose answer is not used yet
         self._thread = ThreadPoolExecutor(1, "nfdt push")
-        self._rate = rate_of(optimizer)  # as the servers know it
+        self._rate = rates.of_number(optimizer)  # as the servers know it
         self._state: bytes | None = None  # of the optimizer, as the servers know it
 
     @property
@@ -157,17 +159,25 @@ class VariableGroup:
         return found
 
     def push(
-        self, are_rows: Sequence[bool], values: Sequence[Any], **about: Any
+        self,
+        are_rows: Sequence[bool],
+        values: Sequence[Any],
+        *,
+        rate: float = math.nan,
+        **about: Any,
     ) -> None:
         """Sends a gradient.
 
         Args:
             are_rows: For each variable whether its gradient is ``IndexedSlices``.
             values: The tensors: values, or values and indices.
+            rate: What the optimizer's schedule has come to; NaN where it has none.
             **about: As in :meth:`nfdt.protocol.worker.Group.push`.
         """
-        rate = rate_of(self.optimizer)
-        changed = rate if rate != self._rate else math.nan
+        own = rates.of_number(self.optimizer)
+        changed = own if own != self._rate else math.nan
+        if not rates.is_served(self.config) and not math.isnan(rate):
+            changed = rate
         tensors = iter(values)
         gradients = [
             merged(int(start), v.shape, next(tensors), next(tensors))
@@ -183,7 +193,7 @@ class VariableGroup:
                 gradient.add_to(whole)
             gradients = [Dense(0, self._lookahead.ahead(whole))]
         self.group.push(gradients, rate=changed, **about)
-        self._follow(rate)
+        self._follow(own)
 
     def _follow(self, own: float) -> None:
         """Takes over a rate that another worker has changed."""
@@ -191,7 +201,7 @@ class VariableGroup:
         self._rate = own
         if not math.isnan(own) and not math.isnan(theirs) and theirs != own:
             self.optimizer.learning_rate = theirs
-            self._rate = rate_of(self.optimizer)
+            self._rate = rates.of_number(self.optimizer)
 
     def is_as_pulled(self) -> bool:
         """Whether the variables are as they came from the servers."""

@@ -9,16 +9,15 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
 from fdtcore import voice
 from fdtcore.process import Process
 from nfdt import algorithms
-from nfdt.glue import constraints, making
+from nfdt.glue import constraints, descriptions, making, rates
 from nfdt.glue.apart import Apart
 from nfdt.glue.flat import VariableGroup, dtype_of
-from nfdt.glue.keras_optimizers import optimizers_of, rate_of, steps_of
+from nfdt.glue.keras_optimizers import optimizers_of, steps_of
 from nfdt.options import Options
 from nfdt.protocol.transport import Transport
 from nfdt.protocol.worker import Group, NotFinite
@@ -76,8 +75,15 @@ class Groups:
         return groups[key]
 
     def begin_fit(self) -> None:
-        """Lets an optimizer train other variables than before."""
+        """Lets an optimizer train other variables than before, but as it did.
+
+        Raises:
+            ValueError: It was changed in what servers cannot follow.
+        """
         self._replaced.clear()
+        for group in self._all():
+            served = self.apart.on_servers(group.optimizer)
+            descriptions.check_unchanged(served, group.config)
 
     def _replace(self, groups: dict[tuple, VariableGroup], key: tuple) -> None:
         """Lets go of groups that share variables with a new one."""
@@ -101,7 +107,9 @@ class Groups:
 
     def _open(self, optimizer: Any, variables: Sequence[Any]) -> VariableGroup:
         algorithm = algorithms.find(self._options.algorithm)
-        config = keras.optimizers.serialize(self.apart.on_servers(optimizer))
+        served = self.apart.on_servers(optimizer)
+        config = descriptions.config_of(served)
+        descriptions.check(served, config)
         making.check(algorithm, config, self._transport.num_servers)
         limits = constraints.described(variables, self._transport.num_servers)
         dtype = dtype_of(variables)
@@ -119,6 +127,7 @@ class Groups:
             group,
             optimizer,
             variables,
+            config=config,
             **self.apart.own_part(algorithm, config, group.params),
         )
         description = {
@@ -127,6 +136,7 @@ class Groups:
             "variables": shapes,
             "wire": wire,
             "constraints": limits,
+            "undecayed": descriptions.undecayed(served, variables),
         }
         group.open(description, made.flat())
         made.bring_state()
@@ -210,7 +220,7 @@ class Groups:
     def agree_on_rate(self, optimizer: Any, engine: Any) -> None:
         """Gives all workers worker 0's learning rate, where it is a number."""
         optimizer = steps_of(optimizer)
-        own = math.nan if optimizer is None else rate_of(optimizer)
+        own = math.nan if optimizer is None else rates.of_number(optimizer)
         rate = float(engine.broadcast_text(repr(own)))
         if not math.isnan(rate) and rate != own:
             optimizer.learning_rate = rate

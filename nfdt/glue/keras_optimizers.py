@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
@@ -23,11 +22,3 @@ def steps_of(optimizer: Any) -> Any:
 def has_stepped(optimizer: Any) -> bool:
     """Whether an optimizer has made a step, here or where it was saved."""
     return bool(optimizer.built and int(optimizer._iterations.numpy()))
-
-
-def rate_of(optimizer: Any) -> float:
-    """Returns an optimizer's learning rate; NaN where it follows a schedule."""
-    rate = optimizer._learning_rate
-    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-        return math.nan
-    return float(rate.numpy())

@@ -6,10 +6,11 @@ those of the model where the shard holds them whole, flat pieces where it cuts t
 
 from __future__ import annotations
 
+import copy
 import importlib
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -18,7 +19,7 @@ import tensorflow as tf
 
 from fdtcore import settings
 from fdtcore.glue import binding
-from nfdt.glue import slots
+from nfdt.glue import rates, slots
 from nfdt.protocol.shards import Range, overlap
 from nfdt.rules.corrections import Correction, Vector
 from nfdt.rules.updates import Corrected, Late, restored, write
@@ -40,31 +41,26 @@ def deserialize(config: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: Its class cannot be imported here.
     """
+    name = config["class_name"]
+    config = copy.deepcopy(dict(config))  # Keras writes into it
     try:
-        made = keras.optimizers.deserialize(dict(config))
+        made = keras.optimizers.deserialize(copy.deepcopy(config))
         if isinstance(made, keras.optimizers.Optimizer):
             return made
         # Keras takes the name of Lamb, and of a class of a user's, for something else.
-        name = config["class_name"]
         known = getattr(keras.optimizers, name, None)
         if known is None:
             known = getattr(importlib.import_module(config["module"]), name)
-        return known.from_config(dict(config["config"]))
+        return known.from_config(config["config"])
     except (TypeError, ValueError, ImportError, AttributeError) as error:
+        reason = str(error).partition("\n")[0]
+        if config.get("module") is None:
+            reason = "it is a class of the script itself"
         raise ValueError(
             "a server makes the optimizer from its configuration. Received: "
-            f"{config.get('class_name')}, which cannot be made so ({error}). Define it "
-            "in a module that can be imported, with get_config."
+            f"{name}, which cannot be made so ({reason}). Define it in a module that "
+            "can be imported, with get_config."
         ) from error
-
-
-def schedule(config: Mapping[str, Any]) -> Any:
-    """Returns the learning rate as a function of the version, None for a number."""
-    rate = config["config"].get("learning_rate")
-    if not isinstance(rate, Mapping):
-        return None
-    made = keras.optimizers.schedules.deserialize(dict(rate))
-    return lambda version: float(made(version))
 
 
 class KerasUpdate:
@@ -77,6 +73,7 @@ class KerasUpdate:
         num_workers: M.
         variables: Path and shape of each variable of the whole vector.
         shard: Which part of it this is.
+        undecayed: Paths of variables that are excluded from weight decay.
     """
 
     def __init__(
@@ -88,6 +85,7 @@ class KerasUpdate:
         *,
         variables: Sequence[tuple[str, Sequence[int]]],
         shard: Range,
+        undecayed: Collection[str] = (),
     ):
         self.correction = correction
         self._corrected = Corrected(correction, params, num_workers)
@@ -95,10 +93,10 @@ class KerasUpdate:
         self._places, self._variables = _variables(params, variables, shard)
         self._optimizer = deserialize(config)
         binding.leave_alone(self._optimizer)  # in one process Keras is bound
+        excluded = [v for v in self._variables if v.path in undecayed]
+        if excluded:  # no part of the configuration
+            self._optimizer.exclude_from_weight_decay(excluded)
         self._optimizer.build(self._variables)
-        self._follows_schedule = not isinstance(
-            config["config"].get("learning_rate"), int | float
-        )
         self._step = tf.function(self._apply_all, autograph=False)
 
     def apply(
@@ -112,8 +110,7 @@ class KerasUpdate:
         """Writes ``params``."""
         for block, gradient in self._corrected.merged(params, group, adds_up=adds_up):
             self._merged[block] = gradient
-        if not self._follows_schedule:
-            self._optimizer.learning_rate = learning_rate
+        rates.write(self._optimizer, learning_rate)
         pairs = list(zip(self._places, self._variables, strict=True))
         gradients = [tf.constant(self._merged[p].reshape(v.shape)) for p, v in pairs]
         # In the only thread that TensorFlow has, a function would wait for ever.

@@ -124,6 +124,7 @@ def _unconstrained(
         num_workers,
         variables=description["variables"],
         shard=shards.split(sum(sizes), num_servers)[description["shard"]],
+        undecayed=description.get("undecayed", ()),
     )
 
 
@@ -138,6 +139,6 @@ def size(shape: Any) -> int:
 def _schedule(config: Mapping[str, Any]) -> Callable[[int], float] | None:
     if not isinstance(config["config"].get("learning_rate"), Mapping):
         return None
-    from nfdt.glue.keras_update import schedule
+    from nfdt.glue import rates
 
-    return schedule(config)
+    return rates.schedule(config) if rates.is_served(config) else None

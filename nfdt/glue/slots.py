@@ -7,6 +7,7 @@ after both, so one of the same path on a server is the same slot.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -109,12 +110,16 @@ def _state(optimizer: Any) -> dict[str, Any]:
 
 
 def _named(variables: Sequence[Any]) -> dict[str, Any]:
-    """Numbers those of one path, of which Adafactor has some."""
+    """Numbers those of one path, of which Adafactor has some, and of no name.
+
+    Nadam has one: Keras then counts over the process, which differs from the server's.
+    """
     found: dict[str, Any] = {}
     counts: dict[str, int] = {}
     for variable in variables:
-        counts[variable.path] = counts.get(variable.path, 0) + 1
-        found[f"{variable.path}#{counts[variable.path]}"] = variable
+        path = re.sub(r"^variable(_\d+)?$", "variable", variable.path)
+        counts[path] = counts.get(path, 0) + 1
+        found[f"{path}#{counts[path]}"] = variable
     return found
 
 

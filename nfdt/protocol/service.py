@@ -194,7 +194,7 @@ class Service:
             for worker in set(range(self.num_workers)) - self.present:
                 self.groups[group].excuse(worker, now_s)
             self._excuse(self.present, now_s)
-        elif wrong := difference(self.descriptions[group], description):
+        elif wrong := difference(self.descriptions[group], description, rates=False):
             text = (
                 "all workers must train the same model. Received: "
                 f"{wrong[0]} on worker {self.descriptions[group]['opened_by']}, "
