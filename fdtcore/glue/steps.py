@@ -52,7 +52,7 @@ def _maker(kind: str, inner: Callable) -> Callable:
         step = wrap(engine, self, getattr(self, f"{kind}_step"))
         # The collective cannot be compiled: only what lies inside the step is.
         with binding.replaced(self, "_jit_compile", False):
-            function = self._make_function(step)
+            function = step.function(self._make_function(step))
         setattr(self, f"{kind}_function", _announced(step, kind, function))
 
     return make
@@ -97,6 +97,10 @@ class TracedStep:
         # Whether the ranks began alike is to be seen after the step.
         self.unchecked = False
         self.__name__ = getattr(step, "__name__", "step")
+
+    def function(self, inner: Callable) -> Callable:
+        """Returns what Keras's loop calls; ``inner`` is what Keras makes of this."""
+        return inner
 
     def traced(self, data: Any) -> Callable:
         """Traces the step on a batch; returns what runs it."""
@@ -144,6 +148,9 @@ class TracedStep:
 class PartStep(TracedStep):
     """Wraps a model's step so that it trains on this rank's part of each batch."""
 
+    def __init__(self, engine: Engine, model: Any, step: Callable):
+        super().__init__(engine, model, _after_data(step))
+
     def __call__(self, data: Any) -> Any:
         num_samples = batches.count(data)
         remember(num_samples)
@@ -169,6 +176,18 @@ class PartStep(TracedStep):
 def _own(model: Any, name: str) -> bool:
     # Keras's own step does nothing after ``apply`` that reads a trained variable.
     return getattr(type(model), name) is getattr(tf_trainer.TensorFlowTrainer, name)
+
+
+def _after_data(step: Callable) -> Callable:
+    """Keeps what does not look at the batch from running where there is none."""
+
+    @functools.wraps(step)
+    def run(data: Any) -> Any:
+        leaves = tf.nest.flatten(data, expand_composites=True)
+        with tf.control_dependencies([leaf for leaf in leaves if tf.is_tensor(leaf)]):
+            return step(data)
+
+    return run
 
 
 def remember(num_samples: tf.Tensor) -> None:

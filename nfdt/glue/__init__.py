@@ -8,6 +8,7 @@ training        ``fit`` and ``evaluate``
 leasing         data adapters whose batches are leased, or dealt in turn
 epochs, passes  which epoch a worker is in, and its batches
 epochloop       Keras's loop over an epoch, until no batch is left
+taking          batches that are taken before their step
 stepping        one step on a batch that is marked
 acting          which callbacks run on which worker; ``understudies`` of those of 0
 gathering       what all workers tell each other

@@ -7,11 +7,11 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import tensorflow as tf
 from keras.src.backend.tensorflow import trainer as tf_trainer
 from keras.src.trainers import epoch_iterator
 
 from nfdt.glue.leasing import LeasedAdapter, unmarked
+from nfdt.glue.taking import Batches
 
 _patched: list[bool] = []
 
@@ -47,23 +47,23 @@ def _num_batches(self: Any) -> int | None:
 
 
 def _steps(self: Any) -> Iterator[tuple[int, int, Any]]:
-    """Yields steps for as long as the data last, numbered as in the whole job."""
-    adapter = self.data_adapter
+    """Yields steps for as long as the data last, numbered as in the whole job.
+
+    A batch is taken before its step: where none is left, there is none.
+    """
+    adapter, count = self.data_adapter, self.steps_per_execution
     adapter.begins()
     adapter.on_epoch_begin()
-    iterator = iter(self._get_iterator())
-    while True:
-        first = adapter.epochs.position
-        yield first, first + self.steps_per_execution - 1, iterator
+    batches = Batches(adapter.numbered(), iter(self._get_iterator()))
+    while batches.take():
+        first = batches.number
+        yield first, first + count - 1, batches.execution(count)
 
 
 @contextlib.contextmanager
 def _caught(self: Any) -> Iterator[None]:
-    try:
-        yield
-        self.tf_sync()
-    except (StopIteration, tf.errors.OutOfRangeError):
-        pass
+    yield
+    self.tf_sync()
     self.data_adapter.on_epoch_end()
     self.data_adapter.over()
 

@@ -22,7 +22,6 @@ class Epochs:
         self.worker, self.num_workers = worker, num_workers
         self.is_peeking = False  # Keras only looks at a batch
         self.is_stopped = False  # the whole fit has ended early
-        self.position = 0  # number of the batch that was leased last
         self.taken = 0  # batches that this worker has taken in this epoch
         self._transport = transport
         self.fit = 0  # fits so far, this one included
@@ -52,7 +51,7 @@ class Epochs:
     def begin(self) -> int:
         """Begins an epoch; returns its index."""
         self._epoch += 1
-        self.position = self.taken = 0
+        self.taken = 0
         return self.current
 
     def leases(self, epoch: int, num_batches: int) -> Iterator[int]:
@@ -65,7 +64,6 @@ class Epochs:
                 return
             self._in_hand.append((epoch, answer.number))
             self.taken += 1
-            self.position = max(self.position, answer.number)
             yield answer.number
 
     def pushed(self, epoch: int, number: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -50,6 +51,12 @@ class LeasedAdapter(DataAdapter):
         self._passes = Passes(inner.num_batches, steps_per_epoch)
         self._order: list[Any] = []  # of the pass, where batches have an index
         self._stream: Any = None
+        self._numbers: deque[int] = deque()
+
+    def numbered(self) -> deque[int]:
+        """Returns what receives the numbers of the batches of the next pass."""
+        self._numbers = deque()
+        return self._numbers
 
     @property
     def is_leased(self) -> bool:
@@ -109,13 +116,14 @@ class LeasedAdapter(DataAdapter):
         if self.epochs.is_peeking:
             yield from ((_NO_MARK, one) for one in new_order())
             return
-        epoch = self.epochs.begin()
+        epoch, numbers = self.epochs.begin(), self._numbers
         for _ in range(self.epochs.turns()):
             stretch = self._passes.begin()
             if stretch.is_new_pass:
                 self._order = new_order()
         assert stretch.length is not None  # what has an index has a length
         for number in self.epochs.leases(epoch, stretch.length):
+            numbers.append(number)
             mark = np.array([epoch, number], np.int64)
             yield mark, self._order[stretch.first + number]
 
@@ -128,11 +136,11 @@ class LeasedAdapter(DataAdapter):
             if self.epochs.is_peeking:
                 yield from ((_NO_MARK, leaves(batch)) for batch in inner)
                 return
-            epoch = self.epochs.begin()
+            epoch, numbers = self.epochs.begin(), self._numbers
             for number, batch in enumerate(self._next_batches(inner)):
-                self.epochs.position = number
                 if number % count == worker:
                     self.epochs.taken += 1
+                    numbers.append(number)
                     yield np.array([epoch, UNNUMBERED], np.int64), leaves(batch)
 
         def leaves(batch: Any) -> tuple[Any, ...]:

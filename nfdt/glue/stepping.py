@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
-from keras.src.backend.tensorflow import trainer as tf_trainer
 
-from fdtcore.glue import batches, state
+from fdtcore.glue import batches
 from fdtcore.glue.step import Step, under_way
 from fdtcore.glue.steps import TracedStep
 from nfdt.glue.leasing import unmarked
+from nfdt.glue.taking import Execution
 
 
 class MarkedStep(Step):
@@ -37,10 +36,31 @@ class LeasedStep(TracedStep):
 
     engine: Any
 
+    def function(self, inner: Callable) -> Callable:
+        """Returns the function of a training step, which Keras's loop calls.
+
+        Args:
+            inner: Keras's own, for batches that nobody has taken yet.
+        """
+        step = self.model._autoconvert_optionals(self)
+
+        def on_taken(batch: Any) -> Any:
+            return step(batch.get_value())
+
+        if not self.model.run_eagerly:
+            on_taken = tf.function(on_taken, autograph=False)
+
+        def run(batches: Any) -> Any:
+            if not isinstance(batches, Execution):
+                return inner(batches)
+            for batch in batches:
+                logs = on_taken(batch)
+            return logs
+
+        return run
+
     def __call__(self, data: Any) -> Any:
         mark, batch = unmarked(data)
-        if _is_built(self.model, batch):
-            self.step = _after_data(getattr(self.model, self.__name__))
         step = MarkedStep(self.engine, self.model, batches.count(batch), mark)
         with under_way(step):
             if tf.executing_eagerly():
@@ -49,23 +69,3 @@ class LeasedStep(TracedStep):
                 logs = self.traced(batch)()
             self.engine.batch_done(mark)
         return logs
-
-
-def _is_built(model: Any, batch: Any) -> bool:
-    """Whether Keras's own step finds all variables made, which it makes else."""
-    if type(model).train_step is not tf_trainer.TensorFlowTrainer.train_step:
-        return False
-    parts = [model._compile_loss, model._compile_metrics]
-    return state.build(model, batch) and all(p is None or p.built for p in parts)
-
-
-def _after_data(step: Callable) -> Callable:
-    """Keeps what does not look at the batch from running where there is none."""
-
-    @functools.wraps(step)
-    def run(data: Any) -> Any:
-        tensors = [leaf for leaf in tf.nest.flatten(data, True) if tf.is_tensor(leaf)]
-        with tf.control_dependencies(tensors):
-            return step(data)
-
-    return run
