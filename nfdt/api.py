@@ -22,8 +22,14 @@ def rank() -> int:
 
 
 def size() -> int:
-    """Returns the number of workers."""
-    return runtime.engine().process.size
+    """Returns the number of workers.
+
+    A loop of a script that asks for it is taken to divide its work by itself, where
+    fit does not do so.
+    """
+    engine = runtime.engine()
+    engine.replicas.is_divided = True
+    return engine.process.size
 
 
 def distribute(

@@ -12,6 +12,7 @@ taking          batches that are taken before their step
 stepping        one step on a batch that is marked
 acting          which callbacks run on which worker; ``understudies`` of those of 0
 gathering       what all workers tell each other
+replicas        steps that all workers make, in loops without a data set
 turns           one call to the servers at a time
 apart, local    a worker's own optimizer, and what it then sends
 monitoring      how a worker and its machine fare, for DSP

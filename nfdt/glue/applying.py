@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from fdtcore.glue import step
-from nfdt.glue import rates
+from nfdt.glue import rates, replicas
 from nfdt.glue.flat import copied, dtype_of
 from nfdt.protocol.worker import NotFinite
 from nfdt.rules.corrections import Vector
@@ -141,7 +141,15 @@ class Applying:
         try:
             loss_of_batch = self._loss.of_batch(epoch, loss.numpy())
             about = {"epoch": epoch, "number": number, "loss": loss_of_batch}
-            return self._stepped(group, values, about)
+            for_all = self._engine.replicas
+            if self._engine.process.size == 1 or not for_all.has_step(epoch):
+                return self._stepped(group, values, about)
+
+            def stepped() -> bytes:
+                return group.joined(self._stepped(group, values, about)).tobytes()
+
+            found = np.frombuffer(for_all.step(stepped), group.group.params.dtype)
+            return list(group.split(found))
         except Exception as error:
             self._engine.finding = error
             raise
@@ -170,15 +178,17 @@ class Applying:
         epoch, number = map(int, mark)
         self._engine.epochs.taken += epoch < 0  # else it was counted when it was given
         try:
-            group = self._engine.groups.of(optimizer, variables)
             loss = self._loss.of_batch(epoch, totals)
             about = {"epoch": epoch, "number": number, "loss": loss, "rate": rate}
-            if self._engine.options.overlap:
-                found = group.push_ahead(kinds, values, **about)
-                return found, np.int64(group.group.version)
-            group.push(kinds, values, **about)
-        except NotFinite as error:
-            self._engine.groups.report(group, error)
+            gradient = (kinds, values)
+            if self._engine.replicas.has_step(epoch):
+                group = self._push_for_all(optimizer, variables, gradient, about)
+            else:
+                group = self._engine.groups.of(optimizer, variables)
+                if self._engine.options.overlap:
+                    found = group.push_ahead(*gradient, **about)
+                    return found, np.int64(group.group.version)
+                self._push_finite(group, gradient, about)
         except Exception as error:
             self._engine.finding = error
             raise
@@ -186,6 +196,32 @@ class Applying:
             self._engine.epochs.pushed(epoch, number)
         # Copied: variables may go on using the memory that is returned.
         return copied(group.group.params), np.int64(group.group.version)
+
+    def _push_for_all(
+        self, optimizer: Any, variables: Sequence[Any], gradient: Any, about: Any
+    ) -> Any:
+        """Makes a step that all workers make; returns the group, with what it gave."""
+        groups, for_all = self._engine.groups, self._engine.replicas
+
+        def push() -> Any:
+            group = groups.of(optimizer, variables)
+            if not group.is_as_pulled():
+                group.bring()  # what the loop has set by hand
+            self._push_finite(group, gradient, about)
+            return group
+
+        if self._engine.process.size == 1:
+            return push()
+        found = for_all.step(lambda: replicas.packed(push().group))
+        group = groups.of(optimizer, variables)
+        replicas.unpacked(group.group, found)
+        return group
+
+    def _push_finite(self, group: Any, gradient: Any, about: dict[str, Any]) -> None:
+        try:
+            group.push(*gradient, **about)
+        except NotFinite as error:
+            self._engine.groups.report(group, error)
 
 
 def _tensors(gradient: Any) -> list[Any]:

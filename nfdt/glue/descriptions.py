@@ -9,6 +9,7 @@ import keras
 
 from fdtcore.glue import binding
 from nfdt.glue import rates
+from nfdt.glue.keras_optimizers import path_of
 from nfdt.glue.keras_update import deserialize
 
 _SCALARS = (bool, int, float, str, type(None))
@@ -53,9 +54,12 @@ def undecayed(optimizer: Any, variables: Sequence[Any]) -> list[str]:
     if not hasattr(optimizer, "_exclude_from_weight_decay"):
         return []
     return [
-        getattr(v, "path", v.name)
+        path_of(v)
         for v in variables
-        if not optimizer._use_weight_decay(getattr(v, "value", v))
+        # As Keras asks: by the name that TensorFlow has given.
+        if not optimizer._use_weight_decay(
+            v.value if isinstance(v, keras.Variable) else v
+        )
     ]
 
 

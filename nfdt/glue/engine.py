@@ -16,6 +16,7 @@ from nfdt.glue.applying import Applying
 from nfdt.glue.epochs import Epochs
 from nfdt.glue.gathering import Gathering
 from nfdt.glue.groups import Groups
+from nfdt.glue.replicas import Replicas
 from nfdt.glue.resuming import Resuming
 from nfdt.glue.stepping import LeasedStep
 from nfdt.glue.training import Training
@@ -61,6 +62,7 @@ class ParameterServerEngine(exchange.Exchange):
         self.groups = Groups(transport, process, options)
         self.resuming = Resuming(transport, process.rank, options)
         self.training = Training(self)
+        self.replicas = Replicas(self)
         self.finding: Exception | None = None
         self.applying = Applying(self)
 
@@ -95,8 +97,10 @@ class ParameterServerEngine(exchange.Exchange):
     def on_batch(
         self, model: Any, name: str, arguments: Any, run: Callable[[], Any]
     ) -> Any:
-        """Trains on a batch on one worker, the next on the next; tests on worker 0."""
-        return self.training.on_batch(model, name, arguments, run)
+        """Trains or tests on a batch, as all workers do."""
+        del name, arguments
+        self.replicas.begin(model)
+        return run()
 
     def settle(self, model: Any) -> None:
         """Brings a model up to date on all workers, before it is saved."""

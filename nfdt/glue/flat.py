@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from fdtcore.glue import state
 from nfdt.glue import rates, slots
-from nfdt.glue.keras_optimizers import has_stepped
+from nfdt.glue.keras_optimizers import has_stepped, path_of
 from nfdt.glue.local import Exchange, Lookahead, OnServers
 from nfdt.glue.monitoring import Monitor
 from nfdt.protocol.gradients import Dense, merged
@@ -81,7 +81,7 @@ class VariableGroup:
 
     def flat(self) -> Vector:
         """Returns the variables' values as the vector."""
-        return self.joined([v.value for v in self.variables])
+        return self.joined(self.variables)
 
     def joined(self, values: Sequence[Any]) -> Vector:
         """Returns values of the variables as the vector."""
@@ -205,7 +205,15 @@ class VariableGroup:
 
     def is_as_pulled(self) -> bool:
         """Whether the variables are as they came from the servers."""
-        return self.flat().tobytes() == self.group.params.tobytes()
+        starts = self.group.starts
+        for variable, start, stop in zip(
+            self.variables, starts, starts[1:], strict=False
+        ):
+            own = np.asarray(variable).reshape(-1)
+            pulled = self.group.params[start:stop].astype(own.dtype, copy=False)
+            if not np.array_equal(own.view(np.uint8), pulled.view(np.uint8)):
+                return False
+        return True
 
     def bring(self) -> None:
         """Makes the servers go on from what is here, where it differs."""
@@ -246,4 +254,4 @@ class VariableGroup:
     def name_of(self, element: int) -> str:
         """Returns the path of the variable that an element of the vector is of."""
         index = int(np.searchsorted(self.group.starts, element, "right")) - 1
-        return str(getattr(self.variables[index], "path", self.variables[index].name))
+        return path_of(self.variables[index])

@@ -65,9 +65,13 @@ class Gathering:
 
     def broadcast_bytes(self, data: bytes, name: str) -> bytes:
         """Returns the bytes of the first worker that is left."""
+        return self.broadcast_made(lambda: data, name)
+
+    def broadcast_made(self, make: Callable[[], bytes], name: str) -> bytes:
+        """Returns what the first worker that is left makes; no other one does."""
         while True:
             chief = self.chief
-            found = self._gathered(data if self._worker == chief else b"", name)
+            found = self._gathered(make() if self._worker == chief else b"", name)
             if chief in found:
                 return found[chief]
             # It was lost before it came, and the next one speaks.

@@ -17,7 +17,7 @@ from nfdt import algorithms
 from nfdt.glue import constraints, descriptions, making, rates
 from nfdt.glue.apart import Apart
 from nfdt.glue.flat import VariableGroup, dtype_of
-from nfdt.glue.keras_optimizers import optimizers_of, steps_of
+from nfdt.glue.keras_optimizers import optimizers_of, path_of, steps_of
 from nfdt.options import Options
 from nfdt.protocol.transport import Transport
 from nfdt.protocol.worker import Group, NotFinite
@@ -114,7 +114,7 @@ class Groups:
         limits = constraints.described(variables, self._transport.num_servers)
         dtype = dtype_of(variables)
         wire = dtype if self._options.wire == "own" else self._options.wire
-        shapes = [(getattr(v, "path", v.name), tuple(v.shape)) for v in variables]
+        shapes = [(path_of(v), tuple(v.shape)) for v in variables]
         group = Group(
             self._transport,
             self._process.rank,
@@ -161,7 +161,7 @@ class Groups:
             known: Index -> description of the groups; those that are opened go.
         """
         optimizer = steps_of(model.optimizer)
-        by_path = {getattr(v, "path", v.name): v for v in model.trainable_variables}
+        by_path = {path_of(v): v for v in model.trainable_variables}
         own = [i for i in known if i >> _ORDINAL_BIT == self.note(optimizer)]
         for index in own:
             paths = [path for path, _ in known[index]["variables"]]
@@ -189,7 +189,7 @@ class Groups:
         """Opens what other workers train and this one, without a batch, has not."""
         optimizers = optimizers_of(model)
         own = [
-            [[v.path for v in g.variables] for g in self.of_optimizer(optimizer)]
+            [[path_of(v) for v in g.variables] for g in self.of_optimizer(optimizer)]
             for optimizer in optimizers
         ]
         by_path = {v.path: v for v in model.trainable_variables}

@@ -7,6 +7,13 @@ from typing import Any
 import keras
 
 
+def path_of(variable: Any) -> str:
+    """Returns a variable's path, as Keras's optimizers name theirs after it."""
+    if isinstance(variable, keras.Variable):
+        return str(variable.path)
+    return str(variable.name).replace(":", "_")
+
+
 def optimizers_of(model: Any) -> list[Any]:
     """Returns all optimizers that a model holds, in an order of its own."""
     found = [model.optimizer, *(vars(model)[name] for name in sorted(vars(model)))]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from nfdt.glue.keras_optimizers import path_of
 from nfdt.protocol.shards import Range, overlap
 from nfdt.rules.corrections import Vector
 
@@ -139,7 +140,7 @@ class _Owners:
 
     def __init__(self, variables: Sequence[Any]):
         self._variables = [
-            (v.path.replace("/", "_") + "_", tuple(v.shape)) for v in variables
+            (path_of(v).replace("/", "_") + "_", tuple(v.shape)) for v in variables
         ]
 
     def find(self, slot: Any) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,9 +26,12 @@ class Training:
     def __init__(self, engine: Any):
         self._engine = engine
         self._fitting: list[Any] = []  # models in ``fit``, the innermost last
-        # Calls of ``train_on_batch`` of each model, and what the last one returned.
-        self._calls: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
-        self._logs: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        self._iterating = 0  # loops by hand over batches of this worker
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether steps are on batches that each worker has for itself."""
+        return bool(self._fitting or self._iterating)
 
     def fit(self, model: Any, arguments: dict[str, Any], run: Callable[[], Any]) -> Any:
         """Runs one ``fit``.
@@ -68,7 +70,7 @@ class Training:
             engine.barrier()  # else others might still push
         engine.groups.renew(model.trainable_variables)
         if self._fitting or engine.process.size == 1 or saving.is_alone():
-            self._tell(Kind.AWAY)  # nobody waits for it until it is back, or pushes
+            self.tell(Kind.AWAY)  # nobody waits for it until it is back, or pushes
             return run()
         if engine.process.rank:
             arguments["verbose"] = 0
@@ -82,34 +84,6 @@ class Training:
             result = engine.broadcast_text(result)
             if result:  # else worker 0 was lost meanwhile: another one does it
                 return json.loads(result)
-
-    def on_batch(
-        self, model: Any, name: str, arguments: Any, run: Callable[[], Any]
-    ) -> Any:
-        """Runs ``train_on_batch`` or ``test_on_batch``.
-
-        All workers make the same calls: call k is trained by worker k modulo M. The
-        others return what their last one returned, or the numbers without training.
-
-        Args:
-            model: The model.
-            name: Of the method.
-            arguments: Of the call, by name.
-            run: Keras's own method with them.
-        """
-        engine = self._engine
-        if engine.process.size == 1 or self._fitting or saving.is_alone():
-            return run()
-        if name == "test_on_batch":
-            return self._by_chief(run)
-        call = self._calls[model] = self._calls.get(model, -1) + 1
-        if call % engine.process.size == engine.worker:
-            self._logs[model] = run()
-        elif model not in self._logs:
-            names = ("x", "y", "sample_weight", "return_dict")
-            with saving.alone():
-                return model.test_on_batch(**{n: arguments[n] for n in names})
-        return self._logs[model]
 
     def iterate(
         self, dataset: Any, inner: Callable[[Any], Any], line: int
@@ -127,7 +101,12 @@ class Training:
             f"tf.data.Dataset: batch i goes to worker i modulo {process.size} in the "
             f"training loop on line {line}.",
         )
-        yield from inner(dataset.shard(process.size, engine.worker))
+        engine.replicas.end()
+        self._iterating += 1
+        try:
+            yield from inner(dataset.shard(process.size, engine.worker))
+        finally:
+            self._iterating -= 1
         engine.groups.flush()
         engine.barrier()
         engine.groups.pull_all()
@@ -135,9 +114,10 @@ class Training:
 
     def back(self) -> None:
         """Others wait for this worker again, which has been away for a while."""
-        self._tell(Kind.BACK)
+        self.tell(Kind.BACK)
 
-    def _tell(self, kind: Kind) -> None:
+    def tell(self, kind: Kind) -> None:
+        """Posts a message without a payload to all servers."""
         engine = self._engine
         for server in range(engine.transport.num_servers):
             engine.transport.post(server, Message(kind, engine.worker))
@@ -168,6 +148,7 @@ class Training:
         engine = self._engine
         engine.epochs.begin_fit()
         engine.groups.begin_fit()
+        engine.replicas.end()
         engine.barrier()
 
     def begun(self, model: Any) -> None:

@@ -106,6 +106,18 @@ class Group:
         self._call({server: self._message(Kind.PULL) for server in self._into})
         self._begun_s = self._now()
 
+    def take(self, values: Any, version: int, learning_rate: float) -> None:
+        """Takes what another worker has pulled.
+
+        Args:
+            values: The bytes of the parameters.
+            version: Of them.
+            learning_rate: In force on the servers.
+        """
+        self.params.view(np.uint8)[...] = np.frombuffer(values, np.uint8)
+        self.version, self.learning_rate = version, learning_rate
+        self._begun_s = self._now()
+
     def load(
         self,
         values: Vector,
