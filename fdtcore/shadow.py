@@ -6,8 +6,13 @@ leave a broken one. Here rank 0 alone changes the file system. What another rank
 writes goes to a folder of its own, its shadow, where that rank finds it again: a
 script that reads back what it wrote goes on.
 
-Done in Python's own functions: libraries that open files in C see the real ones.
-Temporary files have another name on every rank anyway; their folder is the shadow.
+Of what rank 0 changes meanwhile, a rank sees what was there when they last met: what
+rank 0 has made since then is not there yet (``fdtcore/journal.py``).
+
+Done in Python's own functions, and in those of TensorFlow and h5py that take names of
+files (``fdtcore/glue/native_files.py``): other libraries that open files in C see the
+real ones. Temporary files have another name on every rank anyway; their folder is the
+shadow.
 """
 
 from __future__ import annotations
@@ -21,11 +26,14 @@ import shutil
 import stat
 import tempfile
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+from fdtcore.journal import Journal
 
 _SYSTEM = ("/dev", "/proc", "/sys")
 LOOKING = ("stat", "lstat", "access", "chmod", "utime", "listdir", "scandir")
+LISTING = ("listdir", "scandir")
 REMOVING = ("rmdir", "remove", "unlink")
 MOVING = ("rename", "replace")
 LINKING = ("link", "symlink")
@@ -47,9 +55,13 @@ class Shadow:
     Args:
         folder: Where this rank's files are, temporary ones and its shadow.
         apart: Folders in which nothing is shadowed.
+        journal: What rank 0 has made since the ranks last met.
     """
 
-    def __init__(self, folder: str, apart: Iterable[str] = ()):
+    def __init__(
+        self, folder: str, apart: Iterable[str] = (), journal: Journal | None = None
+    ):
+        self.journal = journal
         self.root = os.path.abspath(os.path.join(folder, "shadow"))
         self.apart = {*_SYSTEM, *map(os.path.abspath, [folder, *apart])}
         self.is_released = False
@@ -86,8 +98,33 @@ class Shadow:
         kind = _kind(place)
         if _within(path, self.removed):
             return place
-        if kind is None or (kind == stat.S_IFDIR and _kind(path) == kind):
-            return path
+        if kind is None:
+            return place if self._is_ahead(path) else path
+        return path if kind == stat.S_IFDIR == _kind(path) else place
+
+    def _is_ahead(self, path: str) -> bool:
+        """Whether rank 0 has made what this rank's program has not come to."""
+        made = self.journal.made() if self.journal is not None else {}
+        while made and path not in made:
+            path, child = os.path.dirname(path), path
+            if path == child:
+                return False
+        return bool(made) and _kind(self.place(path)) is None
+
+    def met(self, position: int) -> None:
+        """Notes that this rank has met rank 0, which had made what it made by then.
+
+        Args:
+            position: Of rank 0 in its journal.
+        """
+        self.removed.clear()  # rank 0 has come to it as well
+        if self.journal is not None:
+            self.journal.met(position)
+
+    def made(self, path: str) -> str:
+        """Returns where this rank makes what belongs at ``path``, file or folder."""
+        place = self.place(path)
+        os.makedirs(os.path.dirname(place), exist_ok=True)
         return place
 
     def writable(self, path: str, *, empty: bool, exists: bool) -> str:
@@ -148,7 +185,23 @@ class Shadow:
         found = self.covered(path) if kwargs.get("dir_fd") is None else None
         if found is not None and self.seen(found) != found:
             path = self.seen(found)
+        elif found is not None and name in LISTING:
+            return self._listed(name, path, found)
         return getattr(REAL, name)(path, *args, **kwargs)
+
+    def _listed(self, name: str, path: Any, folder: str) -> Any:
+        """Lists a real folder: what this rank sees of it, and its own files there."""
+        place = self.place(folder)
+        own = os.fsencode(place) if isinstance(path, bytes) else place
+        mine = [] if _kind(place) is None else list(getattr(REAL, name)(own))
+        known = {_name(entry) for entry in mine}
+        found = getattr(REAL, name)(path)
+        shown = [e for e in found if _name(e) not in known and self._shows(folder, e)]
+        return mine + shown if name == "listdir" else _Entries(mine + shown)
+
+    def _shows(self, folder: str, entry: Any) -> bool:
+        path = os.path.join(folder, os.fsdecode(_name(entry)))
+        return not _within(path, self.removed) and not self._is_ahead(path)
 
     def mkdir(self, path: Any, *args: Any, **kwargs: Any) -> None:
         """``os.mkdir``: that rank 0 has made the folder already is no error."""
@@ -194,6 +247,32 @@ class Shadow:
         """``os.link`` and ``os.symlink``: rank 0 makes the link."""
         if kwargs.get("dir_fd") is not None or self.covered(dst) is None:
             getattr(REAL, name)(src, dst, **kwargs)
+
+
+class _Entries:
+    """What ``os.scandir`` returns, of entries that were found elsewhere."""
+
+    def __init__(self, entries: Iterable[Any]):
+        self._entries = iter(entries)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._entries)
+
+    def __enter__(self) -> _Entries:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _name(entry: Any) -> Any:
+    return getattr(entry, "name", entry)
 
 
 def _within(path: str, folders: set[str]) -> bool:

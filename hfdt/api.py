@@ -105,7 +105,7 @@ def run_script(target: str, args: list[str], *, module: bool) -> None:
         module: Whether ``target`` is a module.
     """
     from fdtcore import script
-    from fdtcore.glue import bind, checkpoints, loops, refusals
+    from fdtcore.glue import bind, checkpoints, file_views, loops, refusals
     from hfdt.refusals import refuse_init
 
     engine = runtime.engine()
@@ -115,9 +115,7 @@ def run_script(target: str, args: list[str], *, module: bool) -> None:
         refusals.refuse_strategies()
         refuse_init()
         checkpoints.install(engine)
-    if engine.process.rank:
-        logs = os.environ.get("HFDT_JOB_DIR")
-        shadowing.install([logs] if logs else [])
+        file_views.install(engine, os.environ.get("HFDT_JOB_DIR"))
     script.run(target, args, module=module)
 
 

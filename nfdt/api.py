@@ -102,7 +102,7 @@ def run_script(target: str, args: list[str], *, module: bool) -> None:
     engine = runtime.engine()
 
     from fdtcore import script
-    from fdtcore.glue import bind, checkpoints, loops, refusals
+    from fdtcore.glue import bind, checkpoints, file_views, loops, refusals
     from nfdt.glue import epochloop
 
     bind.bind(engine, everything=True)
@@ -111,9 +111,7 @@ def run_script(target: str, args: list[str], *, module: bool) -> None:
     if engine.process.size > 1:
         refusals.refuse_strategies()
         checkpoints.install(engine)
-    if engine.process.rank:
-        logs = os.environ.get("NFDT_JOB_DIR")
-        shadowing.install([logs] if logs else [])
+        file_views.install(engine, os.environ.get("NFDT_JOB_DIR"))
     script.run(target, args, module=module)
 
 

@@ -39,8 +39,7 @@ class KeepInStep(keras.callbacks.Callback):
         del logs
         optimizer = self.model.optimizer
         mine = [self.model._initial_epoch, optimizer is not None and optimizer.built]
-        epoch, is_built = json.loads(self.engine.broadcast_text(json.dumps(mine)))
-        shadowing.settle()
+        epoch, is_built = json.loads(saving.meet(self.engine, json.dumps(mine)))
         self.model._initial_epoch = epoch
         if is_built and not optimizer.built:  # restored on rank 0
             optimizer.build(self.model.trainable_variables)

@@ -48,6 +48,11 @@ def joined(engine: Any, label: str) -> Iterator[None]:
         yield
 
 
+def is_running() -> bool:
+    """Whether a ``tf.function`` is being traced or run."""
+    return bool(_running)
+
+
 def patch() -> None:
     """Wraps the call of every ``tf.function``."""
     function = polymorphic_function.Function

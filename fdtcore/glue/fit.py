@@ -13,7 +13,16 @@ from keras.src import tree
 from keras.src.backend.tensorflow import trainer as tf_trainer
 
 from fdtcore.engine import Engine
-from fdtcore.glue import batches, binding, callbacks, data, metrics, refusals, steps
+from fdtcore.glue import (
+    batches,
+    binding,
+    callbacks,
+    data,
+    metrics,
+    refusals,
+    saving,
+    steps,
+)
 
 
 def patch() -> None:
@@ -41,7 +50,13 @@ def _reads_data(inner: Callable, name: str) -> Callable:
         call.apply_defaults()
         refusals.check_strategy(engine.process, self._distribute_strategy)
         around = getattr(engine, name)
-        return around(self, call.arguments, lambda: inner(*call.args, **call.kwargs))
+        result = around(self, call.arguments, lambda: inner(*call.args, **call.kwargs))
+        together = saving.together()
+        if together is not None and name == "fit":
+            # What callbacks have written is there for all.
+            with together.joining("end of fit"):
+                saving.meet(together)
+        return result
 
     return method
 

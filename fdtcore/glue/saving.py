@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import json
 import os
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from keras.src.saving import saving_api
 
 from fdtcore import atomic, shadowing
 from fdtcore.engine import Engine
-from fdtcore.glue import binding
+from fdtcore.glue import binding, file_caches
 
 # Whether calls concern this rank only; the others do not make them.
 _alone = [False]
@@ -30,7 +31,8 @@ def alone() -> Iterator[None]:
     """Keeps saving and loading inside from waiting for the other ranks."""
     _alone.append(True)
     try:
-        yield
+        with shadowing.apart():
+            yield
     finally:
         _alone.pop()
 
@@ -123,9 +125,25 @@ def once(filepath: Any) -> Iterator[bool]:
     else:
         if engine is not None:
             _meet(engine, None)
-            shadowing.settle()
     finally:
         _inside.pop()
+
+
+def meet(engine: Engine, told: str = "") -> str:
+    """Waits until rank 0 has come here, too: what it has made is there for all.
+
+    Args:
+        engine: The engine.
+        told: What rank 0 tells the others.
+
+    Returns:
+        What rank 0 has told.
+    """
+    file_caches.publish()
+    mine = json.dumps([told, shadowing.position()])
+    told, position = json.loads(engine.broadcast_text(mine))
+    shadowing.settle(position)
+    return told
 
 
 def _meet(engine: Engine, failure: Exception | None) -> None:
@@ -134,7 +152,7 @@ def _meet(engine: Engine, failure: Exception | None) -> None:
     A script may catch the error and go on, on all ranks or on none.
     """
     own = "" if failure is None else f"{type(failure).__name__}: {failure}"
-    kind, _, text = engine.broadcast_text(own).partition(": ")
+    kind, _, text = meet(engine, own).partition(": ")
     if kind and failure is None:
         known = {"TypeError": TypeError, "ValueError": ValueError}
         raise known.get(kind, OSError)(f"rank 0 could not write: {text}")

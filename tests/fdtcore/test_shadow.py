@@ -250,7 +250,7 @@ print(json.dumps(errors))
 def test_what_was_removed_is_rank_0s_again_when_ranks_have_met(folder):
     code = """
 os.remove("kept.txt"); before = os.path.exists("kept.txt")
-shadowing.settle()
+shadowing.settle(0)
 print(json.dumps([before, open("kept.txt").read()]))
 """
     assert outcome(code, folder)[0] == [False, "old"]

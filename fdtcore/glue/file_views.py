@@ -1,0 +1,26 @@
+"""How a rank sees files: as rank 0 left them when the ranks last met."""
+
+from __future__ import annotations
+
+from fdtcore import shadowing
+from fdtcore.engine import Engine
+from fdtcore.glue import file_data, native_files
+from fdtcore.journal import Journal
+
+
+def install(engine: Engine, job_dir: str | None) -> None:
+    """Gives this rank its view, before the script runs.
+
+    Args:
+        engine: The engine of several ranks.
+        job_dir: Where each rank's output goes, if there is such a folder.
+    """
+    is_first = engine.process.rank == 0
+    path = engine.broadcast_text(shadowing.begin_journal() if is_first else "")
+    view = (
+        shadowing.watch(path)
+        if is_first
+        else shadowing.install([job_dir] if job_dir else [], Journal(path))
+    )
+    native_files.install(view)
+    file_data.install(view)
