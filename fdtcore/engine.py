@@ -48,6 +48,9 @@ class Engine(Protocol):
     def allgather_text(self, text: str) -> list[str]:
         """Returns every rank's text."""
 
+    def allgather(self, arrays: Sequence[Any]) -> list[list[Any]]:
+        """Returns every rank's arrays, whose shapes and types are the same."""
+
     def share(self, num_samples: Any) -> Any:
         """This rank's share of all samples of the step, a scalar in [0, 1].
 

@@ -13,6 +13,8 @@ data             the part of each batch that is this rank's
 losses           reductions whose divisor is the whole batch's
 randomness       seeds that must be the same on every rank
 metrics          metric state of all ranks
+aggregation      how the state of a metric of the user's own combines
+trackers         ``Mean`` and ``Sum`` that are given one value for a whole batch
 fit              ``fit``, ``evaluate`` and the ``*_on_batch`` methods
 callbacks        callbacks that act once; the one that keeps ranks in step
 saving           files written once, whole or not at all

@@ -16,10 +16,11 @@ from fdtcore.glue import (
     optimizer,
     saving,
     steps,
+    trackers,
 )
 
 _is_patched: list[bool] = []
-_PATCHED = (calls, data, fit, loading, losses, optimizer, saving, steps)
+_PATCHED = (calls, data, fit, loading, losses, optimizer, saving, steps, trackers)
 
 
 def bind(engine: Engine, *, everything: bool = False) -> binding.Binding:

@@ -145,14 +145,16 @@ def _of_all_ranks(inner: Callable) -> Callable:
     @functools.wraps(inner)
     def result(self: Any, logs: Any) -> Any:
         engine = binding.engine_of_model(self)
-        if engine is None or not engine.in_parts or engine.process.size == 1:
+        if engine is None or engine.process.size == 1:
             return inner(self, logs)
-        with metrics.of_all_ranks(engine, metrics.variables(self)):
+        if not engine.in_parts:
+            return metrics.copied(inner(self, logs))
+        with metrics.of_all_ranks(engine, self):
             values = inner(self, logs)
             if values is not logs or not isinstance(logs, dict):
-                return values
+                return metrics.copied(values)
             # A step of the user's own: what it names like a metric is the metric's.
-            known = self.get_metrics_result()
+            known = metrics.copied(self.get_metrics_result())
         mine = {k: v for k, v in logs.items() if k not in known}
         whole = {**known, **averaged(engine, mine)}
         return {k: whole[k] for k in logs}

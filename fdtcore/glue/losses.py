@@ -8,16 +8,13 @@ so that the weighted mean over ranks is its value on one process.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 from keras.src.losses import loss as keras_loss
 
-from fdtcore.glue import binding
-from fdtcore.glue.step import Step, current, sum_over_ranks
+from fdtcore.glue.step import current, sum_over_ranks
 
 
 def patch() -> None:
@@ -63,21 +60,3 @@ def _divisor(sample_weight: Any, mask: Any, reduction: str) -> tf.Tensor | None:
     if mask is not None:
         return tf.reduce_sum(tf.cast(mask, tf.float32))
     return None
-
-
-@contextlib.contextmanager
-def losses_of_outputs(model: Any, step: Step) -> Iterator[None]:
-    """Weighs what a rank adds to the tracked loss of each output of a model.
-
-    Keras counts each batch once where the batch size is not static, so here each part
-    counts by its share of the batch.
-    """
-    with contextlib.ExitStack() as stack:
-        for tracker in model._compile_loss.metrics if model._compile_loss else ():
-            update = functools.partial(_weighed, tracker.update_state, step)
-            stack.enter_context(binding.replaced(tracker, "update_state", update))
-        yield
-
-
-def _weighed(update: Any, step: Step, value: Any, sample_weight: Any = None) -> Any:
-    return update(value, step.share if sample_weight is None else sample_weight)

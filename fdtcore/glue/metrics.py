@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+from keras import Variable, tree
+
 from fdtcore.engine import Engine
+from fdtcore.glue import aggregation
+
+# What a variable says of itself; "sum" is what it says where the user says nothing.
+_SAID = {"mean": "mean", "only_first_replica": "first"}
+_EXTREME: dict[str, Callable[[Any], Any]] = {
+    "max": functools.partial(np.max, axis=0),
+    "min": functools.partial(np.min, axis=0),
+}
 
 
 def variables(model: Any) -> list[Any]:
@@ -20,7 +33,6 @@ def moving_statistics(model: Any) -> list[Any]:
 
     Weights of layers that are frozen are not among them, nor seeds and counters.
     """
-    from keras import Variable
     from keras.src.backend import is_float_dtype
 
     found = {
@@ -33,20 +45,19 @@ def moving_statistics(model: Any) -> list[Any]:
 
 
 @contextlib.contextmanager
-def of_all_ranks(engine: Engine, state: Sequence[Any]) -> Iterator[None]:
+def of_all_ranks(engine: Engine, model: Any) -> Iterator[None]:
     """Gives metric state the value of the whole data while the block runs.
 
-    Each rank has counted the samples of its own parts, so states that add up are
-    summed; a state whose variable says ``aggregation="mean"`` is averaged, and with
-    ``"only_first_replica"`` rank 0's counts. Afterwards each rank goes on from its
-    own.
+    Afterwards each rank goes on from its own. A ``result()`` may return a variable of
+    the state itself: :func:`copied` keeps what it has inside the block.
 
     Args:
         engine: The engine.
-        state: Variables of metrics.
+        model: Whose metrics they are.
     """
+    state = variables(model)
     own = [v.numpy() for v in state]
-    gather(engine, state)
+    gather(engine, model)
     try:
         yield
     finally:
@@ -54,14 +65,38 @@ def of_all_ranks(engine: Engine, state: Sequence[Any]) -> Iterator[None]:
             variable.assign(value)
 
 
-def gather(engine: Engine, state: Sequence[Any]) -> None:
-    """Gives metric state the value of the whole data."""
-    summed = [v for v in state if v.aggregation not in ("mean", "only_first_replica")]
-    averaged = [v for v in state if v.aggregation == "mean"]
-    first = [v for v in state if v.aggregation == "only_first_replica"]
-    for variable, total in zip(
-        summed, engine.sum([v.value for v in summed], "metric state"), strict=True
-    ):
+def copied(results: Any) -> Any:
+    """Returns results of metrics as they are now, though their state will change."""
+    return tree.map_structure(
+        lambda leaf: tf.identity(leaf.value) if isinstance(leaf, Variable) else leaf,
+        results,
+    )
+
+
+def gather(engine: Engine, model: Any) -> None:
+    """Gives metric state the value of the whole data.
+
+    Each rank has counted the samples of its own, so states that add up are summed; a
+    state whose variable says ``aggregation="mean"`` is averaged, and with
+    ``"only_first_replica"`` rank 0's counts. Those of metrics that are not Keras's
+    combine as was found out.
+
+    Args:
+        engine: The engine.
+        model: Whose metrics they are.
+    """
+    found = aggregation.rules(engine, model)
+    of_rule: dict[str, list[Any]] = {}
+    for variable in variables(model):
+        rule = _SAID.get(variable.aggregation) or found.get(id(variable), "sum")
+        of_rule.setdefault(rule, []).append(variable)
+    summed = of_rule.pop("sum", [])
+    totals = engine.sum([v.value for v in summed], "metric state")
+    for variable, total in zip(summed, totals, strict=True):
         variable.assign(total)
-    engine.average(averaged)
-    engine.broadcast(first)
+    engine.average(of_rule.pop("mean", []))
+    engine.broadcast(of_rule.pop("first", []))
+    for rule, extremes in of_rule.items():
+        brought = engine.allgather([v.numpy() for v in extremes])
+        for variable, values in zip(extremes, zip(*brought), strict=True):
+            variable.assign(_EXTREME[rule](values))

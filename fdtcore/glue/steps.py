@@ -12,7 +12,7 @@ from keras.src.backend.tensorflow import trainer as tf_trainer
 
 from fdtcore import voice
 from fdtcore.engine import Engine
-from fdtcore.glue import batches, binding, losses, metrics, optimizer, state
+from fdtcore.glue import aggregation, batches, binding, metrics, optimizer, state
 from fdtcore.glue.step import NeedsCollective, Step, under_way
 
 # Whether callbacks of the fit that runs read the logs of each batch.
@@ -160,7 +160,7 @@ class PartStep(TracedStep):
             self.unchecked = not state.build(self.model, data)
             with tf.init_scope():
                 state.agree(self.engine, self.model)
-        with under_way(step), losses.losses_of_outputs(self.model, step):
+        with under_way(step), aggregation.observed(self.model, step):
             if tf.executing_eagerly():
                 before = _state(self.model)
                 logs = self.step(data)

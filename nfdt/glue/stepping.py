@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fdtcore.glue import batches
+from fdtcore.glue import aggregation, batches
 from fdtcore.glue.step import Step, under_way
 from fdtcore.glue.steps import TracedStep
 from nfdt.glue.leasing import unmarked
@@ -62,7 +62,7 @@ class LeasedStep(TracedStep):
     def __call__(self, data: Any) -> Any:
         mark, batch = unmarked(data)
         step = MarkedStep(self.engine, self.model, batches.count(batch), mark)
-        with under_way(step):
+        with under_way(step), aggregation.observed(self.model, step):
             if tf.executing_eagerly():
                 logs = self.step(batch)
             else:

@@ -193,7 +193,7 @@ class Training:
             return
         engine.groups.flush()
         with self._meeting():
-            metrics.gather(engine, metrics.variables(model))
+            metrics.gather(engine, model)
             engine.average(metrics.moving_statistics(model))
             if engine.process.size > 1:
                 engine.groups.open_missing(model, engine)
