@@ -51,6 +51,9 @@ class Engine(Protocol):
     def allgather(self, arrays: Sequence[Any]) -> list[list[Any]]:
         """Returns every rank's arrays, whose shapes and types are the same."""
 
+    def rows(self, tensors: Sequence[Any], name: str) -> list[Any]:
+        """Joins each tensor's rows over the ranks that share a batch, by rank."""
+
     def share(self, num_samples: Any) -> Any:
         """This rank's share of all samples of the step, a scalar in [0, 1].
 

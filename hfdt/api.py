@@ -138,10 +138,16 @@ def allreduce(tensor: Any, op: str = "mean", name: str = "user") -> Any:
 
 
 def allgather(tensor: Any, name: str = "user") -> Any:
-    """Joins a tensor's rows over the ranks."""
-    from fdtcore.glue import calls
+    """Joins a tensor's rows over the ranks.
 
-    engine = runtime.engine()
+    In a step that ``fit`` runs, gradients flow through them to the rank they are of.
+    """
+    from fdtcore.glue import calls, rows
+    from fdtcore.glue.step import current
+
+    engine, step = runtime.engine(), current()
+    if step is not None and engine.process.size > 1:
+        return rows.shared(step, tensor)
     with calls.joined(engine, f"allgather {name}"):
         return engine.collectives.allgather([tensor], f"hfdt.{name}")[0]
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from fdtcore import choices
 from fdtcore.control import ControlLine
-from fdtcore.glue import fit, loops, state, step, steps
+from fdtcore.glue import calls, fit, loops, state, step, steps
 from fdtcore.glue.exchange import Exchange
 from fdtcore.process import Process
 from hfdt import finite, rates, refusals
@@ -95,6 +95,12 @@ class HorovodEngine(Exchange):
         name = f"hfdt.samples.{self.call()}"
         total = self.collectives.sum([num_samples], name)[0]
         return tf.cast(num_samples / tf.maximum(total, 1), tf.float32)
+
+    def rows(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
+        """Joins each tensor's rows over the ranks, by rank."""
+        wire = f"hfdt.{name.replace(' ', '_')}.{self.call()}"
+        with calls.joined(self, name):
+            return self.collectives.allgather(tensors, wire)
 
     def prepare(self, optimizer: Any) -> None:
         """Gives an optimizer what the options ask for, before its first step."""

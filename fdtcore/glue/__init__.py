@@ -10,7 +10,10 @@ batches          batches as structures of tensors: size, part, empty
 state            the values that training begins from, alike on all ranks
 arrays           arrays as Keras batches them, and the rows behind indices
 data             the part of each batch that is this rank's
-losses           reductions whose divisor is the whole batch's
+losses           losses that are no mean over samples
+combining        how a value of a batch comes from the values of its parts
+rehearsal        the first batch of a step, tried before it trains
+rows             rows of all ranks, with a gradient for each rank's own
 randomness       seeds that must be the same on every rank
 metrics          metric state of all ranks
 aggregation      how the state of a metric of the user's own combines

@@ -81,9 +81,8 @@ def _look(metric: Metric, update: Any, count: tf.Tensor, given: Any) -> None:
         first = (count + 2) // 3
         a, b = _rows(given, count, 0, first), _rows(given, count, first, count)
         try:
-            states = [
-                _after(metric, update, parts) for parts in ((), (a,), (b,), (a, b))
-            ]
+            orders = ((), (a,), (b,), (a, b), (b, a))
+            states = [_after(metric, update, parts) for parts in orders]
         finally:
             for variable, value in zip(metric.variables, before, strict=True):
                 variable.value.assign(value)
@@ -128,7 +127,9 @@ def _rows(given: Any, count: tf.Tensor, start: Any, stop: Any) -> Any:
     return tree.map_structure(cut, given)
 
 
-def _which(begin: Any, a: Any, b: Any, both: Any, *, share: tf.Tensor) -> tf.Tensor:
+def _which(
+    begin: Any, a: Any, b: Any, both: Any, turned: Any, *, share: tf.Tensor
+) -> tf.Tensor:
     """Whether each rule explains one variable, bool [4].
 
     Args:
@@ -136,22 +137,24 @@ def _which(begin: Any, a: Any, b: Any, both: Any, *, share: tf.Tensor) -> tf.Ten
         a: After the first part.
         b: After the second part.
         both: After both.
+        turned: After both, the second one first.
         share: The first part's share of the samples.
     """
-    begin, a, b, both = (tf.cast(x, tf.float64) for x in (begin, a, b, both))
-    scale = tf.maximum(tf.abs(both), tf.maximum(tf.abs(a), tf.abs(b)))
+    begin, a, b, both, turned = (
+        tf.cast(value, tf.float64) for value in (begin, a, b, both, turned)
+    )
     expected = (
         a + b - begin,
         share * a + (1 - share) * b,
         tf.maximum(a, b),
         tf.minimum(a, b),
     )
-    return tf.stack(
-        [
-            tf.reduce_all((both == one) | (tf.abs(both - one) <= _CLOSE * scale))
-            for one in expected
-        ]
-    )
+    scale = tf.maximum(tf.abs(both), tf.maximum(tf.abs(a), tf.abs(b)))
+
+    def explains(one: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_all((seen == one) | (tf.abs(seen - one) <= _CLOSE * scale))
+
+    return tf.stack([explains(one, both) & explains(one, turned) for one in expected])
 
 
 def rules(engine: Engine, model: Any) -> dict[int, str]:

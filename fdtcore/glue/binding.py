@@ -89,9 +89,12 @@ def engine_of_optimizer(optimizer: Any) -> Engine | None:
 @contextlib.contextmanager
 def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
     """Gives ``owner`` another attribute for the time of the ``with`` block."""
-    before = getattr(owner, name)
+    before, is_own = getattr(owner, name), name in vars(owner)
     setattr(owner, name, value)
     try:
         yield
     finally:
-        setattr(owner, name, before)
+        if is_own:
+            setattr(owner, name, before)
+        else:
+            delattr(owner, name)

@@ -30,6 +30,28 @@ _uncompiled: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 _running: list[tuple[Any, contextlib.ExitStack]] = []
 
 
+class Communicates(Exception):
+    """What was to be computed by one rank alone wanted to communicate."""
+
+
+# Whether this rank computes by itself what the others do not.
+_alone: list[bool] = [False]
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Refuses operations of all ranks while the block runs.
+
+    Raises:
+        Communicates: One was called.
+    """
+    _alone.append(True)
+    try:
+        yield
+    finally:
+        _alone.pop()
+
+
 @contextlib.contextmanager
 def joined(engine: Any, label: str) -> Iterator[None]:
     """Surrounds an operation of all ranks, which runs now or is traced.
@@ -38,6 +60,8 @@ def joined(engine: Any, label: str) -> Iterator[None]:
         engine: The engine.
         label: What it is called in messages.
     """
+    if _alone[-1]:
+        raise Communicates(label)
     with contextlib.ExitStack() as stack:
         if tf.executing_eagerly():
             stack.enter_context(engine.joining(label))

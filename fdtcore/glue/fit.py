@@ -20,6 +20,7 @@ from fdtcore.glue import (
     data,
     metrics,
     refusals,
+    rehearsal,
     saving,
     steps,
 )
@@ -156,20 +157,25 @@ def _of_all_ranks(inner: Callable) -> Callable:
             # A step of the user's own: what it names like a metric is the metric's.
             known = metrics.copied(self.get_metrics_result())
         mine = {k: v for k, v in logs.items() if k not in known}
-        whole = {**known, **averaged(engine, mine)}
+        whole = {**known, **averaged(engine, self, mine)}
         return {k: whole[k] for k in logs}
 
     return result
 
 
-def averaged(engine: Any, logs: Any) -> Any:
-    """Averages what a step returned as it is over the samples of the last batch."""
+def averaged(engine: Any, model: Any, logs: Any) -> Any:
+    """Averages what a step returned as it is over the samples of the last batch.
+
+    A sum over samples is summed.
+    """
     if not logs:
         return logs
     count = steps.last_num_samples[0]
     share = engine.share(count.value())
     values = [
-        tf.cast(v, tf.float32) * share if share > 0 else tf.zeros(tf.shape(v))
-        for v in logs.values()
+        tf.cast(value, tf.float32) * (1.0 if rehearsal.is_sum(model, name) else share)
+        if share > 0
+        else tf.zeros(tf.shape(value))
+        for name, value in logs.items()
     ]
     return dict(zip(logs, engine.sum(values, "logs of a step"), strict=True))

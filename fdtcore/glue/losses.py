@@ -1,25 +1,133 @@
-"""Loss reductions whose divisor is the whole batch's.
+"""Losses that are no mean over samples, as all ranks must see them.
 
 The engine weighs gradients by each rank's share of the samples, which turns means
-over a part into the mean over the batch. Three reductions are no such mean: a sum, a
-mean over the unmasked positions, and a mean over sample weights. Each is scaled here
-so that the weighted mean over ranks is its value on one process.
+over a part into the mean over the batch. Three of Keras's reductions are no such
+mean: a sum, a mean over the unmasked positions, and a mean over sample weights. Each
+is scaled here so that the weighted mean over ranks is its value on one process.
+
+A loss that has reduced the batch itself is of a kind that was found out
+(``rehearsal``): a mean is left alone, a sum is scaled, and any other (Dice of the
+batch, a contrast of its samples) is computed on the rows of all ranks.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import inspect
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
+from keras import losses
+from keras.src import backend
+from keras.src.backend.tensorflow import trainer as tf_trainer
 from keras.src.losses import loss as keras_loss
 
-from fdtcore.glue.step import current, sum_over_ranks
+from fdtcore.glue import combining, rows
+from fdtcore.glue.step import Step, current, sum_over_ranks, watching
+
+# What each loss that is not of samples makes of a batch; see ``combining``.
+_kinds: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+# Functions of Keras's own that may look at the whole batch.
+_OF_BATCHES = ("circle", "dice", "tversky")
+# Whether the loss that is called now is scaled as a whole, not by its reduction.
+_is_reduced: list[bool] = [False]
 
 
 def patch() -> None:
-    """Puts the scaling behind Keras's reduction of losses."""
+    """Puts the scaling behind Keras's losses and their reduction."""
     keras_loss.reduce_weighted_values = _scaled(keras_loss.reduce_weighted_values)
+    losses.Loss.__call__ = _called(losses.Loss.__call__)
+    trainer = tf_trainer.TensorFlowTrainer
+    trainer._aggregate_additional_loss = _added(trainer._aggregate_additional_loss)
+
+
+def is_of_samples(loss: Any) -> bool:
+    """Whether a loss is one of Keras's own that gives one value for each sample.
+
+    Args:
+        loss: As ``compile`` takes it: a loss, a function, a name, or None.
+    """
+    if loss is None:
+        return True
+    if isinstance(loss, str):
+        loss = losses.get(loss) if loss.lower() not in ("crossentropy", "ce") else None
+        return loss is None or is_of_samples(loss)
+    made = getattr(loss, "fn", loss) if isinstance(loss, losses.Loss) else loss
+    made = made if inspect.isfunction(made) else type(made)
+    return made.__module__.startswith("keras.") and made.__name__ not in _OF_BATCHES
+
+
+def note(loss: Any, kind: str) -> bool:
+    """Notes what a loss makes of a batch; returns whether that is news."""
+    before = _kinds.get(loss, combining.UNKNOWN)
+    _kinds[loss] = combining.agreed([kind, before])
+    return _kinds[loss] != before
+
+
+def _called(inner: Any) -> Any:
+    @functools.wraps(inner)
+    def call(self: Any, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        step, record = current(), watching()
+        if record is not None:
+            record.losses.append((self, y_true, y_pred))
+        kind = _kinds.get(self, combining.UNKNOWN)
+        if (
+            step is None
+            or not step.engine.in_parts
+            or kind in (combining.UNKNOWN, combining.SAMPLES)
+            or _is_reduced[-1]
+        ):
+            return inner(self, y_true, y_pred, sample_weight)
+        is_weighed = sample_weight is not None or keras_mask(y_pred) is not None
+        if kind == combining.OTHER or is_weighed:
+            given = y_true, y_pred, sample_weight
+            y_true, y_pred, sample_weight = _of_all_ranks(step, given)
+        with _reduced():
+            loss = inner(self, y_true, y_pred, sample_weight)
+        if kind == combining.SUM and not is_weighed:
+            loss *= tf.cast(step.sum_scale, loss.dtype)
+        return loss
+
+    return call
+
+
+def keras_mask(y_pred: Any) -> Any:
+    """The mask that Keras keeps with predictions, if there is one."""
+    return backend.get_keras_mask(y_pred) if isinstance(y_pred, tf.Tensor) else None
+
+
+def _of_all_ranks(step: Step, given: Any) -> Any:
+    mask = keras_mask(given[1])
+    given, mask = rows.of_all_ranks(step, (given, mask))
+    if mask is not None:
+        backend.set_keras_mask(given[1], mask)
+    return given
+
+
+@contextlib.contextmanager
+def _reduced() -> Iterator[None]:
+    _is_reduced.append(True)
+    try:
+        yield
+    finally:
+        _is_reduced.pop()
+
+
+def _added(inner: Any) -> Any:
+    @functools.wraps(inner)
+    def aggregate(self: Any, loss: Any) -> Any:
+        loss = inner(self, loss)
+        step, record = current(), watching()
+        if record is not None:
+            record.terms.append(loss)
+        if step is None or step.next_kind("terms") != combining.SUM:
+            return loss
+        return loss * tf.cast(step.sum_scale, loss.dtype)
+
+    return aggregate
 
 
 def _scaled(inner: Any) -> Any:
@@ -34,6 +142,8 @@ def _scaled(inner: Any) -> Any:
         loss = inner(values, sample_weight, mask, reduction, dtype)
         step = current()
         if step is None or not step.engine.in_parts or reduction in (None, "none"):
+            return loss
+        if _is_reduced[-1]:
             return loss
         if reduction == "sum":
             return loss * tf.cast(step.sum_scale, loss.dtype)

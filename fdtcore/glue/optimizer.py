@@ -20,6 +20,7 @@ from keras.src.optimizers import base_optimizer, loss_scale_optimizer
 
 from fdtcore.engine import Engine
 from fdtcore.glue import binding, calls, loops, refusals
+from fdtcore.glue.combining import SUM
 from fdtcore.glue.step import NeedsCollective, current, in_xla
 
 # Optimizers whose ``apply`` is running: an inner optimizer's is not a step of its own.
@@ -83,6 +84,9 @@ def _share(engine: Engine) -> tf.Tensor:
     """This rank's share of the samples of the batch whose gradients are applied."""
     step = current()
     if step is not None:
+        if step.next_kind("gradients") == SUM:
+            # Those of all ranks add up; one without samples has none to add.
+            return tf.cast(step.num_samples > 0, tf.float32)
         return step.share
     if not engine.in_parts:
         return engine.share(1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -23,14 +25,35 @@ class Step:
         engine: The engine.
         model: The model that trains or is tested.
         num_samples: Scalar int32 tensor, samples of the batch on this rank.
+        kinds: What was found out of the values that the step makes, in order, by the
+            names of :class:`Record`; see ``combining``.
     """
 
-    def __init__(self, engine: Engine, model: Any, num_samples: tf.Tensor):
+    def __init__(
+        self,
+        engine: Engine,
+        model: Any,
+        num_samples: tf.Tensor,
+        kinds: Mapping[str, Sequence[str]] | None = None,
+    ):
         self.engine = engine
         self.model = model
         self.num_samples = num_samples
+        self._kinds = kinds or {}
+        self._made: collections.Counter[str] = collections.Counter()
         self._share: tf.Tensor | None = None
         self._graph = _graph()
+
+    def begin(self) -> None:
+        """Counts the values that the step makes from the first one: it is traced."""
+        self._made.clear()
+
+    def next_kind(self, name: str) -> str:
+        """Returns what the next value of a name is of those of parts."""
+        place = self._made[name]
+        self._made[name] += 1
+        kinds = self._kinds.get(name, ())
+        return kinds[place] if place < len(kinds) else "unknown"
 
     @property
     def share(self) -> tf.Tensor:
@@ -40,6 +63,10 @@ class Step:
             with self._graph() if self._graph else contextlib.nullcontext():
                 self._share = self.engine.share(self.num_samples)
         return self._share
+
+    def is_share(self, share: float) -> None:
+        """Takes a part for a rank's, though no rank is asked."""
+        self._share = tf.constant(share, tf.float32)
 
     @property
     def sum_scale(self) -> tf.Tensor:
@@ -51,7 +78,39 @@ class Step:
         return tf.math.divide_no_nan(1.0, self.share)
 
 
+@dataclasses.dataclass
+class Record:
+    """What a step has made of a batch, in order, while it was watched."""
+
+    # Calls of a loss: the loss, targets, predictions.
+    losses: list[Any] = dataclasses.field(default_factory=list)
+    # Losses that layers have added.
+    terms: list[tf.Tensor] = dataclasses.field(default_factory=list)
+    # Trackers, with what a ``Mean`` or ``Sum`` was given for the whole batch.
+    scalars: list[Any] = dataclasses.field(default_factory=list)
+    # Names and values of what it returns.
+    logs: list[tuple[str, tf.Tensor]] = dataclasses.field(default_factory=list)
+    # Of each step of an optimizer, in one vector.
+    gradients: list[Any] = dataclasses.field(default_factory=list)
+
+
 _steps: list[Step] = []
+_records: list[Record] = []
+
+
+def watching() -> Record | None:
+    """Returns what is recorded now, if anything is."""
+    return _records[-1] if _records else None
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[Record]:
+    """Records what a step makes while the block runs."""
+    _records.append(Record())
+    try:
+        yield _records[-1]
+    finally:
+        _records.pop()
 
 
 def current() -> Step | None:

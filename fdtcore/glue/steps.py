@@ -12,8 +12,16 @@ from keras.src.backend.tensorflow import trainer as tf_trainer
 
 from fdtcore import voice
 from fdtcore.engine import Engine
-from fdtcore.glue import aggregation, batches, binding, metrics, optimizer, state
-from fdtcore.glue.step import NeedsCollective, Step, under_way
+from fdtcore.glue import (
+    aggregation,
+    batches,
+    binding,
+    metrics,
+    optimizer,
+    rehearsal,
+    state,
+)
+from fdtcore.glue.step import NeedsCollective, Step, current, under_way
 
 # Whether callbacks of the fit that runs read the logs of each batch.
 whole_logs: list[bool] = [False]
@@ -64,6 +72,9 @@ def _announced(step: TracedStep, kind: str, function: Callable) -> Callable:
     def call(iterator: Any) -> Any:
         nonlocal count
         count += 1
+        if step.is_new:
+            step.is_new = False
+            iterator = step.rehearse(kind, iterator)
         if kind == "train" and model.built and not engine.has_agreed(model):
             state.agree(engine, model)  # outside fit, which has done it
         with engine.joining(f"{kind} step {count} of {model.name}"):
@@ -96,11 +107,17 @@ class TracedStep:
         self.compiled = bool(model.jit_compile)
         # Whether the ranks began alike is to be seen after the step.
         self.unchecked = False
+        self.is_new = True  # no batch has been seen yet
         self.__name__ = getattr(step, "__name__", "step")
 
     def function(self, inner: Callable) -> Callable:
         """Returns what Keras's loop calls; ``inner`` is what Keras makes of this."""
         return inner
+
+    def rehearse(self, kind: str, iterator: Any) -> Any:
+        """Looks at what the first call takes; returns what it takes then."""
+        del kind
+        return iterator
 
     def traced(self, data: Any) -> Callable:
         """Traces the step on a batch; returns what runs it."""
@@ -149,13 +166,21 @@ class PartStep(TracedStep):
     """Wraps a model's step so that it trains on this rank's part of each batch."""
 
     def __init__(self, engine: Engine, model: Any, step: Callable):
-        super().__init__(engine, model, _after_data(step))
+        super().__init__(engine, model, _begun(_after_data(step)))
+        self._kinds: dict[str, list[str]] = {}
+
+    def rehearse(self, kind: str, iterator: Any) -> Any:
+        """Finds out what the step's values are of parts."""
+        self._kinds, iterator = rehearsal.on_first_batch(
+            self.engine, self.model, kind, iterator
+        )
+        return iterator
 
     def __call__(self, data: Any) -> Any:
         num_samples = batches.count(data)
         remember(num_samples)
         data = batches.fill(data, num_samples)
-        step = Step(self.engine, self.model, num_samples)
+        step = Step(self.engine, self.model, num_samples, self._kinds)
         if not self.model.built:
             self.unchecked = not state.build(self.model, data)
             with tf.init_scope():
@@ -171,6 +196,16 @@ class PartStep(TracedStep):
                 logs = call()
             _restore_if_empty(self.model, before, num_samples)
         return logs
+
+
+def _begun(step: Callable) -> Callable:
+    @functools.wraps(step)
+    def run(data: Any) -> Any:
+        if now := current():
+            now.begin()
+        return step(data)
+
+    return run
 
 
 def _own(model: Any, name: str) -> bool:

@@ -3,19 +3,30 @@
 Values of samples are counted by each rank for its own part, and totals add up. One
 value of a batch (a loss that a ``train_step`` has computed, a metric function that
 takes the mean itself) would be counted by every rank: total and count are the
-right ones where each rank's value weighs as much as its share of the samples. A step
-that gives a weight of its own weighs by itself.
+right ones where each rank's value weighs as much as its share of the samples; a sum
+over samples is scaled before (``rehearsal`` finds out which it is). A step that gives
+a weight of its own weighs by itself.
 """
 
 from __future__ import annotations
 
 import functools
+import weakref
 from typing import Any
 
 import tensorflow as tf
 from keras import metrics
 
-from fdtcore.glue.step import current
+from fdtcore.glue import combining
+from fdtcore.glue.step import current, watching
+
+# What each tracker is given for a batch; see ``combining``.
+_kinds: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+
+
+def note(tracker: Any, kind: str) -> None:
+    """Notes what a tracker is given for a batch."""
+    _kinds[tracker] = combining.agreed([kind, _kinds.get(tracker, combining.UNKNOWN)])
 
 
 def patch() -> None:
@@ -27,14 +38,16 @@ def patch() -> None:
 def _weighed(inner: Any) -> Any:
     @functools.wraps(inner)
     def update_state(self: Any, values: Any, sample_weight: Any = None) -> Any:
-        step = current()
-        if (
-            step is None
-            or not step.engine.in_parts
-            or sample_weight is not None
-            or tf.convert_to_tensor(values).shape.rank != 0
-        ):
+        step, record = current(), watching()
+        if sample_weight is not None or tf.convert_to_tensor(values).shape.rank != 0:
             return inner(self, values, sample_weight)
+        if record is not None:
+            record.scalars.append((self, values))
+        if step is None or not step.engine.in_parts:
+            return inner(self, values)
+        if _kinds.get(self) == combining.SUM:
+            values = tf.convert_to_tensor(values)
+            values *= tf.cast(step.sum_scale, values.dtype)
         return inner(self, values, step.share)
 
     return update_state

@@ -1,0 +1,453 @@
+"""The first batch of a step, tried before it trains: what its values are of parts.
+
+Ranks add up what they compute of their parts, which is right for means over samples.
+Whether a loss or a step of the user's own is one cannot be read from it. So each rank
+takes its part of the first batch by itself, and again in two pieces, and compares
+(:mod:`fdtcore.glue.combining`). What it changes is undone. Ranks then agree: a mean
+needs nothing, a sum is scaled, a loss that is neither is computed on the rows of all
+ranks, and a step that is neither is named.
+
+Random layers and BatchNormalization differ between parts for a reason that is known:
+they rest meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import itertools
+import json
+import random
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import tree
+from keras.src.backend.tensorflow import trainer as tf_trainer
+from keras.src.random import seed_generator
+from keras.src.trainers import trainer as keras_trainer
+from keras.src.trainers.data_adapters import data_adapter_utils
+from tensorflow.python.eager import context
+
+from fdtcore import voice
+from fdtcore.glue import (
+    batches,
+    binding,
+    calls,
+    combining,
+    losses,
+    optimizer,
+    state,
+    trackers,
+)
+from fdtcore.glue.step import Record, Step, under_way, watched
+
+_RANDOM = (
+    keras.layers.Dropout,
+    keras.layers.AlphaDropout,
+    keras.layers.GaussianDropout,
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    keras.layers.SpatialDropout3D,
+)
+
+
+# What the values that a step returns are, by their names.
+_logs: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
+
+
+def is_sum(model: Any, name: str) -> bool:
+    """Whether what a step returns under a name is a sum over the samples."""
+    return _logs.get(model, {}).get(name) == combining.SUM
+
+
+@dataclasses.dataclass
+class Finding:
+    """What one rank has found of one value.
+
+    Args:
+        kind: See ``combining``.
+        whole: The value of the rank's part of the batch.
+        parts: The mean over the two pieces of it.
+    """
+
+    kind: str = combining.UNKNOWN
+    whole: float = float("nan")
+    parts: float = float("nan")
+
+
+def on_first_batch(
+    engine: Any, model: Any, kind: str, iterator: Any
+) -> tuple[dict[str, list[str]], Any]:
+    """Tries a step on the batch that comes next.
+
+    Args:
+        engine: The engine.
+        model: The model.
+        kind: ``"train"`` or ``"test"``.
+        iterator: Yields the batches of this rank.
+
+    Returns:
+        What a :class:`~fdtcore.glue.step.Step` is told, and an iterator for the call
+        that was to take the batch.
+    """
+    if engine.batch != "global" or not _is_in_doubt(model, kind):
+        return {}, iterator
+    taken = _taken(model, iterator)
+    if not taken:
+        return {}, iterator
+    data = tree.map_structure(
+        lambda leaf: None if isinstance(leaf, tf.experimental.Optional) else leaf,
+        taken[0],
+    )
+    return _Rehearsal(engine, model, kind, data).found(), _again(taken, iterator)
+
+
+def _is_in_doubt(model: Any, kind: str) -> bool:
+    """Whether something of the user's own makes values of a batch."""
+    cls = type(model)
+    if not _is_of_keras(model, kind) or cls.compute_loss not in _COMPUTE_LOSS:
+        return True
+    if any(_adds_losses(type(layer)) for layer in model._flatten_layers()):
+        return True
+    compiled = model._compile_loss
+    given = tree.flatten(compiled._user_loss) if compiled else []
+    if not all(map(losses.is_of_samples, given)):
+        return True
+    # Keras's losses take the mean over what is last, which is the batch here.
+    outputs = getattr(model, "outputs", None) or ()
+    return any(len(output.shape) < 2 for output in outputs)
+
+
+_COMPUTE_LOSS = (
+    keras_trainer.Trainer.compute_loss,
+    tf_trainer.TensorFlowTrainer.compute_loss,
+)
+
+
+def _is_of_keras(model: Any, kind: str) -> bool:
+    name = f"{kind}_step"
+    return getattr(type(model), name) is getattr(tf_trainer.TensorFlowTrainer, name)
+
+
+def _adds_losses(cls: type) -> bool:
+    """Whether a layer of the user's own names ``add_loss``."""
+    return any(
+        "add_loss" in function.__code__.co_names
+        for owner in cls.__mro__
+        if not owner.__module__.startswith("keras.")
+        for function in filter(inspect.isfunction, vars(owner).values())
+    )
+
+
+def _taken(model: Any, iterator: Any) -> list[Any]:
+    """Takes what one call of the step's function would."""
+    return list(itertools.islice(iterator, model.steps_per_execution))
+
+
+def _again(taken: list[Any], iterator: Any) -> Iterator[Any]:
+    """Yields what was taken, as the iterator would have."""
+    if not isinstance(iterator, tf.data.Iterator):
+        return iter(taken)
+    # Of the same specification, so that the step is traced once.
+    dataset = tf.data.Dataset.from_generator(
+        lambda: taken, output_signature=iterator.element_spec
+    )
+    return iter(dataset)
+
+
+class _Rehearsal:
+    def __init__(self, engine: Any, model: Any, kind: str, data: Any):
+        self.engine, self.model, self.kind, self.data = engine, model, kind, data
+        self.count = int(batches.count(data))
+        half = "float16" in str(model.compute_dtype)
+        self.tolerance = 2e-2 if half else 1e-4
+
+    def found(self) -> dict[str, list[str]]:
+        """Returns what a step is told; losses and trackers are noted."""
+        if not self.model.built:
+            state.build(self.model, self.data)
+        with _undone(self.model), _resting(self.model):
+            whole = self._alone(self._run, self.data) or Record()
+            called = list({id(call[0]): call for call in whole.losses}.values())
+            mine = [self._alone(self._of_loss, *call) or Finding() for call in called]
+            for (loss, *_), finding in zip(called, self._agreed(mine), strict=False):
+                is_news = losses.note(loss, finding.kind)
+                if is_news and finding.kind == combining.OTHER:
+                    self._say(_LOSS.format(name=loss.name, values=_values(finding)))
+            more = [Finding(combining.OTHER if _has_more(whole) else combining.UNKNOWN)]
+            if self._agreed(more)[0].kind == combining.UNKNOWN:
+                return {}
+            return self._of_step(whole)
+
+    def _of_step(self, whole: Record) -> dict[str, list[str]]:
+        records = self._alone(self._in_pieces)
+        names = ("scalars", "terms", "logs", "gradients")
+        mine = {name: self._findings(name, whole, records) for name in names}
+        told = {name: self._agreed(mine[name]) for name in names}
+        for (tracker, _), finding in zip(whole.scalars, told["scalars"], strict=False):
+            trackers.note(tracker, finding.kind)
+        for (name, _), finding in zip(whole.logs, told["logs"], strict=False):
+            _logs.setdefault(self.model, {})[name] = finding.kind
+        self._report(told)
+        return {
+            name: [finding.kind for finding in told[name]]
+            for name in ("terms", "gradients")
+        }
+
+    def _report(self, told: dict[str, list[Finding]]) -> None:
+        others = {
+            name: [f for f in findings if f.kind == combining.OTHER]
+            for name, findings in told.items()
+        }
+        step = f"{self.kind}_step of {self.model.name}"
+        if others["gradients"]:
+            seen = (others["scalars"] or others["gradients"])[0]
+            self._say(
+                _STEP.format(
+                    step=step, values=_values(seen), size=self.engine.process.size
+                )
+            )
+        elif others["terms"]:
+            values = _values(others["terms"][0])
+            self._say(_TERM.format(model=self.model.name, values=values))
+        elif others["scalars"] and not _is_of_keras(self.model, self.kind):
+            self._say(_SCALAR.format(step=step, values=_values(others["scalars"][0])))
+
+    def _run(self, data: Any) -> Record:
+        """Makes the step once, without applying gradients."""
+        with watched() as record, optimizer.recording() as applied:
+            if _is_of_keras(self.model, self.kind):
+                self._compute_loss(data)
+            else:
+                logs = getattr(self.model, f"{self.kind}_step")(data)
+                record.logs = list(logs.items()) if isinstance(logs, dict) else []
+        record.gradients = [_flat(gradients) for _, gradients, _ in applied]
+        return record
+
+    def _compute_loss(self, data: Any) -> None:
+        x, y, weight = data_adapter_utils.unpack_x_y_sample_weight(data)
+        training = {"training": False} if self.model._call_has_training_arg else {}
+        self.model._compute_loss(
+            x=x,
+            y=y,
+            y_pred=self.model(x, **training),
+            sample_weight=weight,
+            training=self.kind == "train",
+        )
+
+    def _in_pieces(self) -> list[Record]:
+        """Makes the step of both pieces, as two ranks would, and once more of all."""
+        first, count = self._first(), self.count
+        records = []
+        for start, stop in ((0, first), (first, count), (0, count)):
+            rows = [start, stop]
+            data = tree.map_structure(lambda x, r=rows: batches.rows(x, *r), self.data)
+            step = Step(self.engine, self.model, tf.constant(stop - start))
+            step.is_share((stop - start) / count)
+            with under_way(step):
+                records.append(self._run(data))
+        return records
+
+    def _first(self) -> int:
+        # Unequal pieces, or the sum of two means would be twice the mean.
+        return (self.count + 2) // 3
+
+    def _shares(self) -> list[float]:
+        first = self._first() / self.count
+        return [first, 1 - first]
+
+    def _findings(
+        self, name: str, whole: Record, records: list[Record] | None
+    ) -> list[Finding]:
+        values = _arrays(name, whole)
+        made = [_arrays(name, record) for record in records or ()]
+        if not made or any(len(other) != len(values) for other in made):
+            return [Finding() for _ in values]
+        return [
+            self._finding([a, b], one, again)
+            for one, a, b, again in zip(values, *made, strict=True)
+        ]
+
+    def _finding(self, parts: list[Any], whole: Any, again: Any) -> Finding:
+        shares = self._shares()
+        kind = combining.kind(parts, shares, whole, again, self.tolerance)
+        return Finding(
+            kind, _size(whole), sum(s * _size(v) for s, v in zip(shares, parts))
+        )
+
+    def _of_loss(self, loss: Any, y_true: Any, y_pred: Any) -> Finding:
+        """Compares what a loss makes of predictions with what it makes of pieces.
+
+        Once more with targets of zero in the last row: padding that a loss leaves out
+        may not have come yet.
+        """
+        first, count = self._first(), self.count
+        cut = tree.map_structure(
+            lambda leaf: tf.concat([leaf[: count - 1], tf.zeros_like(leaf[-1:])], 0),
+            y_true,
+        )
+        tried = [self._of_targets(loss, y, y_pred, first) for y in (y_true, cut)]
+        kind = combining.agreed([finding.kind for finding in tried])
+        shown = next((f for f in tried if f.kind == kind), tried[0])
+        return dataclasses.replace(shown, kind=kind)
+
+    def _of_targets(self, loss: Any, y_true: Any, y_pred: Any, first: int) -> Finding:
+        def made(start: int, stop: int) -> np.ndarray:
+            own = tree.map_structure(
+                lambda leaf: tf.cast(leaf[start:stop], loss.dtype), (y_true, y_pred)
+            )
+            return np.asarray(loss.call(*own), np.float32)
+
+        count = self.count
+        parts = [made(0, first), made(first, count)]
+        whole, again = made(0, count), made(0, count)
+        if not whole.ndim or len(whole) != count or len(parts[0]) != first:
+            return self._finding(parts, whole, again)
+        joined = np.concatenate(parts)
+        close = self.tolerance * np.abs(whole).max()
+        if np.allclose(joined, whole, self.tolerance, close, equal_nan=True):
+            return Finding(combining.SAMPLES)
+        # One value a sample, of which each looks at the others.
+        parts = [part.mean(0) for part in parts]
+        found = self._finding(parts, whole.mean(0), again.mean(0))
+        return dataclasses.replace(found, kind=combining.OTHER)
+
+    def _alone(self, function: Callable, *args: Any) -> Any:
+        """Runs what the other ranks may not run; None where it cannot be run alone."""
+        if self.count < 2:
+            return None
+        # A program that fails here fails in its step as well, and says it better.
+        with contextlib.suppress(Exception), calls.alone():
+            return function(*args)
+        return None
+
+    def _agreed(self, mine: Sequence[Finding]) -> list[Finding]:
+        """Returns what all ranks have found together, with rank 0's values."""
+        text = json.dumps([dataclasses.astuple(finding) for finding in mine])
+        ranks = [
+            [Finding(*one) for one in json.loads(brought)]
+            for brought in self.engine.allgather_text(text)
+        ]
+        return [
+            dataclasses.replace(
+                next((f for f in row if f.whole == f.whole), row[0]),
+                kind=combining.agreed([finding.kind for finding in row]),
+            )
+            for row in zip(*_filled(ranks), strict=True)
+        ]
+
+    def _say(self, text: str) -> None:
+        voice.say(self.engine.process, text)
+
+
+def _filled(ranks: list[list[Finding]]) -> list[list[Finding]]:
+    """Ranks that could not look at anything have found nothing of each value."""
+    length = max(map(len, ranks))
+    return [found + [Finding()] * (length - len(found)) for found in ranks]
+
+
+def _has_more(record: Record) -> bool:
+    return bool(record.scalars or record.terms or record.logs or record.gradients)
+
+
+def _arrays(name: str, record: Record) -> list[np.ndarray]:
+    values = getattr(record, name)
+    if name in ("scalars", "logs"):
+        values = [value for _, value in values]
+    return [np.asarray(value, np.float32) for value in values]
+
+
+def _flat(gradients: Sequence[Any]) -> np.ndarray:
+    """All gradients of a step of an optimizer, in one vector."""
+    dense = [tf.convert_to_tensor(g) for g in gradients if g is not None]
+    flat = [np.ravel(np.asarray(g, np.float32)) for g in dense]
+    return np.concatenate([np.zeros(0, np.float32), *flat])
+
+
+def _size(value: np.ndarray) -> float:
+    value = np.asarray(value, float)
+    return float(value) if value.size == 1 else float(np.linalg.norm(value))
+
+
+@contextlib.contextmanager
+def _undone(model: Any) -> Iterator[None]:
+    """Undoes what happens to a model and to random numbers while the block runs."""
+    before = [(v, tf.identity(_raw(v))) for v in state.of_model(model)]
+    known = {id(variable) for variable, _ in before}
+    drawn = _raw(seed_generator.global_seed_generator().state)
+    before.append((drawn, tf.identity(drawn)))
+    python, arrays = random.getstate(), np.random.get_state()
+    numbers = {k: v for k, v in vars(model).items() if type(v) in (int, float)}
+    draws = context.context()._rng
+    of_tensorflow = draws.getstate() if draws else None
+    try:
+        yield
+    finally:
+        for variable, value in before:
+            _raw(variable).assign(value)
+        for metric in model.metrics:  # those that were made meanwhile
+            if not {id(v) for v in metric.variables} <= known:
+                metric.reset_state()
+        for name, number in numbers.items():
+            setattr(model, name, number)
+        random.setstate(python)
+        np.random.set_state(arrays)
+        if of_tensorflow:
+            draws.setstate(of_tensorflow)
+
+
+def _raw(variable: Any) -> tf.Variable:
+    return variable.value if isinstance(variable, keras.Variable) else variable
+
+
+@contextlib.contextmanager
+def _resting(model: Any) -> Iterator[None]:
+    """Keeps layers from drawing and looking across the batch, and logs nothing."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(tf.summary.record_if(False))
+        for layer in model._flatten_layers():
+            if isinstance(layer, _RANDOM):
+                stack.enter_context(binding.replaced(layer, "rate", 0.0))
+            elif isinstance(layer, keras.layers.BatchNormalization):
+                call = _inferring(layer.call)
+                stack.enter_context(binding.replaced(layer, "call", call))
+        yield
+
+
+def _inferring(inner: Callable) -> Callable:
+    def call(inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        del training
+        return inner(inputs, training=False, mask=mask)
+
+    return call
+
+
+def _values(finding: Finding) -> str:
+    return f"{finding.whole:.6g} of a batch, {finding.parts:.6g} of its parts"
+
+
+_LOSS = (
+    "loss {name!r} is no mean over samples ({values}): each step gathers targets and "
+    "predictions of all ranks and computes it on the whole batch. Numbers are the same."
+)
+_STEP = (
+    "{step} trains otherwise on {size} ranks than on one: its gradient is no mean over "
+    "samples ({values}). Compare samples that are gathered, hfdt.allgather(features); "
+    "take tf.reduce_mean(losses), not a sum over a constant; or give each rank whole "
+    "batches, --batch per-worker."
+)
+_TERM = (
+    "what layers of {model} add by add_loss is no mean over samples ({values}): each "
+    "rank computes it of its part. Gather what it looks at, hfdt.allgather(features), "
+    "or give each rank whole batches, --batch per-worker."
+)
+_SCALAR = (
+    "{step} gives a metric one value for a batch which is no mean over samples "
+    "({values}), so its result is of parts. Give it values of samples, or gather them "
+    "first, hfdt.allgather(features)."
+)
