@@ -131,7 +131,12 @@ class TracedStep:
                     f"{self.__name__} of {self.model.name} runs without XLA: {error} "
                     "needs all ranks in the middle of it. Numbers are the same.",
                 )
-        function = tf.function(self.step, autograph=False)
+        # One operation, which runs when its batch is there: taken apart, what does not
+        # look at the batch would run where there is none.
+        whole = {"_noinline": True}
+        function = tf.function(
+            self.step, autograph=False, experimental_attributes=whole
+        )
         function.get_concrete_function(data)
         return lambda: function(data)
 
@@ -166,7 +171,7 @@ class PartStep(TracedStep):
     """Wraps a model's step so that it trains on this rank's part of each batch."""
 
     def __init__(self, engine: Engine, model: Any, step: Callable):
-        super().__init__(engine, model, _begun(_after_data(step)))
+        super().__init__(engine, model, _begun(step))
         self._kinds: dict[str, list[str]] = {}
 
     def rehearse(self, kind: str, iterator: Any) -> Any:
@@ -211,18 +216,6 @@ def _begun(step: Callable) -> Callable:
 def _own(model: Any, name: str) -> bool:
     # Keras's own step does nothing after ``apply`` that reads a trained variable.
     return getattr(type(model), name) is getattr(tf_trainer.TensorFlowTrainer, name)
-
-
-def _after_data(step: Callable) -> Callable:
-    """Keeps what does not look at the batch from running where there is none."""
-
-    @functools.wraps(step)
-    def run(data: Any) -> Any:
-        leaves = tf.nest.flatten(data, expand_composites=True)
-        with tf.control_dependencies([leaf for leaf in leaves if tf.is_tensor(leaf)]):
-            return step(data)
-
-    return run
 
 
 def remember(num_samples: tf.Tensor) -> None:
