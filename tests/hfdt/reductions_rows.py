@@ -533,7 +533,42 @@ def dice_said():
     fitted(dice, epochs=1)
 
 
-SAYING = (contrastive_step, covariance_of_a_layer, metric_of_the_last_batch, dice_said)
+def layers_that_draw_or_look_across():
+    """Known to differ, and nothing that is wrong with a loss."""
+
+    class Quiet(keras.Model):
+        def __init__(self):
+            super().__init__(name="quiet")
+            self.parts = [
+                layers.Dense(8),
+                layers.BatchNormalization(),
+                layers.Dropout(0.5),
+                layers.Dense(4),
+            ]
+
+        def call(self, x, training=None):
+            for layer in self.parts:
+                x = layer(x, training=training) if layer.name[:2] != "de" else layer(x)
+            return x
+
+        def train_step(self, data):
+            x, y = data
+            x += 0.1 * tf.random.normal(tf.shape(x))
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean((self(x, training=True) - y) ** 2)
+            weights = self.trainable_variables
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
+            return {"loss": loss}
+
+    fitted(None, model=Quiet(), epochs=1)
+
+
+SAYING = (
+    layers_that_draw_or_look_across,
+    covariance_of_a_layer,
+    metric_of_the_last_batch,
+    dice_said,
+)
 
 
 if __name__ == "__main__":
