@@ -43,7 +43,7 @@ def kind(
         return UNKNOWN
     to_mean = _distance(whole, np.tensordot(shares, values, 1))
     to_sum = _distance(whole, np.sum(values, 0))
-    if _distance(whole, again) > 1e-6 * size:
+    if _distance(whole, again) > tolerance / 4 * size:
         return SUM if 4 * to_sum < to_mean else UNKNOWN
     fits = [to_mean <= tolerance * size, to_sum <= tolerance * size]
     return {(1, 1): UNKNOWN, (1, 0): MEAN, (0, 1): SUM, (0, 0): OTHER}[tuple(fits)]

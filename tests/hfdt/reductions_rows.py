@@ -565,6 +565,7 @@ def layers_that_draw_or_look_across():
 
 SAYING = (
     layers_that_draw_or_look_across,
+    contrastive_step,
     covariance_of_a_layer,
     metric_of_the_last_batch,
     dice_said,
