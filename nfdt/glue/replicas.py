@@ -30,6 +30,7 @@ class Replicas:
         self._engine = engine
         self.is_divided = False  # the script has asked for the number of workers
         self._is_away = False  # the servers do not wait for pushes of this worker
+        self._has_spoken = False
         self._agreed: weakref.WeakSet[Any] = weakref.WeakSet()  # models
 
     def has_step(self, epoch: int) -> bool:
@@ -73,6 +74,9 @@ class Replicas:
             self._engine.training.tell(Kind.BACK)
 
     def _speak(self) -> None:
+        if self._has_spoken:
+            return
+        self._has_spoken = True  # on all workers, whoever speaks for the job later
         if self.is_divided:
             text = (
                 "this loop divides its work itself, as it has called nfdt.size(): "

@@ -457,6 +457,28 @@ def dataset_of_unknown_length():
 
 
 @row
+def step_of_ones_own_on_data_of_unknown_length():
+    """Plain Keras runs such a step once more than there are batches, so not on them."""
+
+    class Counting(keras.Sequential):
+        def build(self, shape=None):
+            super().build(shape)
+            self.count = tf.Variable(0.0, trainable=False)
+
+        def train_step(self, data):
+            self.count.assign_add(1.0)
+            return {**super().train_step(data), "count": self.count.read_value()}
+
+    dataset = tf.data.Dataset.from_tensor_slices(data()).batch(16)
+    if "fdtcore" in sys.modules:
+        dataset = dataset.filter(lambda x, y: True)
+    model = Counting([keras.Input((8,)), layers.Dense(4)])
+    model.compile("adam", cross_entropy())
+    result = outcome(model, model.fit(dataset, epochs=2, verbose=0))
+    return {**result, "steps": model.count.numpy()}
+
+
+@row
 def dataset_unseeded_shuffle():
     x, y = data()
     shuffled = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(101)

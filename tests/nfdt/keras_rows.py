@@ -25,7 +25,7 @@ from tests.hfdt.equality_rows import (
     small,
     validated,
 )
-from tests.nfdt.own_optimizers import Halved
+from tests.nfdt.own_optimizers import Halved, Registered
 
 ROWS = dict(equality_rows.ROWS)
 # Those whose step does not look at whole variables.
@@ -43,6 +43,7 @@ WHOLE = {
     "lamb": keras.optimizers.Lamb,
     "muon": keras.optimizers.Muon,
     "own_optimizer": Halved,
+    "registered_optimizer": Registered,
 }
 
 
@@ -199,6 +200,98 @@ def one_optimizer_of_two_parts():
     for _ in range(6):
         step(x, y)
     return outcome(model)
+
+
+class Inverse(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule of the script, without a configuration."""
+
+    def __call__(self, step):
+        return 0.05 / (1.0 + tf.cast(step, tf.float32))
+
+
+ROWS |= {
+    f"own_schedule_{kind.__name__.lower()}": functools.partial(
+        lambda kind: fitted(kind(Inverse()), epochs=2), kind
+    )
+    # Of the three, Adafactor takes a number for another rate than a schedule's.
+    for kind in (
+        keras.optimizers.SGD,
+        keras.optimizers.Adam,
+        keras.optimizers.Adafactor,
+    )
+}
+
+
+@row
+def rate_of_a_function():
+    """Keras calls it when the step is traced; what it reads is read each time."""
+    rate = tf.Variable(0.05, trainable=False)
+
+    class Halving(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            rate.assign(rate / 2)
+
+    optimizer = keras.optimizers.Adam(rate.read_value)
+    return fitted(optimizer, callbacks=[Halving()], epochs=2)
+
+
+@row
+def schedule_after_a_number():
+    x, y = data()
+    model, optimizer = small(), keras.optimizers.Adam(0.05)
+    for rate in (None, keras.optimizers.schedules.ExponentialDecay(0.05, 5, 0.5)):
+        if rate is not None:
+            optimizer.learning_rate = rate
+        model.compile(optimizer, cross_entropy())
+        history = model.fit(x, y, batch_size=16, verbose=0)
+    return outcome(model, history)
+
+
+@row
+def decay_not_of_all():
+    optimizer = keras.optimizers.AdamW(0.01, weight_decay=1.0)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return fitted(optimizer, model=small(bias_initializer="ones"), epochs=2)
+
+
+@row
+def nadam_goes_on():
+    """A product that has no name among its variables."""
+    keras.Variable(0.0)  # takes the first of the names that Keras gives
+    x, y = data()
+    model = small()
+    for _ in range(2):
+        optimizer = model.optimizer if model.compiled else keras.optimizers.Nadam(0.01)
+        model.compile(optimizer, cross_entropy())
+        history = model.fit(x, y, batch_size=16, verbose=0)
+        values = [np.asarray(v) for v in model.optimizer.variables]
+    return {**outcome(model, history), **{f"v{i}": v for i, v in enumerate(values)}}
+
+
+@row
+def weights_clipped_by_hand():
+    """What a loop sets between two steps is what the next one goes on from."""
+    model = small()
+    model.compile(keras.optimizers.RMSprop(0.05), cross_entropy())
+    x, y = data()
+    logs = []
+    for start in range(0, 96, 16):
+        rows = slice(start, start + 16)
+        logs.append(model.train_on_batch(x[rows], y[rows]))
+        model.set_weights([np.clip(w, -0.1, 0.1) for w in model.get_weights()])
+    return {**outcome(model), "logs": np.asarray(logs, "float64")}
+
+
+@row
+def variables_of_tensorflow():
+    slope, offset = tf.Variable([1.0, 2.0]), tf.Variable(0.0)
+    optimizer = keras.optimizers.Adam(0.1)
+    for _ in range(5):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum((3 * slope - offset) ** 2)
+        trained = [slope, offset]
+        optimizer.apply(tape.gradient(loss, trained), trained)
+    return {"slope": slope.numpy(), "offset": offset.numpy()}
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow
 # Keras's; these alone differ, in the order of a sum or in a schedule's arithmetic.
 ROUNDED = {
     "schedule": "the rate is computed outside of the step",
+    "schedule_after_a_number": "the rate is computed before it is sent",
     "masked_sequence": "the gradient of an embedding is summed row by row",
     "embedding_sgd_momentum": "the gradient of an embedding is summed row by row",
     "jit_compile": "the optimizer's step is not compiled by XLA",
