@@ -15,6 +15,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from tests.nfdt.own_optimizers import Registered, Scaled
+
 SAMPLES, BATCH, EPOCHS = 96, 8, 3
 
 
@@ -138,7 +140,164 @@ def on_batch():
         for i in range(0, SAMPLES, BATCH)
     ]
     result = float(model.evaluate(x, y, verbose=0))
-    return {"seen": seen.values, "logs": logs, "evaluated": result}
+    weights = [w.tolist() for w in model.get_weights()]
+    return {
+        "seen": seen.values,
+        "logs": logs,
+        "evaluated": result,
+        "weights": weights,
+        "iterations": int(model.optimizer.iterations),
+    }
+
+
+def two_models():
+    """Two models that are trained in turn, each against what the other makes."""
+    keras.utils.set_random_seed(3)
+    loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    maker = keras.Sequential([keras.Input((2,)), layers.Dense(4)])
+    judge = keras.Sequential([keras.Input((4,)), layers.Dense(8, "tanh")])
+    judge.add(layers.Dropout(0.2))
+    judge.add(layers.Dense(1))
+    judge.compile(keras.optimizers.Adam(0.01), loss)
+    judge.trainable = False
+    both = keras.Sequential([keras.Input((2,)), maker, judge])
+    both.compile(keras.optimizers.Adam(0.01), loss)
+    judge.trainable = True
+    x, _ = data()
+    logs = []
+    for i in range(0, SAMPLES, BATCH):
+        noise = np.random.normal(size=(BATCH, 2)).astype("float32")
+        real, made = x[i : i + BATCH] / SAMPLES, maker(noise)
+        logs.append(float(judge.train_on_batch(real, np.ones((BATCH, 1)))))
+        logs.append(float(judge.train_on_batch(made, np.zeros((BATCH, 1)))))
+        logs.append(float(both.train_on_batch(noise, np.ones((BATCH, 1)))))
+    return {"logs": logs, "weights": [w.tolist() for w in both.get_weights()]}
+
+
+def slices(graph=True):
+    """A loop over slices of arrays, with one optimizer for each half of the model."""
+    model, _ = build()
+    optimizers = [keras.optimizers.Adam(0.01), keras.optimizers.SGD(0.05)]
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    x, y = data()
+
+    def step(x, y):
+        with tf.GradientTape() as tape:
+            value = loss(y, model(x, training=True))
+        weights = model.trainable_variables
+        found = zip(optimizers, tape.gradient(value, weights), weights, strict=True)
+        for optimizer, gradient, variable in found:
+            optimizer.apply([gradient], [variable])
+        return value
+
+    run = tf.function(step) if graph else step
+    batches = [slice(i, i + BATCH) for i in range(0, SAMPLES, BATCH)]
+    logs = [float(run(tf.constant(x[b]), tf.constant(y[b]))) for b in batches]
+    return {"logs": logs, "weights": [w.tolist() for w in model.get_weights()]}
+
+
+def slices_eagerly():
+    return slices(graph=False)
+
+
+class Counting(keras.Sequential):
+    """Counts its steps without a look at the batch."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.steps = tf.Variable(0, trainable=False)
+
+    def train_step(self, data):
+        self.steps.assign_add(1)
+        return super().train_step(data)
+
+
+class Calls(keras.callbacks.Callback):
+    """Notes the numbers of the batches that it is called for."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun, self.ended = [], []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.begun.append(batch)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.ended.append(batch)
+
+
+class Batches(keras.utils.PyDataset):
+    def __len__(self):
+        return SAMPLES // BATCH
+
+    def __getitem__(self, i):
+        x, y = data()
+        return x[i * BATCH : (i + 1) * BATCH], y[i * BATCH : (i + 1) * BATCH]
+
+
+def steps():
+    """Every kind of data and of step; each must be as many as there are batches."""
+    stream = tf.data.Dataset.from_tensor_slices(data()).batch(BATCH)
+    unknown = stream.filter(lambda x, y: True)
+    by_size = {"batch_size": BATCH}
+    found = {}
+    for name, given, compiled in (
+        ("arrays", data(), {}),
+        ("eager", data(), {"run_eagerly": True}),
+        ("xla", data(), {"jit_compile": True}),
+        ("unbuilt", data(), {}),
+        ("five at a time", data(), {"steps_per_execution": 5}),
+        ("with an index", (Batches(),), {}),
+        ("stream", (stream,), {}),
+        ("unknown", (unknown,), {}),
+        ("unknown, five at a time", (unknown,), {"steps_per_execution": 5}),
+    ):
+        keras.utils.set_random_seed(3)
+        begin = [] if name == "unbuilt" else [keras.Input((4,))]
+        model, calls = Counting([*begin, layers.Dense(3)]), Calls()
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(1e-3), loss, **compiled)
+        options = by_size if len(given) == 2 else {}
+        model.fit(
+            *given, **options, shuffle=False, epochs=2, callbacks=[calls], verbose=0
+        )
+        found[name] = {
+            "steps": int(model.steps),
+            "iterations": int(model.optimizer.iterations),
+            "begun": calls.begun,
+            "ended": calls.ended,
+        }
+    return found
+
+
+class Inverse(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that only the script knows."""
+
+    def __call__(self, step):
+        return 0.05 / (1.0 + tf.cast(step, tf.float32))
+
+
+def scheduled():
+    """A schedule of Keras's, and an optimizer that is known by another name."""
+    rate = keras.optimizers.schedules.CosineDecay(0.01, EPOCHS * SAMPLES // BATCH)
+    model, seen = build()
+    found = report(
+        model, seen, fit(model, *data(), optimizer=keras.optimizers.Adam(rate))
+    )
+    other, _ = build()
+    fit(other, *data(), optimizer=Registered(rate))
+    return {**found, "other": [w.tolist() for w in other.get_weights()]}
+
+
+def undecayed(batch=BATCH):
+    """A schedule of the script's, and weight decay that is not of all variables."""
+    optimizer = keras.optimizers.AdamW(Inverse(), weight_decay=2.0)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    batches = tf.data.Dataset.from_tensor_slices(data()).batch(batch)
+    model, seen = build()
+    model.layers[-1].bias.assign(np.ones(3))
+    history = fit(model, batches, batch_size=None, optimizer=optimizer)
+    return report(model, seen, history)
 
 
 def loop():
@@ -193,6 +352,20 @@ def own_class():
 
     model, _ = build()
     fit(model, *data(), optimizer=Mine(0.05))
+
+
+def forgetful():
+    """A mistake: the server would make this optimizer with another factor."""
+    model, _ = build()
+    fit(model, *data(), optimizer=Scaled(0.05, factor=3.0))
+
+
+def changed():
+    """A mistake: the servers have the optimizer as it was."""
+    model, _ = build()
+    fit(model, *data(), optimizer=(optimizer := keras.optimizers.Adam(0.05)))
+    optimizer.beta_1 = 0.5
+    fit(model, *data(), optimizer=optimizer)
 
 
 def main(folder, *names):
