@@ -49,6 +49,16 @@ def test_another_worker_takes_the_place_of_worker_0(tmp_path):
     assert (tmp_path / "best.keras").exists()
 
 
+def test_another_worker_pushes_where_all_make_the_same_steps(tmp_path):
+    job = run(tmp_path, "kill0@3,byhand", np=3, NFDT_ALGORITHM="asgd")
+    assert job.code == 0, job.text
+    (tmp_path / "alone").mkdir()
+    whole = run(tmp_path / "alone", "byhand", np=1, NFDT_ALGORITHM="asgd")
+    [ended] = re.findall(r"^ended (.*)$", whole.text, re.MULTILINE)
+    for rank in (1, 2):
+        assert f"ended {ended}" in job.log(rank) + job.text
+
+
 def test_abort_ends_the_job(tmp_path):
     job = run(tmp_path, "kill1@4", "--on-worker-loss", "abort")
     assert job.code == 1

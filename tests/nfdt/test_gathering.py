@@ -23,6 +23,7 @@ class Workers:
 
     def __init__(self, count):
         self.service, self.inbox, self.succeeded = service(count), [], []
+        self.made = []  # workers, each time that one was to make what it says
         self.transports = [
             Waiting([self.service], time.perf_counter, self.inbox) for _ in range(count)
         ]
@@ -40,8 +41,12 @@ class Workers:
         """Returns what each worker gets when each offers its own name."""
         got = {}
 
+        def make(worker):
+            self.made.append(worker)
+            return b"from %d" % worker
+
         def call(worker):
-            got[worker] = self.all[worker].broadcast_bytes(b"from %d" % worker, "x")
+            got[worker] = self.all[worker].broadcast_made(lambda: make(worker), "x")
 
         threads = [threading.Thread(target=call, args=(w,)) for w in workers]
         for thread in threads:
@@ -59,7 +64,7 @@ def test_the_first_worker_speaks():
     workers = Workers(3)
     got = finished(*workers.broadcast(0, 1, 2))
     assert got == dict.fromkeys((0, 1, 2), b"from 0")
-    assert workers.succeeded == []
+    assert workers.succeeded == [] and workers.made == [0]
 
 
 def test_the_next_one_speaks_where_it_was_lost_before_it_came():
@@ -69,7 +74,7 @@ def test_the_next_one_speaks_where_it_was_lost_before_it_came():
     assert got == {}  # worker 0 is awaited
     workers.lose(0)
     assert finished(threads, got) == dict.fromkeys((1, 2), b"from 1")
-    assert workers.succeeded == [1]
+    assert workers.succeeded == workers.made == [1]
 
 
 def test_where_two_are_lost_the_third_speaks_once():

@@ -1,5 +1,7 @@
 """What a server process does besides its shards."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,33 @@ def test_the_first_who_opens_brings_the_values():
     for answer in (first, second):
         assert answer.kind is Kind.PARAMS
         np.testing.assert_array_equal(answer.payload, START)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"algorithm": "dc-asgd-a"}, "algorithm asgd on worker 0, dc-asgd-a on"),
+        (
+            {"undecayed": ["dense/bias"]},
+            r"no weight decay of \[\] on .*, of \['d",
+        ),
+        ({"optimizer": {"class_name": "SGD", "config": {}}}, "optimizer .*momentum"),
+    ],
+)
+def test_who_trains_otherwise_is_refused(changes, text):
+    made = opened(1)
+    (answer,) = made.handle(opening(1, **changes), 0.0)
+    assert answer.kind is Kind.REFUSED
+    assert re.search(text, bytes(answer.payload).decode())
+
+
+def test_a_rate_that_a_callback_has_changed_before_another_began_is_no_other_model():
+    made = service()
+    for worker, rate in enumerate((0.1, 0.2)):
+        config = {"momentum": 0.9, "learning_rate": rate}
+        optimizer = {"class_name": "SGD", "config": config}
+        (answer,) = made.handle(opening(worker, optimizer=optimizer), 0.0)
+        assert answer.kind is Kind.PARAMS
 
 
 def test_groups_are_apart():

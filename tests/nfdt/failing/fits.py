@@ -4,7 +4,8 @@ A case is words joined by commas. ``kill1@4`` kills worker 1 in its fifth step, 
 batch in hand, ``raise0@4`` raises there, ``exit1@4`` leaves with code 3, ``fewer1``
 gives worker 1 another model; ``killlast1`` kills it in the last epoch, when most
 batches are done, ``killserver0@4`` kills the server, ``nan`` makes one sample NaN,
-``broken`` is an optimizer that fails on the server, ``slow`` makes steps last 50 ms,
+``broken`` is an optimizer that fails on the server, ``byhand`` a loop of
+``train_on_batch``, ``slow`` makes steps last 50 ms,
 ``lag2`` those of worker 2 four times as long.
 """
 
@@ -110,6 +111,13 @@ def main():
     model = Model([keras.Input((3,)), scaled, keras.layers.Dense(units)])
     optimizer = Broken(0.02) if "broken" in CASE else keras.optimizers.SGD(0.02)
     model.compile(optimizer, "mse", metrics=["mae"])
+    if "byhand" in CASE:
+        for _ in range(BATCHES):
+            loss = float(model.train_on_batch(x, y)[0])
+            steps[0] += 1
+        weights = [w.tolist() for w in model.get_weights()]
+        print("ended", json.dumps([loss, weights]), flush=True)
+        return
     watch, best = Watch(), keras.callbacks.ModelCheckpoint("best.keras")
     history = model.fit(
         x,

@@ -10,6 +10,7 @@ import traceback
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import nfdt
 from nfdt.glue.local import Lookahead
@@ -54,12 +55,39 @@ def difference(one, other):
     return float(np.abs(one - other).max())
 
 
+class Falling(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule of the script's own."""
+
+    def __call__(self, step):
+        return 0.02 / (1.0 + tf.cast(step, tf.float32))
+
+
+class Counting(keras.Sequential):
+    """Counts its steps without a look at the batch."""
+
+    def __init__(self, *layers):
+        super().__init__(*layers)
+        self.steps = tf.Variable(0, trainable=False)
+
+    def train_step(self, data):
+        self.steps.assign_add(1)
+        return super().train_step(data)
+
+
+def steps():
+    """Steps in two epochs of three workers, on 12 batches each."""
+    made = Counting([keras.Input((4,)), keras.layers.Dense(1)])
+    simulated(made, "sgd", SHAKY, algorithm="asgd", epochs=2)
+    return int(made.steps)
+
+
 def one_worker():
     """From one worker to plain Keras, for an optimizer with and one without blocks."""
     found = {}
     for name, make in (
         ("sgd", lambda: keras.optimizers.SGD(0.05, momentum=0.9)),
         ("adam", lambda: keras.optimizers.Adam(0.02)),
+        ("own schedule", lambda: keras.optimizers.Adam(Falling())),
     ):
         own, _ = simulated(
             deep(), make(), toys.cluster([1.0]), algorithm="asgd", epochs=2
@@ -188,6 +216,7 @@ def several_servers():
 if __name__ == "__main__":
     found = {
         "one worker": one_worker(),
+        "steps": steps(),
         "repeated": repeated(),
         "asgd": by_hand("asgd"),
         "dana-slim": by_hand("dana-slim"),

@@ -26,6 +26,11 @@ def found(tmp_path_factory):
 def test_one_worker_is_plain_keras(found):
     assert found["one worker"]["sgd"] < 2e-6
     assert found["one worker"]["adam"] == 0
+    assert found["one worker"]["own schedule"] == 0
+
+
+def test_there_are_as_many_steps_as_batches(found):
+    assert found["steps"] == 24
 
 
 def test_equal_seeds_give_equal_bits(found):
