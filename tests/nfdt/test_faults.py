@@ -50,13 +50,14 @@ def test_another_worker_takes_the_place_of_worker_0(tmp_path):
 
 
 def test_another_worker_pushes_where_all_make_the_same_steps(tmp_path):
-    job = run(tmp_path, "kill0@3,byhand", np=3, NFDT_ALGORITHM="asgd")
-    assert job.code == 0, job.text
-    (tmp_path / "alone").mkdir()
-    whole = run(tmp_path / "alone", "byhand", np=1, NFDT_ALGORITHM="asgd")
-    [ended] = re.findall(r"^ended (.*)$", whole.text, re.MULTILINE)
-    for rank in (1, 2):
-        assert f"ended {ended}" in job.log(rank) + job.text
+    jobs = {}
+    for case, workers in (("byhand", 1), ("kill0@3,byhand", 3)):
+        (folder := tmp_path / str(workers)).mkdir()
+        jobs[workers] = run(folder, case, np=workers, NFDT_ALGORITHM="asgd")
+        assert jobs[workers].code == 0, jobs[workers].text
+    [ended] = re.findall(r"^ended .*$", jobs[1].text, re.MULTILINE)
+    assert ended in jobs[3].text  # worker 1 prints from then on
+    assert ended in jobs[3].log(2)
 
 
 def test_abort_ends_the_job(tmp_path):

@@ -50,7 +50,8 @@ def test_the_first_who_opens_brings_the_values():
     ],
 )
 def test_who_trains_otherwise_is_refused(changes, text):
-    made = opened(1)
+    made = service()
+    made.handle(opening(0), 0.0)
     (answer,) = made.handle(opening(1, **changes), 0.0)
     assert answer.kind is Kind.REFUSED
     assert re.search(text, bytes(answer.payload).decode())
