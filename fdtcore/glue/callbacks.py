@@ -134,12 +134,15 @@ _BLIND_TO_BATCHES = (
 )
 
 
+_CHECKPOINTS = (keras.callbacks.ModelCheckpoint, keras.callbacks.OrbaxCheckpoint)
+
+
 def read_batches(callbacks: Any) -> bool:
     """Whether a callback may act on the logs of a batch."""
     for callback in getattr(callbacks, "callbacks", callbacks):
         if type(callback) in _BLIND_TO_BATCHES:
             continue
-        if type(callback) is keras.callbacks.ModelCheckpoint:
+        if type(callback) in _CHECKPOINTS:
             if callback.save_freq != "epoch":
                 return True
             continue

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from keras.src.callbacks import orbax_checkpoint
 from keras.src.export import saved_model
 from keras.src.models import model as keras_model
 from keras.src.saving import saving_api
@@ -62,6 +63,8 @@ def patch() -> None:
         setattr(keras_model.Model, name, _once(inner))
     archive = saved_model.ExportArchive
     archive.write_out = _once(archive.write_out)
+    orbax = orbax_checkpoint.OrbaxCheckpoint
+    orbax._save_checkpoint = _by_rank_zero(orbax._save_checkpoint)
     for name in ("save_model", "save_weights"):
         replace_everywhere(getattr(saving_api, name), _once)
 
@@ -100,6 +103,16 @@ def _once(inner: Callable) -> Callable:
             return atomic.whole(save, filepath, overwrite=overwrite) if writes else None
 
     return write
+
+
+def _by_rank_zero(inner: Callable) -> Callable:
+    @functools.wraps(inner)
+    def save(callback: Any, *args: Any, **kwargs: Any) -> Any:
+        engine = binding.engine_of_model(callback.model)
+        writes = engine is None or engine.process.rank == 0
+        return inner(callback, *args, **kwargs) if writes else None
+
+    return save
 
 
 @contextlib.contextmanager

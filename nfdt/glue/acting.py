@@ -20,6 +20,7 @@ _ON_CHIEF = (
     keras.callbacks.CSVLogger,
     keras.callbacks.EarlyStopping,
     keras.callbacks.ModelCheckpoint,
+    keras.callbacks.OrbaxCheckpoint,
     keras.callbacks.ReduceLROnPlateau,
     keras.callbacks.RemoteMonitor,
     keras.callbacks.SwapEMAWeights,

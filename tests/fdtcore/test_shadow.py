@@ -278,3 +278,76 @@ print(json.dumps(open("before.txt").read()))
     assert (folder / "new" / "rank-1.txt").read_text() == "x"
     left = {p.name for p in folder.iterdir()}
     assert left == {"new", "more", "folder"}
+
+
+# What two ranks do that make their data unless it is there. The first stops half way.
+PREPARE = """
+if not os.path.exists("data"):
+    os.makedirs("data/deep")
+    for i in range(3):
+        if i == 1 and halts: print(journal.position()); sys.exit()
+        open(f"data/{i}.txt", "w").write(str(i)); os.rename(f"data/{i}.txt", f"data/{i}")
+"""
+JOURNAL = """
+from fdtcore import shadowing
+from fdtcore.journal import Journal
+journal = Journal({path!r})
+{view}
+"""
+AS_FIRST = "open(journal.path, 'w').close(); shadowing.watch(journal.path); halts = 1"
+AS_SECOND = "shadowing.install(journal=journal); halts = 0"
+
+
+@pytest.fixture
+def ranks(folder, tmp_path_factory):
+    """Runs code as rank 0 or as rank 1 of a job; returns what it prints, as JSON."""
+    path = str(tmp_path_factory.mktemp("journal") / "journal")
+
+    def rank(number, code):
+        view = (AS_FIRST, AS_SECOND)[number]
+        done = run(code, folder, JOURNAL.format(path=path, view=view))
+        assert (done.returncode, done.stderr) == (0, "")
+        return json.loads(done.stdout)
+
+    return rank
+
+
+def test_what_rank_0_has_made_since_they_met_is_not_there(ranks, folder):
+    position = ranks(0, PREPARE)
+    assert {p.name for p in (folder / "data").iterdir()} == {"deep", "0"}
+    code = f"""
+import glob
+before = [os.path.exists("data"), "data" in os.listdir(), open("kept.txt").read()]
+{PREPARE}
+listed = [sorted(os.listdir("data")), sorted(e.name for e in os.scandir("data"))]
+globbed = sorted(glob.glob("data/*"))
+open("data/0", "w").write("own"); os.remove("data/1")
+shadowing.settle({position})
+after = [sorted(os.listdir(b"data")) == [b"0", b"2", b"deep"], open("data/0").read()]
+print(json.dumps([before, listed, globbed, after]))
+"""
+    before, listed, globbed, after = ranks(1, code)
+    assert before == [False, False, "old"]
+    assert listed == [["0", "1", "2", "deep"]] * 2
+    assert globbed == ["data/0", "data/1", "data/2", "data/deep"]
+    assert after == [True, "own"]
+
+
+def test_what_rank_0_has_made_is_there_when_ranks_have_met(ranks):
+    position = ranks(0, PREPARE)
+    code = f"""
+hidden = os.path.exists("data/0")
+shadowing.settle({position})
+print(json.dumps([hidden, open("data/0").read(), sorted(os.listdir("data"))]))
+"""
+    assert ranks(1, code) == [False, "0", ["0", "deep"]]
+
+
+def test_what_rank_0_makes_without_the_others_is_there_at_once(ranks):
+    code = """
+with shadowing.apart(): open("alone.txt", "w").write("x")
+open("both.txt", "w").write("x"); print(journal.position())
+"""
+    ranks(0, code)
+    code = "print(json.dumps([os.path.exists(f'{n}.txt') for n in ('alone', 'both')]))"
+    assert ranks(1, code) == [True, False]

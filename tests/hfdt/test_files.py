@@ -23,11 +23,13 @@ PARTS = ("train", "validation")
 pytestmark = [pytest.mark.mpi, pytest.mark.horovod, pytest.mark.slow]
 
 
-def run(folder, *words):
+def run(folder, *words, **environ):
     return subprocess.run(
         [sys.executable, *map(str, words)],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env=os.environ
+        | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        | environ,
         capture_output=True,
         text=True,
         timeout=300,
@@ -136,3 +138,50 @@ def test_a_program_that_asks_for_its_rank_divides_its_files(tmp_path):
     assert done.returncode == 0, done.stderr
     left = {p.name for p in tmp_path.iterdir()}
     assert left == {"rank-0.txt", "rank-1.txt", "model.keras", "logs"}
+
+
+@pytest.fixture(scope="module")
+def native(tmp_path_factory):
+    """What one process finds in files that are written and read in C++."""
+    found = {}
+    for rate in ("0.1", "0"):
+        folder = made_earlier(tmp_path_factory.mktemp("native"))
+        done = run(folder, PROGRAMS / "native.py", rate)
+        assert done.returncode == 0, done.stderr
+        found[rate] = json.loads(done.stdout.splitlines()[-1]), names(folder)
+    return found
+
+
+def made_earlier(folder):
+    """A folder with a cache that an earlier program has kept."""
+    code = "import tensorflow as tf; sum(1 for _ in %s.cache('earlier'))"
+    rows = "tf.data.Dataset.from_tensors((tf.ones([3]), tf.ones([1]))).repeat(24)"
+    assert run(folder, "-c", code % rows).returncode == 0
+    return folder
+
+
+def names(folder):
+    return {p.name for p in folder.iterdir()} - {"logs"}
+
+
+@pytest.mark.parametrize("slow", ["0", "1"])
+@pytest.mark.parametrize(("program", "rate"), [("hfdt.cli", "0.1"), ("nfdt.cli", "0")])
+def test_files_in_cplusplus_are_those_of_one_process(
+    program, rate, slow, native, tmp_path
+):
+    words = ("-m", program, *TWO_RANKS[2:], PROGRAMS / "native.py", rate)
+    done = run(made_earlier(tmp_path), *words, SLOW=slow)
+    assert done.returncode == 0, done.stderr
+    [log] = tmp_path.glob("logs/**/rank-1.log")
+    wanted, left = native[rate]
+    for text in (done.stdout, log.read_text()):
+        lines = [line for line in text.splitlines() if line.startswith("{")]
+        assert json.loads(lines[-1]) == wanted
+    assert names(tmp_path) == left
+
+
+def test_a_cache_that_a_job_did_not_finish_stops_nobody(tmp_path):
+    killed = run(tmp_path, *TWO_RANKS, PROGRAMS / "crashes.py", "killed")
+    assert killed.returncode == 128 + signal.SIGKILL
+    done = run(tmp_path, PROGRAMS / "crashes.py", "whole")
+    assert (done.returncode, done.stdout) == (0, "4\n"), done.stderr
