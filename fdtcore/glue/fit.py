@@ -6,12 +6,14 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import tensorflow as tf
 from keras.src import tree
 from keras.src.backend.tensorflow import trainer as tf_trainer
 
+from fdtcore import threads
 from fdtcore.engine import Engine
 from fdtcore.glue import (
     batches,
@@ -51,7 +53,10 @@ def _reads_data(inner: Callable, name: str) -> Callable:
         call.apply_defaults()
         refusals.check_strategy(engine.process, self._distribute_strategy)
         around = getattr(engine, name)
-        result = around(self, call.arguments, lambda: inner(*call.args, **call.kwargs))
+        with _in_one_thread(engine, name):
+            result = around(
+                self, call.arguments, lambda: inner(*call.args, **call.kwargs)
+            )
         together = saving.together()
         if together is not None and name == "fit":
             # What callbacks have written is there for all.
@@ -60,6 +65,12 @@ def _reads_data(inner: Callable, name: str) -> Callable:
         return result
 
     return method
+
+
+def _in_one_thread(engine: Engine, name: str) -> AbstractContextManager[None]:
+    if engine.in_parts and engine.process.size == 1:
+        return contextlib.nullcontext()  # as Keras does it
+    return threads.one_at_a_time(name)
 
 
 def fit_in_parts(
@@ -118,6 +129,10 @@ def _takes_batch(inner: Callable, name: str) -> Callable:
         engine = binding.engine_of_model(self)
         if engine is None:
             return inner(self, *args, **kwargs)
+        with _in_one_thread(engine, name):
+            return own_part(engine, self, *args, **kwargs)
+
+    def own_part(engine: Engine, self: Any, *args: Any, **kwargs: Any) -> Any:
         call = signature.bind(self, *args, **kwargs)
         call.apply_defaults()
         given = call.arguments

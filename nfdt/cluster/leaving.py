@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from fdtcore import failures, output
 from fdtcore.failures import ENDED, Failure
+from fdtcore.threads import TwoThreads
 from nfdt.cluster.parting import flush, part
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.transport import ServerLost
@@ -21,6 +22,7 @@ from nfdt.protocol.worker import Refused
 
 HIDDEN = ("fdtcore", "nfdt", "runpy")
 INTERRUPT_CODE = 130
+_REFUSALS = (ValueError, Refused, TwoThreads)
 # A failure must be on its way before this process ends.
 _SEND_S = 2.0
 
@@ -57,7 +59,7 @@ class Leaving:
         if self.transport.ended_by is not None:
             self._by_job()
         refusal = self.engine.finding or error
-        if isinstance(refusal, ValueError | Refused) and self._is_ours(refusal):
+        if isinstance(refusal, _REFUSALS) and self._is_ours(refusal):
             self._refused(refusal)
         code = INTERRUPT_CODE
         if not isinstance(error, KeyboardInterrupt):
@@ -91,7 +93,7 @@ class Leaving:
 
     def _is_ours(self, error: BaseException) -> bool:
         """Whether an error is what the job as a whole was refused for."""
-        return isinstance(error, Refused) or error is self.engine.finding
+        return isinstance(error, Refused | TwoThreads) or error is self.engine.finding
 
     def _refused(self, error: BaseException) -> NoReturn:
         """Ends the job: the same would happen to every worker."""
@@ -176,7 +178,8 @@ def install(leaving: Leaving) -> None:
     def hook(
         kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:
-        if os.getpid() != leaving._pid or threading.current_thread() is not main:
+        is_main = threading.current_thread() is main or isinstance(error, TwoThreads)
+        if os.getpid() != leaving._pid or not is_main:
             previous(kind, error, trace)
             return
         leaving.by_exception(error)

@@ -286,7 +286,7 @@ if not os.path.exists("data"):
     os.makedirs("data/deep")
     for i in range(3):
         if i == 1 and halts: print(journal.position()); sys.exit()
-        open(f"data/{i}.txt", "w").write(str(i)); os.rename(f"data/{i}.txt", f"data/{i}")
+        open("draft", "w").write(str(i)); os.rename("draft", f"data/{i}")
 """
 JOURNAL = """
 from fdtcore import shadowing

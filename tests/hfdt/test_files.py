@@ -140,16 +140,17 @@ def test_a_program_that_asks_for_its_rank_divides_its_files(tmp_path):
     assert left == {"rank-0.txt", "rank-1.txt", "model.keras", "logs"}
 
 
-@pytest.fixture(scope="module")
-def native(tmp_path_factory):
-    """What one process finds in files that are written and read in C++."""
-    found = {}
-    for rate in ("0.1", "0"):
-        folder = made_earlier(tmp_path_factory.mktemp("native"))
-        done = run(folder, PROGRAMS / "native.py", rate)
-        assert done.returncode == 0, done.stderr
-        found[rate] = json.loads(done.stdout.splitlines()[-1]), names(folder)
-    return found
+@pytest.fixture(scope="module", params=[("hfdt.cli", "0.1"), ("nfdt.cli", "0")])
+def native(request, tmp_path_factory):
+    """A framework, and what one process finds in files that C++ writes and reads.
+
+    NFDT's losses are those of one process as long as nothing is learned.
+    """
+    program, rate = request.param
+    folder = made_earlier(tmp_path_factory.mktemp("native"))
+    done = run(folder, PROGRAMS / "native.py", rate)
+    assert done.returncode == 0, done.stderr
+    return program, rate, json.loads(done.stdout.splitlines()[-1]), names(folder)
 
 
 def made_earlier(folder):
@@ -165,15 +166,12 @@ def names(folder):
 
 
 @pytest.mark.parametrize("slow", ["0", "1"])
-@pytest.mark.parametrize(("program", "rate"), [("hfdt.cli", "0.1"), ("nfdt.cli", "0")])
-def test_files_in_cplusplus_are_those_of_one_process(
-    program, rate, slow, native, tmp_path
-):
+def test_files_in_cplusplus_are_those_of_one_process(native, slow, tmp_path):
+    program, rate, wanted, left = native
     words = ("-m", program, *TWO_RANKS[2:], PROGRAMS / "native.py", rate)
     done = run(made_earlier(tmp_path), *words, SLOW=slow)
     assert done.returncode == 0, done.stderr
     [log] = tmp_path.glob("logs/**/rank-1.log")
-    wanted, left = native[rate]
     for text in (done.stdout, log.read_text()):
         lines = [line for line in text.splitlines() if line.startswith("{")]
         assert json.loads(lines[-1]) == wanted
