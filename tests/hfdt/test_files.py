@@ -140,17 +140,17 @@ def test_a_program_that_asks_for_its_rank_divides_its_files(tmp_path):
     assert left == {"rank-0.txt", "rank-1.txt", "model.keras", "logs"}
 
 
-@pytest.fixture(scope="module", params=[("hfdt.cli", "0.1"), ("nfdt.cli", "0")])
+@pytest.fixture(scope="module", params=["hfdt 0.1", "nfdt 0"])
 def native(request, tmp_path_factory):
     """A framework, and what one process finds in files that C++ writes and reads.
 
     NFDT's losses are those of one process as long as nothing is learned.
     """
-    program, rate = request.param
+    name, rate = request.param.split()
     folder = made_earlier(tmp_path_factory.mktemp("native"))
     done = run(folder, PROGRAMS / "native.py", rate)
     assert done.returncode == 0, done.stderr
-    return program, rate, json.loads(done.stdout.splitlines()[-1]), names(folder)
+    return f"{name}.cli", rate, json.loads(done.stdout.splitlines()[-1]), names(folder)
 
 
 def made_earlier(folder):
