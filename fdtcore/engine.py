@@ -80,6 +80,12 @@ class Engine(Protocol):
             inner: ``inner(gradients, variables)`` is the optimizer's own ``apply``.
         """
 
+    def handed_on(self, optimizer: Any) -> None:
+        """Notes a step of an optimizer that has handed it to those that it holds.
+
+        Only where the engine stands innermost.
+        """
+
     def prepare(self, optimizer: Any) -> None:
         """Changes an optimizer as the user chose, before its first step."""
 

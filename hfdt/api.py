@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from fdtcore import shadowing
+from fdtcore import evidence, shadowing
 from hfdt import runtime
 from hfdt.options import Options
 
@@ -50,9 +50,10 @@ def distribute(
 
     Args:
         model: The user's ``keras.Model``.
-        optimizer: Its optimizer, or a name Keras knows. It is distributed as well: a
-            loop of the user's own may call its ``apply`` or ``apply_gradients``. None
-            keeps a compiled model as it is.
+        optimizer: Its optimizer, or a name Keras knows. It is distributed as well,
+            with the optimizers that it or the model holds: a loop of the user's own
+            may call their ``apply`` or ``apply_gradients``. None keeps a compiled
+            model as it is.
         loss: Its loss.
         metrics: Its metrics.
         options: What else to choose; or single fields of :class:`Options` by name.
@@ -89,7 +90,8 @@ def distribute(
         optimizer = keras.optimizers.get(optimizer)
         bound.optimizers.add(optimizer)
         model.compile(optimizer, loss, metrics=metrics, **choices)
-    bound.optimizers.add(model.optimizer)
+    if model.optimizer is not None:
+        bound.optimizers.add(model.optimizer)
     if model.built:
         # A loop of the user's own has no other moment at which all ranks meet.
         state.agree(engine, model)
@@ -133,6 +135,7 @@ def shard(dataset: Any) -> Any:
 def allreduce(tensor: Any, op: str = "mean", name: str = "user") -> Any:
     """Combines a tensor of all ranks: ``op`` is ``"mean"`` or ``"sum"``."""
     engine = runtime.engine()
+    evidence.note_exchange()
     total = engine.sum([tensor], f"allreduce {name}")[0]
     return total / engine.process.size if op == "mean" else total
 
@@ -146,6 +149,7 @@ def allgather(tensor: Any, name: str = "user") -> Any:
     from fdtcore.glue.step import current
 
     engine, step = runtime.engine(), current()
+    evidence.note_exchange()
     if step is not None and engine.process.size > 1:
         return rows.shared(step, tensor)
     with calls.joined(engine, f"allgather {name}"):
@@ -157,6 +161,7 @@ def broadcast(tensor: Any, root_rank: int = 0, name: str = "user") -> Any:
     from fdtcore.glue import calls
 
     engine = runtime.engine()
+    evidence.note_exchange()
     with calls.joined(engine, f"broadcast {name}"):
         return engine.collectives.broadcast(tensor, f"hfdt.{name}", root_rank)
 

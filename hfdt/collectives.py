@@ -58,18 +58,29 @@ class Collectives:
 
     def sum(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
         """Sums each tensor over the ranks."""
+        return self._combined("Sum", tensors, name)
+
+    def maximum(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
+        """Takes the largest of all ranks' values, element by element."""
+        return self._combined("Max", tensors, name)
+
+    def _combined(
+        self, op: str, tensors: Sequence[tf.Tensor], name: str
+    ) -> list[tf.Tensor]:
         if self.size == 1 or not tensors:
             return list(tensors)
         hvd, options = self._hvd()
         # A group is of one type.
-        sums: dict[int, tf.Tensor] = {}
+        found: dict[int, tf.Tensor] = {}
         for dtype in dict.fromkeys(t.dtype for t in tensors):
             places = [i for i, t in enumerate(tensors) if t.dtype == dtype]
             group = [tf.convert_to_tensor(tensors[i]) for i in places]
             wire = f"{name}.{dtype.name}"
-            found = hvd.grouped_allreduce(group, op=hvd.Sum, name=wire, **options)
-            sums.update(zip(places, found, strict=True))
-        return [sums[i] for i in range(len(tensors))]
+            values = hvd.grouped_allreduce(
+                group, op=getattr(hvd, op), name=wire, **options
+            )
+            found.update(zip(places, values, strict=True))
+        return [found[i] for i in range(len(tensors))]
 
     def adasum(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
         """Combines each tensor by Adasum."""

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from fdtcore import choices
 from fdtcore.control import ControlLine
-from fdtcore.glue import calls, fit, loops, state, step, steps
+from fdtcore.glue import calls, fit, loops, state, step, steps, wrappers
 from fdtcore.glue.exchange import Exchange
 from fdtcore.process import Process
 from hfdt import finite, rates, refusals
@@ -104,10 +104,13 @@ class HorovodEngine(Exchange):
 
     def prepare(self, optimizer: Any) -> None:
         """Gives an optimizer what the options ask for, before its first step."""
-        if optimizer is not None and optimizer not in self._prepared:
-            self._prepared.add(optimizer)
-            refusals.check_horovod(self.process, [optimizer])
-            rates.prepare(optimizer, self.options, self.process)
+        refusals.check_horovod(self.process, [optimizer])
+        found = wrappers.steps_of(optimizer)
+        for one in found:
+            if one not in self._prepared:
+                self._prepared.add(one)
+                whose = f" of {one.name}" if len(found) > 1 else ""
+                rates.prepare(one, self.options, self.process, whose=whose)
 
     def callbacks(self) -> list[Any]:
         """Callbacks that every ``fit`` runs with."""
@@ -145,6 +148,10 @@ class HorovodEngine(Exchange):
         """Steps on parts; on one rank Keras's own."""
         del kind
         return steps.PartStep if self.process.size > 1 else None
+
+    def handed_on(self, optimizer: Any) -> None:
+        """Nothing: it stands outermost."""
+        del optimizer
 
     def agreed(self, owner: Any) -> None:
         """Notes that what a model or an optimizer holds is alike on all ranks."""
@@ -185,7 +192,10 @@ class HorovodEngine(Exchange):
         trained = variables or list(optimizer._trainable_variables)
         with tf.init_scope():
             self.prepare(optimizer)
-        _build(optimizer, trained)
+        if not optimizer.built:
+            _build(optimizer, trained)
+            with tf.init_scope():
+                self.prepare(optimizer)  # what it has asked for only now
         self._begin(optimizer, trained)
         policy = finite.policy(self.options.nonfinite, optimizer)
         if optimizer not in self._order:
@@ -208,15 +218,13 @@ class HorovodEngine(Exchange):
             if eager:
                 self.agree_on_values(trained)
             # Variables made while TensorFlow traces have no value yet to agree on.
-            held = [*trained, *optimizer.variables]
+            held = [*trained, *state.of_optimizer(optimizer)]
             self.broadcast([v for v in held if state.initialized(v)])
             self.agreed(optimizer)
 
 
 def _build(optimizer: Any, trained: list[Any]) -> None:
     """Makes an optimizer's variables where nothing stands between them and eager."""
-    if optimizer.built:
-        return
     with tf.init_scope() if all(map(state.initialized, trained)) else nullcontext():
         optimizer.build(trained)
         optimizer.built = True

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from fdtcore.glue import wrappers
 from hfdt.gradients import Reduced
 
 
@@ -25,7 +27,9 @@ def policy(chosen: str, optimizer: Any) -> str:
     A ``LossScaleOptimizer`` expects infinities and handles them alike on all ranks,
     since it sees what all ranks see.
     """
-    if user_handles_nan[-1] or hasattr(optimizer, "inner_optimizer"):
+    held = [optimizer, *wrappers.within(optimizer)]
+    is_scaled = any(isinstance(o, keras.optimizers.LossScaleOptimizer) for o in held)
+    if user_handles_nan[-1] or is_scaled:
         return "pass"
     return chosen
 
@@ -64,8 +68,13 @@ def apply(
     check = tf.cond(
         good, tf.no_op, lambda: _report(reduced, variables, engine, f"{name}.finite")
     )
-    with tf.control_dependencies([] if tf.executing_eagerly() else [check]):
-        return inner(reduced.gradients, variables)
+    gradients = reduced.gradients
+    if not tf.executing_eagerly():
+        # Not around the step: a wrapper may make variables in it, and those are lifted
+        # out of the graph with all that stands before them.
+        with tf.control_dependencies([check]):
+            gradients = [None if g is None else tf.identity(g) for g in gradients]
+    return inner(gradients, variables)
 
 
 def _report(reduced: Reduced, variables: list[Any], engine: Any, name: str) -> Any:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from fdtcore.glue import state
 from hfdt.collectives import Collectives
 from hfdt.options import Options
 
@@ -43,6 +44,9 @@ class Reduction:
     ) -> Reduced:
         """Reduces the gradients of one call of ``optimizer.apply``.
 
+        Of new values that stand in place of gradients the largest of all ranks' counts;
+        they are neither weighed nor accumulated here.
+
         Args:
             optimizer: The optimizer; it may accumulate gradients itself.
             gradients: A tensor, an array, ``IndexedSlices`` or None for each variable.
@@ -56,6 +60,8 @@ class Reduction:
         gradients = [_tensor(g, v) for g, v in zip(gradients, variables, strict=True)]
         for gradient, variable in zip(gradients, variables):
             _check(gradient, variable)
+        values = self._largest(gradients, variables, share, f"{name}.largest")
+        gradients = [None if i in values else g for i, g in enumerate(gradients)]
         present = [g for g in gradients if g is not None]
         if self._options.op == "mean":
             present = [_weighted(g, share) for g in present]
@@ -75,10 +81,26 @@ class Reduction:
             )
         else:
             last, reduced = True, self._all(present, name)
-        values = iter(reduced)
-        return Reduced(
-            [None if g is None else next(values) for g in gradients], present, last
-        )
+        found = iter(reduced)
+        whole = [None if g is None else next(found) for g in gradients]
+        for place, value in values.items():
+            whole[place] = value
+        return Reduced(whole, present, last)
+
+    def _largest(
+        self, gradients: list[Any], variables: list[Any], share: tf.Tensor, name: str
+    ) -> dict[int, tf.Tensor]:
+        """Returns place -> new value of the variables that take one, of all ranks."""
+        places = [
+            i
+            for i, (g, v) in enumerate(zip(gradients, variables, strict=True))
+            if g is not None and state.is_overwritten(v)
+        ]
+        # What a rank without samples has seen counts for nothing.
+        own = [
+            tf.where(share > 0, gradients[i], gradients[i].dtype.min) for i in places
+        ]
+        return dict(zip(places, self._ranks.maximum(own, name), strict=True))
 
     def _with_held(self, gradients: list[Any], held: list[Any], name: str) -> list[Any]:
         """Reduces what the optimizer has accumulated on this rank along with the last.

@@ -7,28 +7,30 @@ from typing import Any
 import keras
 
 from fdtcore import voice
+from fdtcore.glue import wrappers
 from fdtcore.process import Process
 from hfdt.options import Options
 
 
-def prepare(optimizer: Any, options: Options, process: Process) -> None:
+def prepare(inner: Any, options: Options, process: Process, *, whose: str = "") -> None:
     """Gives an optimizer the rate and the accumulation that were chosen.
 
     Args:
-        optimizer: An optimizer that has made no step yet.
+        inner: An optimizer that takes steps itself, and has made none yet.
         options: The choices.
         process: This process.
+        whose: Names the optimizer where it is one of several.
 
     Raises:
         ValueError: The optimizer has a schedule, or is built, or accumulates already.
     """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
     scale = options.scale(process.size)
     if scale != 1.0:
         rate = _plain_rate(inner)
         inner.learning_rate = rate * scale
         voice.say(
-            process, f"learning rate {rate:g} * {scale:g} = {rate * scale:g} (lr_scale)"
+            process,
+            f"learning rate{whose} {rate:g} * {scale:g} = {rate * scale:g} (lr_scale)",
         )
     if options.accumulate > 1:
         if inner.built or inner.gradient_accumulation_steps:
@@ -68,7 +70,7 @@ class WarmUp(keras.callbacks.Callback):
     def __init__(self, scale: float, epochs: float):
         super().__init__()
         self.scale, self.epochs = scale, epochs
-        self._rate = 0.0
+        self._rates: list[tuple[Any, float]] = []  # each optimizer's, as scaled
         self._epoch = 0
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -78,7 +80,8 @@ class WarmUp(keras.callbacks.Callback):
                 "warmup_epochs needs to know the steps of an epoch. Received: data of "
                 "unknown length. Pass steps_per_epoch to fit."
             )
-        self._rate = float(self.model.optimizer.learning_rate)
+        optimizers = wrappers.steps_of(self.model.optimizer)
+        self._rates = [(one, float(one.learning_rate)) for one in optimizers]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         del logs
@@ -89,4 +92,5 @@ class WarmUp(keras.callbacks.Callback):
         done = (self._epoch + batch / self.params["steps"]) / self.epochs
         if done <= 1 + 1 / self.params["steps"]:
             factor = (1 + min(done, 1.0) * (self.scale - 1)) / self.scale
-            self.model.optimizer.learning_rate = self._rate * factor
+            for optimizer, rate in self._rates:
+                optimizer.learning_rate = rate * factor

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from typing import Any
 
-from fdtcore import control, hooks, output, settings
+from fdtcore import control, evidence, hooks, output, settings
 from fdtcore.process import Process
 from hfdt.options import Options
 
@@ -47,7 +48,7 @@ def _start(options: Options) -> Any:
             os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", limit)
         process = _start_horovod(process, options)
 
-    from fdtcore.glue import randomness
+    from fdtcore.glue import bind, randomness
     from hfdt.collectives import Collectives
     from hfdt.engine import HorovodEngine
 
@@ -78,7 +79,15 @@ def _start(options: Options) -> Any:
             debug=os.environ.get("HFDT_DEBUG") == "1",
         )
         randomness.agree(made)
+        # A script that forgets to distribute what it trains is to be told.
+        bind.bind(made)
+        evidence.look_at_the_end("hfdt", lambda: made.process.size, _end)
     return made
+
+
+def _end(text: str) -> None:
+    error = RuntimeError(text)
+    sys.excepthook(RuntimeError, error, None)
 
 
 def _start_horovod(process: Process, options: Options) -> Process:

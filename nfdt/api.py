@@ -47,8 +47,9 @@ def distribute(
 
     Args:
         model: The user's ``keras.Model``.
-        optimizer: Its optimizer, or a name Keras knows; it runs on the server. None
-            keeps a compiled model as it is.
+        optimizer: Its optimizer, or a name Keras knows; it runs on the server, and so
+            do the optimizers that it or the model holds. None keeps a compiled model
+            as it is.
         loss: Its loss.
         metrics: Its metrics.
         options: What else to choose; or single fields of :class:`Options` by name.
@@ -84,10 +85,8 @@ def distribute(
     bound.models.add(model)
     if optimizer is not None:
         model.compile(keras.optimizers.get(optimizer), loss, metrics=metrics, **choices)
-    bound.optimizers.add(model.optimizer)
-    inner = getattr(model.optimizer, "inner_optimizer", None)
-    if inner is not None:  # it takes the steps, under loss scaling
-        bound.optimizers.add(inner)
+    if model.optimizer is not None:
+        bound.optimizers.add(model.optimizer)
     return model
 
 

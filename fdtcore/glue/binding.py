@@ -10,6 +10,7 @@ from typing import Any
 
 from fdtcore import voice
 from fdtcore.engine import Engine
+from fdtcore.glue import wrappers
 
 
 @dataclasses.dataclass
@@ -20,8 +21,8 @@ class Binding:
         engine: The engine.
         everything: Whether it owns whatever this process trains, as it does under a
             script that knows nothing of it.
-        models: The models it owns otherwise.
-        optimizers: The optimizers it owns otherwise.
+        models: The models it owns otherwise, with the optimizers that they hold.
+        optimizers: The optimizers it owns otherwise, with those that they hold.
     """
 
     engine: Engine
@@ -79,11 +80,19 @@ def leave_alone(optimizer: Any) -> None:
 
 def engine_of_optimizer(optimizer: Any) -> Engine | None:
     """Returns the engine that owns ``optimizer``, if one does."""
-    if optimizer in _inner:
+    if _binding is None or optimizer in _inner:
         return None
-    if _binding and (_binding.everything or optimizer in _binding.optimizers):
-        return _binding.engine
-    return None
+    if not _binding.everything and optimizer not in _binding.optimizers:
+        owners = [*_binding.models, *_binding.optimizers]
+        if not any(optimizer is o for owner in owners for o in wrappers.within(owner)):
+            return None
+        _binding.optimizers.add(optimizer)
+    return _binding.engine
+
+
+def is_left_alone(optimizer: Any) -> bool:
+    """Whether an optimizer is a framework's own."""
+    return optimizer in _inner
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from fdtcore.glue import calls, metrics
+from fdtcore.glue import calls, metrics, state
 from fdtcore.process import Process
 
 
@@ -120,12 +120,8 @@ class Exchange:
 
     def agree_on_values(self, trained: list[Any]) -> None:
         """Raises where values differ that an eager step has used: too late to mend."""
-        digest = hashlib.sha256()
-        for variable in trained:
-            digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
-        digests = self.collectives.allgather_bytes(
-            digest.digest(), f"{self.name}.digest"
-        )
+        own = state.digest(trained).encode()
+        digests = self.collectives.allgather_bytes(own, f"{self.name}.digest")
         if len(set(digests)) == 1:
             return
         raise ValueError(

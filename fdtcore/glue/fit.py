@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras.src import tree
 from keras.src.backend.tensorflow import trainer as tf_trainer
 
-from fdtcore import threads
+from fdtcore import evidence, threads
 from fdtcore.engine import Engine
 from fdtcore.glue import (
     batches,
@@ -24,6 +24,7 @@ from fdtcore.glue import (
     refusals,
     rehearsal,
     saving,
+    state,
     steps,
 )
 
@@ -64,6 +65,22 @@ def _reads_data(inner: Callable, name: str) -> Callable:
                 saving.meet(together)
         return result
 
+    return _looked_at(method) if name == "fit" else method
+
+
+def _looked_at(fit: Callable) -> Callable:
+    """Notes a ``fit`` that trains by assignments of its own, which nobody else sees."""
+
+    @functools.wraps(fit)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not evidence.is_wanted() or not self.built:
+            return fit(self, *args, **kwargs)
+        before = state.digest(self.trainable_variables)
+        result = fit(self, *args, **kwargs)
+        if evidence.is_wanted() and state.digest(self.trainable_variables) != before:
+            evidence.note_step(f"the steps of {self.name}")
+        return result
+
     return method
 
 
@@ -85,6 +102,7 @@ def fit_in_parts(
         run: Keras's own ``fit`` with them.
     """
     given = arguments["callbacks"]
+    refusals.check_stateful(engine, model)
     engine.prepare(model.optimizer)
     arguments["callbacks"] = callbacks.distributed(given, engine)
     with (
@@ -99,6 +117,7 @@ def evaluate_in_parts(
     engine: Engine, model: Any, arguments: dict[str, Any], run: Callable[[], Any]
 ) -> Any:
     """Runs an ``evaluate`` in which every rank takes its part of each batch."""
+    refusals.check_stateful(engine, model)
     engine.average(metrics.moving_statistics(model) if model.built else [])
     with _reading(engine, arguments):
         return run()
@@ -140,6 +159,7 @@ def _takes_batch(inner: Callable, name: str) -> Callable:
             return engine.on_batch(
                 self, name, given, lambda: inner(*call.args, **call.kwargs)
             )
+        refusals.check_stateful(engine, self)
         names = [n for n in ("x", "y", "sample_weight") if given[n] is not None]
         whole = tree.map_structure(_tensor, [given[n] for n in names])
         own = batches.part(whole, engine.process)

@@ -8,6 +8,9 @@ is scaled here so that the weighted mean over ranks is its value on one process.
 A loss that has reduced the batch itself is of a kind that was found out
 (``rehearsal``): a mean is left alone, a sum is scaled, and any other (Dice of the
 batch, a contrast of its samples) is computed on the rows of all ranks.
+
+Layers of float8 keep what they see in the backward pass. Under them the loss is weighed
+before it, not the gradients behind it.
 """
 
 from __future__ import annotations
@@ -24,8 +27,9 @@ from keras import losses
 from keras.src import backend
 from keras.src.backend.tensorflow import trainer as tf_trainer
 from keras.src.losses import loss as keras_loss
+from keras.src.optimizers import base_optimizer, loss_scale_optimizer
 
-from fdtcore.glue import combining, rows
+from fdtcore.glue import combining, rows, state
 from fdtcore.glue.step import Step, current, sum_over_ranks, watching
 
 # What each loss that is not of samples makes of a batch; see ``combining``.
@@ -42,6 +46,8 @@ def patch() -> None:
     losses.Loss.__call__ = _called(losses.Loss.__call__)
     trainer = tf_trainer.TensorFlowTrainer
     trainer._aggregate_additional_loss = _added(trainer._aggregate_additional_loss)
+    for cls in (base_optimizer.BaseOptimizer, loss_scale_optimizer.LossScaleOptimizer):
+        cls.scale_loss = _weighed_before(cls.scale_loss)
 
 
 def is_of_samples(loss: Any) -> bool:
@@ -128,6 +134,21 @@ def _added(inner: Any) -> Any:
         return loss * tf.cast(step.sum_scale, loss.dtype)
 
     return aggregate
+
+
+def _weighed_before(inner: Any) -> Any:
+    @functools.wraps(inner)
+    def scale_loss(self: Any, loss: Any) -> Any:
+        step = current()
+        if step is not None and step.engine.in_parts and _keeps_gradients(step.model):
+            loss = step.weigh_loss(self, loss)
+        return inner(self, loss)
+
+    return scale_loss
+
+
+def _keeps_gradients(model: Any) -> bool:
+    return bool(state.overwritten(model))
 
 
 def _scaled(inner: Any) -> Any:

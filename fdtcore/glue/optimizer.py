@@ -3,23 +3,26 @@
 ``fit``, a custom ``train_step``, ``apply_gradients`` and a loop written by hand all
 call it, so an engine stands there, outermost: before clipping, weight decay and
 moving averages, and outside ``LossScaleOptimizer``, which decides from the gradients
-it is given whether to take the step. Not the tape: gradient penalties and saliency
-maps take gradients that are not for training.
+it is given whether to take the step. A class may have an ``apply`` of its own, so the
+engine stands in front of each. Not the tape: gradient penalties and saliency maps take
+gradients that are not for training.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
-from keras.src.optimizers import base_optimizer, loss_scale_optimizer
+from keras.src.optimizers import base_optimizer
 
+from fdtcore import evidence
 from fdtcore.engine import Engine
-from fdtcore.glue import binding, calls, loops, refusals
+from fdtcore.glue import binding, calls, loops, refusals, wrappers
 from fdtcore.glue.combining import SUM
 from fdtcore.glue.step import NeedsCollective, current, in_xla
 
@@ -45,22 +48,39 @@ def recording() -> Iterator[list[tuple[Any, list[Any], Any]]]:
         _recorded = before
 
 
-def apply(optimizer: Any, gradients: Any, variables: Any, inner: Any) -> Any:
-    """Hands one call of ``optimizer.apply`` to the engine that owns it."""
-    engine = binding.engine_of_optimizer(optimizer)
-    if engine is None or _running:
+def apply(
+    optimizer: Any, gradients: Any, variables: Any, inner: Any, *, is_base: bool
+) -> Any:
+    """Hands one call of ``optimizer.apply`` to the engine that owns it.
+
+    Args:
+        optimizer: The optimizer.
+        gradients: One for each variable.
+        variables: The variables, or None for those it was built with.
+        inner: Its class's own ``apply``.
+        is_base: Whether that is Keras's, which takes the step itself.
+    """
+    if _running:
         return inner(optimizer, gradients, variables)
-    if engine.innermost and hasattr(optimizer, "inner_optimizer"):
-        return inner(optimizer, gradients, variables)  # which calls this once more
     gradients = list(gradients)
     if variables is not None:
         variables = list(variables)
+    engine = binding.engine_of_optimizer(optimizer)
+    if engine is None:
+        if gradients and not binding.is_left_alone(optimizer):
+            evidence.note_step(f"steps of {type(optimizer).__name__}")
+        return inner(optimizer, gradients, variables)
     if _recorded is not None:
         _recorded.append((optimizer, gradients, variables))
         return None
+    if engine.innermost and not is_base and wrappers.hands_on(optimizer):
+        result = inner(optimizer, gradients, variables)  # which calls this once more
+        engine.handed_on(optimizer)
+        return result
     refusals.check_strategy(engine.process, tf.distribute.get_strategy())
     if engine.process.size > 1 and in_xla():
         raise NeedsCollective("a step of an optimizer")
+    evidence.note_exchange()
     _running.append(optimizer)
     try:
         with calls.joined(engine, _label(optimizer)):
@@ -68,7 +88,7 @@ def apply(optimizer: Any, gradients: Any, variables: Any, inner: Any) -> Any:
                 optimizer,
                 gradients,
                 variables,
-                share=_share(engine),
+                share=_share(engine, optimizer),
                 inner=functools.partial(inner, optimizer),
             )
     finally:
@@ -80,14 +100,14 @@ def _label(optimizer: Any) -> str:
     return f"step {_counts[optimizer]} of {type(optimizer).__name__}"
 
 
-def _share(engine: Engine) -> tf.Tensor:
+def _share(engine: Engine, optimizer: Any) -> tf.Tensor:
     """This rank's share of the samples of the batch whose gradients are applied."""
     step = current()
     if step is not None:
         if step.next_kind("gradients") == SUM:
             # Those of all ranks add up; one without samples has none to add.
             return tf.cast(step.num_samples > 0, tf.float32)
-        return step.share
+        return step.share_of(optimizer)
     if not engine.in_parts:
         return engine.share(1)
     loops.note_apply(engine)
@@ -95,14 +115,53 @@ def _share(engine: Engine) -> tf.Tensor:
 
 
 def patch() -> None:
-    """Puts :func:`apply` in front of Keras's own."""
-    for cls in (base_optimizer.BaseOptimizer, loss_scale_optimizer.LossScaleOptimizer):
-        cls.apply = _in_front_of(cls.apply)
+    """Puts :func:`apply` in front of that of every class, of those to come as well."""
+    base = base_optimizer.BaseOptimizer
+
+    def init_subclass(cls: type, **options: Any) -> None:
+        super(base, cls).__init_subclass__(**options)
+        _stand_in_front(cls)
+
+    base.__init_subclass__ = classmethod(init_subclass)
+    for cls in (base, *_subclasses(base)):
+        _stand_in_front(cls)
 
 
-def _in_front_of(inner: Any) -> Any:
+def _subclasses(cls: type) -> Iterator[type]:
+    one: type
+    for one in cls.__subclasses__():
+        yield one
+        yield from _subclasses(one)
+
+
+def _stand_in_front(cls: Any) -> None:
+    inner = vars(cls).get("apply")
+    if inspect.isfunction(inner) and not hasattr(inner, _IN_FRONT):
+        is_base = cls is base_optimizer.BaseOptimizer
+        cls.apply = _in_front_of(inner, is_base=is_base)
+
+
+_IN_FRONT = "_fdtcore_in_front"
+_ARGUMENTS = ("grads", "trainable_variables")
+
+
+def _in_front_of(inner: Callable, *, is_base: bool) -> Callable:
+    # A class of a user's may call its arguments otherwise.
+    parameters = list(inspect.signature(inner).parameters.values())[1:]
+    own = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    first, second = (*own, *_ARGUMENTS[len(own) :])[:2]
+
     @functools.wraps(inner)
-    def wrapper(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
-        return apply(self, grads, trainable_variables, inner)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        given = dict(zip((first, second), args)) | kwargs
+        if first not in given:
+            return inner(self, *args, **kwargs)  # which complains
 
+        def own_apply(self: Any, gradients: Any, variables: Any) -> Any:
+            return inner(self, gradients, variables, *args[2:], **given)
+
+        gradients, variables = given.pop(first), given.pop(second, None)
+        return apply(self, gradients, variables, own_apply, is_base=is_base)
+
+    setattr(wrapper, _IN_FRONT, True)
     return wrapper

@@ -25,6 +25,27 @@ def check_strategy(process: Process, strategy: Any) -> None:
         _refuse(strategy)
 
 
+def check_stateful(engine: Any, model: Any) -> None:
+    """Refuses layers that go on from the rows of the batch before, on several ranks.
+
+    Whatever part of a batch a rank takes, or which batch, it is not the next one of
+    the rows whose state it holds.
+
+    Raises:
+        ValueError: The model has such a layer.
+    """
+    if engine.process.size == 1:
+        return
+    for layer in model._flatten_layers():
+        if getattr(layer, "stateful", False) is True:
+            raise ValueError(
+                "a stateful layer must see all rows of all batches in their order. "
+                f"Received: stateful=True in {layer.name} on {engine.process.size} "
+                "processes that train. Run the script with python, or on one process: "
+                f"{engine.name} run -np 1."
+            )
+
+
 def refuse_strategies() -> None:
     """Makes a script that knows nothing of ranks end where it makes a strategy."""
     for module in (tf.distribute, tf.distribute.experimental):

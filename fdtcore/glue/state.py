@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras import KerasTensor, Variable, tree
 
 from fdtcore.engine import Engine
+from fdtcore.glue import wrappers
 
 # Odd, so that seeds of different ranks stay different modulo 2**32.
 _SEED_STRIDE = 0x9E3779B1
@@ -58,10 +59,7 @@ def check(engine: Engine, model: Any) -> None:
     Raises:
         ValueError: They differ.
     """
-    digest = hashlib.sha256()
-    for variable in model.trainable_variables:
-        digest.update(np.asarray(variable.numpy()).tobytes())
-    if len(set(engine.allgather_text(digest.hexdigest()))) > 1:
+    if len(set(engine.allgather_text(digest(model.trainable_variables)))) > 1:
         raise ValueError(
             "ranks must begin with the same weights. Received: a model that is built "
             f"while it trains ({model.name!r}), so each rank drew its own. Build it, "
@@ -69,11 +67,33 @@ def check(engine: Engine, model: Any) -> None:
         )
 
 
+def digest(variables: Any) -> str:
+    """Returns a text that changes when a value of the variables does."""
+    found = hashlib.sha256()
+    for variable in variables:
+        found.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return found.hexdigest()
+
+
 def _symbolic(leaf: Any) -> Any:
     if getattr(leaf, "shape", None) is None:
         return leaf
     shape = [None, *leaf.shape[1:]] if leaf.shape.rank else leaf.shape
     return KerasTensor(shape, leaf.dtype.name, sparse=isinstance(leaf, tf.SparseTensor))
+
+
+def is_overwritten(variable: Any) -> bool:
+    """Whether what stands in place of a variable's gradient is its new value.
+
+    So the layers of float8 keep the largest values that they have seen. Optimizers
+    of Keras assign it, and take the maximum where there are several.
+    """
+    return bool(getattr(variable, "overwrite_with_gradient", False))
+
+
+def overwritten(model: Any) -> list[Any]:
+    """Returns the trainable variables of a model that are not descended."""
+    return [v for v in model.trainable_variables if is_overwritten(v)]
 
 
 def initialized(variable: Any) -> bool:
@@ -86,9 +106,14 @@ def initialized(variable: Any) -> bool:
 def of_model(model: Any) -> list[Any]:
     """Returns every variable that training reads or writes, each once."""
     held = [*model.variables, *model.metrics_variables, *_raw(model)]
-    if model.optimizer is not None:
-        held += model.optimizer.variables
+    held += of_optimizer(model.optimizer)
     return list({_key(v): v for v in held if initialized(v)}.values())
+
+
+def of_optimizer(optimizer: Any) -> list[Any]:
+    """Returns the variables of an optimizer and of those that it holds, each once."""
+    held = [] if optimizer is None else [optimizer, *wrappers.within(optimizer)]
+    return list({_key(v): v for one in held for v in one.variables}.values())
 
 
 def described(variables: Any) -> str:

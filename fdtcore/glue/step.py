@@ -42,6 +42,7 @@ class Step:
         self._kinds = kinds or {}
         self._made: collections.Counter[str] = collections.Counter()
         self._share: tf.Tensor | None = None
+        self._weighed: list[Any] = []  # optimizers whose loss is weighed already
         self._graph = _graph()
 
     def begin(self) -> None:
@@ -67,6 +68,26 @@ class Step:
     def is_share(self, share: float) -> None:
         """Takes a part for a rank's, though no rank is asked."""
         self._share = tf.constant(share, tf.float32)
+
+    def weigh_loss(self, optimizer: Any, loss: Any) -> Any:
+        """Weighs the loss of this rank's part, in place of the gradients.
+
+        So everything in the backward pass is of the size it has on one process.
+
+        Args:
+            optimizer: Whose gradients are not to be weighed any more.
+            loss: A scalar.
+        """
+        if in_xla():
+            raise NeedsCollective("a loss weighed by this rank's share")
+        self._weighed.append(optimizer)
+        return loss * tf.cast(self.share, loss.dtype)
+
+    def share_of(self, optimizer: Any) -> tf.Tensor:
+        """What an optimizer's gradients are to be weighed by, float32 scalar."""
+        if any(optimizer is one for one in self._weighed):
+            return tf.cast(self.share > 0, tf.float32)
+        return self.share
 
     @property
     def sum_scale(self) -> tf.Tensor:

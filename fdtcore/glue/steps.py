@@ -83,6 +83,7 @@ def _announced(step: TracedStep, kind: str, function: Callable) -> Callable:
             except tf.errors.OpError as error:
                 # What the engine found out says more than what TensorFlow makes of it.
                 raise (engine.finding or error) from None
+        step.ran()
         if step.unchecked:
             state.check(engine, model)
             step.unchecked = False
@@ -118,6 +119,9 @@ class TracedStep:
         """Looks at what the first call takes; returns what it takes then."""
         del kind
         return iterator
+
+    def ran(self) -> None:
+        """Is told of each run, which may be of several steps."""
 
     def traced(self, data: Any) -> Callable:
         """Traces the step on a batch; returns what runs it."""

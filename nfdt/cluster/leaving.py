@@ -66,6 +66,12 @@ class Leaving:
             code = self._show(error)
         self._fail(self._failure(error), code)
 
+    def refuse(self, text: str) -> NoReturn:
+        """Ends the job with an error that is every worker's."""
+        if self.transport.ended_by is not None:
+            self._by_job()
+        self._refused(Refused(text))
+
     def _show(self, error: BaseException) -> int:
         """Prints what has gone wrong, once; returns the exit code."""
         if isinstance(error, SystemExit):

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from fdtcore import output, settings
+from fdtcore import evidence, output, settings
 from fdtcore.loading import uncollected
 from fdtcore.process import Process
 from nfdt import algorithms
@@ -141,8 +141,18 @@ def _worker(peers: Any, process: Process, options: Options) -> Any:
     )
     transport = wire.MpiTransport(peers)
     made = _engine_class()(worker, transport, options)
-    install(Leaving(made, peers, transport, launchers_dir(os.environ)))
+    leaving = Leaving(made, peers, transport, launchers_dir(os.environ))
+    install(leaving)
+    # A script that forgets to distribute what it trains is to be told.
+    _bind(made)
+    evidence.look_at_the_end("nfdt", lambda: peers.size, leaving.refuse)
     return made
+
+
+def _bind(made: Any) -> None:
+    from fdtcore.glue import bind
+
+    bind.bind(made)
 
 
 def _alone(process: Process, options: Options, roles: Roles) -> Any:

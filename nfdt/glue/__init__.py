@@ -13,6 +13,7 @@ stepping        one step on a batch that is marked
 acting          which callbacks run on which worker; ``understudies`` of those of 0
 gathering       what all workers tell each other
 replicas        steps that all workers make, in loops without a data set
+tallies         what layers count and average, brought together
 turns           one call to the servers at a time
 apart, local    a worker's own optimizer, and what it then sends
 monitoring      how a worker and its machine fare, for DSP

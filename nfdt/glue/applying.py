@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fdtcore.glue import step
+from fdtcore.glue import state, step
+from fdtcore.glue.wrappers import steps_of
 from nfdt.glue import rates, replicas
 from nfdt.glue.flat import copied, dtype_of
+from nfdt.glue.keras_optimizers import trained_by
 from nfdt.protocol.worker import NotFinite
 from nfdt.rules.corrections import Vector
 
@@ -74,6 +76,9 @@ class Applying:
         if not optimizer.built:
             with tf.init_scope():
                 optimizer.build(trained)
+        # Those that take a value in place of a gradient are nothing for a server.
+        replace = optimizer._overwrite_variables_directly_with_gradients
+        pairs = list(zip(*replace(*zip(*pairs, strict=True)), strict=True))
         kinds = [isinstance(g, tf.IndexedSlices) for g, _ in pairs]
         tensors = [t for g, _ in pairs for t in _tensors(g)]
         own = [v for _, v in pairs]
@@ -100,13 +105,44 @@ class Applying:
         optimizer._iterations.assign(tf.cast(version, optimizer._iterations.dtype))
         return optimizer.iterations
 
+    def check_left_alone(self, wrapper: Any) -> None:
+        """Looks whether a wrapper writes variables behind the optimizers it holds.
+
+        The next answer of the servers would undo it. One worker brings it to them.
+
+        Args:
+            wrapper: An optimizer that has just handed its step on.
+        """
+        held = steps_of(wrapper)
+        trained = [v for o in held for v in trained_by(o, o._trainable_variables)]
+
+        def look(order: Any, *values: Any) -> Any:
+            own = dict(zip(map(id, trained), values, strict=True))
+            for group in self._engine.groups.under(wrapper):
+                here = [own[id(v)] for v in group.variables]
+                if all(map(np.array_equal, here, group.values())):
+                    continue
+                if self._engine.process.size == 1:
+                    group.group.load(group.joined(here))
+                    continue
+                self._engine.finding = _written(wrapper)
+                raise self._engine.finding
+            return order
+
+        values = [tf.convert_to_tensor(v) for v in trained]
+        self.in_order(lambda n: [tf.numpy_function(look, [n, *values], tf.int64)])
+
     def _apply_locally(
         self, optimizer: Any, gradients: Any, trained: list[Any], inner: Callable
     ) -> Any:
         """Makes a step of this worker's own, and exchanges parameters at times."""
         own = self._engine.groups.apart.on_worker(optimizer)
         apply = inner if own is optimizer else own.apply
-        moved = [v for g, v in zip(gradients, trained, strict=True) if g is not None]
+        moved = [
+            v
+            for g, v in zip(gradients, trained, strict=True)
+            if g is not None and not state.is_overwritten(v)
+        ]
         with tf.init_scope():  # with values that no step has changed yet
             if not optimizer.built:
                 optimizer.build(trained)
@@ -222,6 +258,14 @@ class Applying:
             group.push(*gradient, **about)
         except NotFinite as error:
             self._engine.groups.report(group, error)
+
+
+def _written(wrapper: Any) -> ValueError:
+    return ValueError(
+        "an optimizer that holds others must leave the variables to them. Received: "
+        f"{type(wrapper).__name__}, which changes them after their step, where several "
+        "workers do not see it. Train it with hfdt, or on one worker."
+    )
 
 
 def _tensors(gradient: Any) -> list[Any]:

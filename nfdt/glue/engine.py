@@ -7,11 +7,13 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from fdtcore import choices, output, shadowing, voice
-from fdtcore.glue import exchange
+from fdtcore.glue import calls, exchange, state
 from fdtcore.process import Process
+from nfdt.glue import keras_optimizers
 from nfdt.glue.applying import Applying
 from nfdt.glue.epochs import Epochs
 from nfdt.glue.gathering import Gathering
@@ -19,6 +21,7 @@ from nfdt.glue.groups import Groups
 from nfdt.glue.replicas import Replicas
 from nfdt.glue.resuming import Resuming
 from nfdt.glue.stepping import LeasedStep
+from nfdt.glue.tallies import Tallies
 from nfdt.glue.training import Training
 from nfdt.glue.turns import InTurn
 from nfdt.options import Options
@@ -59,10 +62,12 @@ class ParameterServerEngine(exchange.Exchange):
             transport, process.rank, lambda: self.ending_epoch, self._succeed
         )
         super().__init__(process, meetings, _NoLine(), "nfdt")
+        self._meetings = meetings
         self.groups = Groups(transport, process, options)
         self.resuming = Resuming(transport, process.rank, options)
         self.training = Training(self)
         self.replicas = Replicas(self)
+        self.tallies = Tallies(self)
         self.finding: Exception | None = None
         self.applying = Applying(self)
 
@@ -105,6 +110,7 @@ class ParameterServerEngine(exchange.Exchange):
     def settle(self, model: Any) -> None:
         """Brings a model up to date on all workers, before it is saved."""
         super().settle(model)
+        self.maximum(state.overwritten(model))
         self.groups.flush()
         self.barrier()
         self.groups.renew(model.trainable_variables)
@@ -130,6 +136,22 @@ class ParameterServerEngine(exchange.Exchange):
             for variable, value in zip(variables, sums, strict=True):
                 variable.assign(tf.cast(value / total, variable.dtype))
 
+    def maximum(self, variables: Sequence[Any]) -> None:
+        """Gives every variable the largest of the workers' values, element by element.
+
+        So Keras combines those that take a new value in place of a gradient.
+        """
+        if not variables or self.process.size == 1:
+            return
+        brought = self.gather([v.numpy() for v in variables], "maximum")
+        for variable, *values in zip(variables, *brought, strict=True):
+            variable.assign(np.maximum.reduce(values))
+
+    def gather(self, value: Any, name: str) -> list[Any]:
+        """Returns what every worker has brought: numbers, arrays, lists of them."""
+        with calls.joined(self, name):
+            return self._meetings.gather(value, f"nfdt.{name}")
+
     def share(self, num_samples: Any) -> Any:
         """Every push is a whole batch."""
         del num_samples
@@ -148,6 +170,13 @@ class ParameterServerEngine(exchange.Exchange):
         """Workers take over what is on the servers."""
         del owner
         return True
+
+    def handed_on(self, optimizer: Any) -> None:
+        """Makes a wrapper count the updates of all workers, as what it holds does."""
+        keras_optimizers.follow(optimizer)
+        is_kerass = type(optimizer).__module__.partition(".")[0] == "keras"
+        if not (is_kerass or self.options.trains_locally or self.options.overlap):
+            self.applying.check_left_alone(optimizer)
 
     def prepare(self, optimizer: Any) -> None:
         """Nothing: the optimizer runs on the servers."""

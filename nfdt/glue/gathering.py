@@ -79,9 +79,13 @@ class Gathering:
     def sum(self, tensors: Sequence[Any], name: str) -> list[Any]:
         """Sums each tensor over the workers; eager only."""
         own = [np.asarray(tensor) for tensor in tensors]
-        brought = self.allgather_bytes(states.dump(own), name)
-        lists = [states.load(data) for data in brought]
+        lists = self.gather(own, name)
         return [
             tf.constant(sum(values[1:], values[0]), own[i].dtype)
             for i, values in enumerate(zip(*lists, strict=True))
         ]
+
+    def gather(self, value: Any, name: str) -> list[Any]:
+        """Returns what every worker has brought: numbers, arrays, lists of them."""
+        brought = self.allgather_bytes(states.dump(value), name)
+        return [states.load(data) for data in brought]

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from fdtcore import voice
+from fdtcore.glue.wrappers import steps_of
 from fdtcore.process import Process
 from nfdt import algorithms
 from nfdt.glue import constraints, descriptions, making, rates
 from nfdt.glue.apart import Apart
 from nfdt.glue.flat import VariableGroup, dtype_of
-from nfdt.glue.keras_optimizers import optimizers_of, path_of, steps_of
+from nfdt.glue.keras_optimizers import build, follow, optimizers_of, path_of
 from nfdt.options import Options
 from nfdt.protocol.transport import Transport
 from nfdt.protocol.worker import Group, NotFinite
@@ -160,21 +161,21 @@ class Groups:
             model: The model, built.
             known: Index -> description of the groups; those that are opened go.
         """
-        optimizer = steps_of(model.optimizer)
         by_path = {path_of(v): v for v in model.trainable_variables}
-        own = [i for i in known if i >> _ORDINAL_BIT == self.note(optimizer)]
-        for index in own:
+        own = {self.note(one): one for one in steps_of(model.optimizer)}
+        for index in [i for i in known if i >> _ORDINAL_BIT in own]:
+            optimizer = own[index >> _ORDINAL_BIT]
             paths = [path for path, _ in known[index]["variables"]]
             if not by_path.keys() >= set(paths):
                 return
             del known[index]
-            if not optimizer.built:
-                optimizer.build(model.trainable_variables)
-            self.of(optimizer, [by_path[path] for path in paths])
+            variables = [by_path[path] for path in paths]
+            _build(model, optimizer, variables)
+            self.of(optimizer, variables)
 
     def bring(self, optimizer: Any) -> None:
         """Makes the servers go on from this worker's values, where they differ."""
-        for group in self.of_optimizer(steps_of(optimizer)):
+        for group in self.under(optimizer):
             group.bring()
 
     def pull(self, variables: Sequence[Any]) -> None:
@@ -198,9 +199,9 @@ class Groups:
                 for paths in theirs:
                     if paths not in mine and by_path.keys() >= set(paths):
                         mine.append(paths)
-                        if not optimizer.built:
-                            optimizer.build(model.trainable_variables)
-                        self.of(optimizer, [by_path[path] for path in paths])
+                        variables = [by_path[path] for path in paths]
+                        _build(model, optimizer, variables)
+                        self.of(optimizer, variables)
 
     def renew(self, variables: Sequence[Any]) -> None:
         """As :meth:`pull`, but leaves alone what the program has set itself."""
@@ -213,17 +214,22 @@ class Groups:
 
     def bring_changed(self, optimizer: Any) -> None:
         """As :meth:`bring`, but by more than a rounding."""
-        for group in self.of_optimizer(steps_of(optimizer)):
+        for group in self.under(optimizer):
             if not np.allclose(group.flat(), group.group.params, 1e-4, 1e-6):
                 group.bring()
 
     def agree_on_rate(self, optimizer: Any, engine: Any) -> None:
-        """Gives all workers worker 0's learning rate, where it is a number."""
-        optimizer = steps_of(optimizer)
-        own = math.nan if optimizer is None else rates.of_number(optimizer)
-        rate = float(engine.broadcast_text(repr(own)))
-        if not math.isnan(rate) and rate != own:
-            optimizer.learning_rate = rate
+        """Gives all workers worker 0's learning rates, where they are numbers."""
+        found = steps_of(optimizer)
+        own = [rates.of_number(one) for one in found]
+        theirs = json.loads(engine.broadcast_text(json.dumps(own)))
+        for one, mine, rate in zip(found, own, theirs, strict=False):
+            if not math.isnan(rate) and rate != mine:
+                one.learning_rate = rate
+
+    def under(self, optimizer: Any) -> list[VariableGroup]:
+        """Returns the groups of an optimizer, or of those that take its steps."""
+        return [g for one in steps_of(optimizer) for g in self.of_optimizer(one)]
 
     def _all(self) -> list[VariableGroup]:
         return [g for groups in self._found.values() for g in groups.values()]
@@ -236,8 +242,10 @@ class Groups:
 
     def take_state(self, optimizer: Any) -> None:
         """Gives an optimizer the state that the servers hold for it."""
-        for group in self.of_optimizer(steps_of(optimizer)):
+        for group in self.under(optimizer):
             group.take_state()
+        if optimizer is not None:
+            follow(optimizer)
 
     def take_all_states(self) -> None:
         """Gives all optimizers the states that the servers hold for them."""
@@ -251,6 +259,14 @@ class Groups:
             f"worker {self._process.rank}: the gradient of {name} is NaN or infinite; "
             f"the server refused it ({error.in_a_row} in a row)."
         )
+
+
+def _build(model: Any, optimizer: Any, variables: Sequence[Any]) -> None:
+    """Builds one of a model's optimizers as its steps would, for some variables."""
+    if model.optimizer is not None:
+        build(model.optimizer, model.trainable_variables)
+    shares = model.optimizer is not optimizer and optimizer in steps_of(model.optimizer)
+    build(optimizer, variables if shares else model.trainable_variables)
 
 
 _ORDINAL_BIT = 32

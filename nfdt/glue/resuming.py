@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from fdtcore.glue import state
 from nfdt.options import Options
 from nfdt.protocol import packets, states
 from nfdt.protocol.messages import Kind, Message
@@ -111,15 +112,19 @@ class KeepNotes(keras.callbacks.Callback):
         del logs
         if self._engine.resuming.groups:
             self._engine.groups.reopen(self.model, self._engine.resuming.groups)
-            others = self.model.non_trainable_variables
+            others = _not_on_servers(self.model)
             self._engine.resuming.recall_variables(others)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         engine = self._engine
         if engine.resuming.keeps and not engine.process.rank:
-            others = self.model.non_trainable_variables
+            others = _not_on_servers(self.model)
             fit = engine.epochs.fit
             engine.resuming.note_epoch(fit, epoch - self._first, logs, others)
+
+
+def _not_on_servers(model: Any) -> list[Any]:
+    return [*model.non_trainable_variables, *state.overwritten(model)]
 
 
 def _name(fit: int, epoch: int) -> str:

@@ -66,6 +66,13 @@ class LeasedStep(TracedStep):
             if tf.executing_eagerly():
                 logs = self.step(batch)
             else:
-                logs = self.traced(batch)()
+                run = self.traced(batch)
+                self.engine.tallies.see(self.model)  # if tracing has built it
+                logs = run()
             self.engine.batch_done(mark)
         return logs
+
+    def ran(self) -> None:
+        """Looks at what the first steps of an epoch have done."""
+        taken, at_once = self.engine.epochs.taken, self.model.steps_per_execution
+        self.engine.tallies.stepped(self.model, lambda: min(taken, at_once))

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fdtcore import voice
-from fdtcore.glue import data, metrics, saving, state
+from fdtcore.glue import data, metrics, refusals, saving, state
+from fdtcore.glue.wrappers import steps_of
 from nfdt.glue.acting import acting
-from nfdt.glue.keras_optimizers import has_stepped, optimizers_of, steps_of
+from nfdt.glue.keras_optimizers import build, has_stepped, optimizers_of, trained_by
 from nfdt.glue.leasing import LeasedAdapter
 from nfdt.glue.resuming import KeepNotes
 from nfdt.protocol.messages import Kind, Message
@@ -42,6 +43,7 @@ class Training:
             run: Keras's own ``fit`` with them.
         """
         engine = self._engine
+        refusals.check_stateful(engine, model)
         steps, arguments["steps_per_epoch"] = arguments["steps_per_epoch"], None
         verbose = arguments["verbose"]
         notes = KeepNotes(engine, arguments["initial_epoch"])
@@ -153,27 +155,35 @@ class Training:
 
     def begun(self, model: Any) -> None:
         """Makes all workers begin with what worker 0 has, or has restored."""
-        engine, optimizer = self._engine, steps_of(model.optimizer)
+        engine, trained = self._engine, model.trainable_variables
+        if model.built and model.optimizer is not None:
+            build(model.optimizer, trained)  # it may ask only now for those it holds
         for one in optimizers_of(model):
             engine.groups.note(one)
         if model.built and engine.process.size > 1:
-            text = state.described(model.trainable_variables)
-            engine.agree(text, f"model {model.name!r}")
-        goes_on = optimizer is not None and has_stepped(optimizer)
-        mine = json.dumps([model._initial_epoch, goes_on])
-        model._initial_epoch, goes_on = json.loads(engine.broadcast_text(mine))
-        trained = model.trainable_variables
+            engine.agree(state.described(trained), f"model {model.name!r}")
+        found = steps_of(model.optimizer)
+        mine = json.dumps([model._initial_epoch, [has_stepped(one) for one in found]])
+        model._initial_epoch, go_on = json.loads(engine.broadcast_text(mine))
+        going = [one for one, goes_on in zip(found, go_on, strict=False) if goes_on]
         if engine.process.rank == 0:
-            if goes_on and not engine.groups.of_optimizer(optimizer):
-                engine.groups.of(optimizer, trained)
-            engine.groups.bring(optimizer)
+            self._open(going, trained)
+            engine.groups.bring(model.optimizer)
         engine.barrier()
-        if goes_on and not engine.groups.of_optimizer(optimizer):
-            if not optimizer.built:
-                optimizer.build(trained)
-            engine.groups.of(optimizer, trained)
+        self._open(going, trained)
         if engine.process.size > 1:
             engine.groups.pull(trained)
+        if model.built:
+            engine.broadcast(
+                [*model.non_trainable_variables, *state.overwritten(model)]
+            )
+
+    def _open(self, optimizers: list[Any], trained: list[Any]) -> None:
+        """Opens the groups of optimizers that go on from steps made before."""
+        groups = self._engine.groups
+        for one in optimizers:
+            if not groups.of_optimizer(one) and one.built:
+                groups.of(one, trained_by(one, trained))
 
     def _epoch_begins(self, model: Any) -> None:
         """Goes on from weights that a callback has set on worker 0."""
@@ -182,6 +192,7 @@ class Training:
             engine.groups.bring(model.optimizer)
         elif engine.process.rank == 0:
             engine.groups.bring_changed(model.optimizer)
+        engine.tallies.begin(model)
 
     def _epoch_over(self, model: Any) -> None:
         """Adds up what the workers have counted in the epoch that is over."""
@@ -194,14 +205,15 @@ class Training:
         engine.groups.flush()
         with self._meeting():
             metrics.gather(engine, model)
-            engine.average(metrics.moving_statistics(model))
+            engine.tallies.meet(model)
+            engine.maximum(state.overwritten(model))
             if engine.process.size > 1:
                 engine.groups.open_missing(model, engine)
         engine.groups.pull(model.trainable_variables)
-        optimizer = steps_of(model.optimizer)
         # Callbacks save it; an average that is kept by it ends in the weights.
-        if optimizer and (engine.process.rank == 0 or optimizer.use_ema):
-            engine.groups.take_state(optimizer)
+        averages = any(one.use_ema for one in steps_of(model.optimizer))
+        if engine.process.rank == 0 or averages:
+            engine.groups.take_state(model.optimizer)
 
     @contextlib.contextmanager
     def _meeting(self) -> Iterator[None]:
@@ -223,4 +235,5 @@ class Training:
         engine.groups.pull(model.trainable_variables)
         engine.groups.take_state(model.optimizer)
         engine.groups.agree_on_rate(model.optimizer, engine)
+        engine.maximum(state.overwritten(model))
         engine.broadcast(model.non_trainable_variables)

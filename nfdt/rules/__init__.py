@@ -9,6 +9,7 @@ updates         correct each, merge them, step once; block by block
 delays, norms   what delay is usual; sums of squares
 regret          what is proved of DSP: its step size, its bounds
 finite          whether a gradient is finite
+tallies         what workers have each counted or averaged, as one value
 demands         the wording of what a rule demands of its options
 ==============  ============================================================
 """

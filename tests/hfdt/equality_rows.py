@@ -16,6 +16,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from tests.hfdt.own_optimizers import Lookahead, Parted, Signed
+
 ROWS = {}
 
 
@@ -145,6 +147,91 @@ def regularizers():
 def schedule():
     decay = keras.optimizers.schedules.ExponentialDecay(0.2, 3, 0.5)
     return fitted(keras.optimizers.SGD(decay, momentum=0.9))
+
+
+def multi(*others):
+    """An optimizer for each layer."""
+    inner = keras.optimizers.SGD(0.1, momentum=0.9)
+    others = dict(zip([".*/kernel"], others)) or {
+        ".*/kernel": keras.optimizers.Adam(0.01, clipnorm=0.5)
+    }
+    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(inner, others))
+
+
+def counted(optimizer, **options):
+    """Fits a model, and looks at how often its optimizers have stepped."""
+    result = fitted(optimizer, **options)
+    return {**result, "iterations": np.asarray(optimizer.iterations)}
+
+
+@row
+def multi_optimizer():
+    return counted(multi())
+
+
+@row
+def multi_optimizer_by_function():
+    kept = [keras.optimizers.RMSprop(0.01), keras.optimizers.SGD(0.1)]
+
+    def choose(variable):
+        return kept["bias" in variable.path]
+
+    return counted(keras.optimizers.MultiOptimizer(choose))
+
+
+@row
+def multi_optimizer_accumulates():
+    return counted(multi(keras.optimizers.Adam(0.01, gradient_accumulation_steps=2)))
+
+
+@row
+def multi_optimizer_scaled():
+    optimizer = keras.optimizers.LossScaleOptimizer(multi())
+    return counted(optimizer, model=small(dtype="mixed_float16"))
+
+
+@row
+def multi_optimizer_is_saved():
+    x, y = data()
+    model = small()
+    model.compile(multi(), cross_entropy())
+    with tempfile.TemporaryDirectory() as folder:
+        save = keras.callbacks.ModelCheckpoint(f"{folder}/m.keras")
+        model.fit(x, y, batch_size=16, epochs=2, verbose=0, callbacks=[save])
+        again = keras.models.load_model(f"{folder}/m.keras")
+    own = [np.asarray(v) for v in again.optimizer.variables]
+    history = again.fit(x, y, batch_size=16, verbose=0)
+    return {**outcome(again, history), **{f"o{i}": v for i, v in enumerate(own)}}
+
+
+@row
+def own_wrapper():
+    """An ``apply`` that looks at the whole gradient, and others in a dictionary."""
+    inner = {"weights": keras.optimizers.Adam(0.01), "biases": "sgd"}
+    inner["biases"] = keras.optimizers.SGD(0.1, momentum=0.9)
+    return counted(Parted(inner))
+
+
+@row
+def own_wrapper_writes_weights():
+    return counted(Lookahead(keras.optimizers.Adam(0.01)))
+
+
+@row
+def own_apply():
+    return counted(Signed(0.01))
+
+
+@row
+def float8():
+    model = small(dtype="float8_from_float32")
+    return fitted(keras.optimizers.SGD(0.05, clipnorm=0.1), model=model)
+
+
+@row
+def float8_accumulates():
+    model = small(dtype="float8_from_float32")
+    return fitted(keras.optimizers.SGD(0.1, gradient_accumulation_steps=3), model=model)
 
 
 @row

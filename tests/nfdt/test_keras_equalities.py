@@ -19,6 +19,7 @@ ROUNDED = {
     "masked_sequence": "the gradient of an embedding is summed row by row",
     "embedding_sgd_momentum": "the gradient of an embedding is summed row by row",
     "jit_compile": "the optimizer's step is not compiled by XLA",
+    "float8_accumulates": "sums of gradients are divided on the server",
 }
 TOLERANCE = 1e-5
 # Job -> how far all of its rows may be off: one sums elsewhere, two round gradients
@@ -33,6 +34,7 @@ SHARED = [
     "momentum_is_saved",
     "checkpoint_and_restore",
     "embedding_adam",
+    "multi_optimizer_by_function",
 ]
 # With one worker nothing is late, so the default comes to the user's own optimizer.
 DEFAULT = [

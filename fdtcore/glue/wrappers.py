@@ -1,0 +1,68 @@
+"""Optimizers that hold others, and which of them take the steps.
+
+``MultiOptimizer``, ``LossScaleOptimizer`` and a user's own wrapper have an ``apply``
+that hands gradients on. What they hold may be known only later: a ``MultiOptimizer``
+asks a function for it when it is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from keras.src.optimizers import base_optimizer, multi_optimizer
+
+_WAYS_IN = ("apply", "apply_gradients")
+
+
+def within(owner: Any) -> list[Any]:
+    """Returns every optimizer that a model or an optimizer holds, each once.
+
+    Args:
+        owner: Searched in its attributes, in lists and dictionaries among them, and
+            in what is found there.
+    """
+    found: dict[int, Any] = {id(owner): owner}
+    for value in list(vars(owner).values()):
+        _collect(value, found, set())
+    return list(found.values())[1:]
+
+
+def _collect(value: Any, found: dict[int, Any], seen: set[int]) -> None:
+    if isinstance(value, base_optimizer.BaseOptimizer):
+        if id(value) not in found:
+            found[id(value)] = value
+            for inner in list(vars(value).values()):
+                _collect(inner, found, seen)
+    elif id(value) not in seen:
+        for inner in _items(value):
+            seen.add(id(value))
+            _collect(inner, found, seen)
+
+
+def _items(value: Any) -> Iterator[Any]:
+    if isinstance(value, multi_optimizer.OptimizerMap):
+        yield from value.values()
+        yield value.default_optimizer
+    elif isinstance(value, dict):
+        yield from list(value.values())
+    elif isinstance(value, list | tuple | set):
+        yield from value
+
+
+def hands_on(optimizer: Any) -> bool:
+    """Whether an optimizer gives its gradients to others, which take the steps."""
+    base = base_optimizer.BaseOptimizer
+    if all(getattr(type(optimizer), n) is getattr(base, n) for n in _WAYS_IN):
+        return False
+    is_multi = isinstance(optimizer, multi_optimizer.MultiOptimizer)
+    return is_multi or bool(within(optimizer))
+
+
+def steps_of(optimizer: Any) -> list[Any]:
+    """Returns the optimizers that take the steps of one: itself, or those it holds."""
+    if optimizer is None:
+        return []
+    if not hands_on(optimizer):
+        return [optimizer]
+    return [one for one in within(optimizer) if not hands_on(one)]
