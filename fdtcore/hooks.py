@@ -10,6 +10,7 @@ import types
 from collections.abc import Callable, Collection
 from typing import TextIO
 
+from fdtcore import output
 from fdtcore.control import INTERRUPT_CODE, ControlLine
 from fdtcore.failures import Failure, PeerFailure
 from fdtcore.process import Process
@@ -106,7 +107,5 @@ def _try(shutdown: Callable[[], None]) -> None:
 
 
 def _leave(code: int) -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
+    output.flush()
     os._exit(code)

@@ -5,6 +5,7 @@ Works on file descriptors, so that C++ libraries and child processes obey as wel
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import datetime
 import io
@@ -14,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from fdtcore.process import Process
 
@@ -30,6 +31,7 @@ _CHATTER = re.compile(
 
 _terminal: TextIO | None = None
 _real_output: list[int] = []  # descriptor of the real standard output
+_cut: dict[Path, str] = {}  # log that is not whole -> what is to be said of it
 
 
 class _NoTerminal(io.TextIOWrapper):
@@ -37,6 +39,64 @@ class _NoTerminal(io.TextIOWrapper):
 
     def isatty(self) -> bool:
         return False
+
+
+class _Log(io.FileIO):
+    """A descriptor of a log, whose full disk is no failure of the program's.
+
+    Args:
+        descriptor: Where to write.
+        path: The file, for the message.
+        program: Name of the framework, for the message.
+    """
+
+    def __init__(self, descriptor: int, path: Path, program: str):
+        super().__init__(descriptor, "w", closefd=False)
+        self._path, self._program = path, program
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            line = f"{self._program}: {_shown(self._path)} is cut off: {error.strerror}."
+            _cut.setdefault(self._path, line)
+            return memoryview(data).nbytes
+
+
+def open_standard() -> None:
+    """Opens what standard streams this process was started without, on nothing.
+
+    Else the next file that is opened takes such a descriptor, and what is printed
+    goes into it.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            stream = open(descriptor, "w", errors="replace", closefd=False)
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+
+
+def flush() -> None:
+    """Writes out what was printed, before the process ends; says what was cut off."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    while _cut:
+        _, line = _cut.popitem()
+        with contextlib.suppress(OSError, ValueError):
+            print(line, file=terminal(), flush=True)
+
+
+def _shown(path: Path) -> str:
+    """A path as the user would write it."""
+    with contextlib.suppress(ValueError):
+        path = Path(path).relative_to(Path.cwd())
+    return str(path)
 
 
 def job_directory(parent: Path, now: datetime.datetime, pid: int) -> Path:
@@ -71,7 +131,11 @@ def log_file(directory: Path, rank: int) -> Path:
 
 
 def redirect(
-    process: Process, directory: Path | None, *, plain: bool = False
+    process: Process,
+    directory: Path | None,
+    *,
+    plain: bool = False,
+    program: str = "hfdt",
 ) -> TextIO:
     """Sends this rank's output where it belongs; call before TensorFlow loads.
 
@@ -81,6 +145,7 @@ def redirect(
         plain: True makes rank 0's standard output own to being no terminal. Open
             MPI gives ranks a terminal even where its own output is a file, and
             progress bars would then fill that file with control characters.
+        program: Name of the framework, which begins its lines.
 
     Returns:
         The stream that still reaches the real standard error.
@@ -91,7 +156,7 @@ def redirect(
         _real_output.append(os.dup(1))
     if process.rank != 0 and directory is not None:
         directory.mkdir(parents=True, exist_ok=True)
-        _replace_output(log_file(directory, process.rank))
+        _replace_output(log_file(directory, process.rank), program)
     elif plain and sys.stdout is not None and sys.stdout.isatty():
         sys.stdout.flush()
         sys.stdout = _NoTerminal(
@@ -103,25 +168,30 @@ def redirect(
     return _terminal
 
 
-def _replace_output(path: Path) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+def _replace_output(path: Path, program: str) -> None:
+    flush()
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
-    # A rank that is killed must leave what it said in the file.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        before = getattr(sys, name)
+        stream = io.TextIOWrapper(
+            io.BufferedWriter(_Log(descriptor, path, program)),
+            before.encoding,
+            before.errors,
+            # A rank that is killed must leave what it said in the file.
+            line_buffering=True,
+        )
+        setattr(sys, name, stream)
+    atexit.register(flush)
 
 
 def restore() -> None:
     """Gives this process the terminal: the rank that had it is gone."""
     if _terminal is None:
         return
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
+    flush()
     os.dup2(_real_output[0], 1)
     os.dup2(_terminal.fileno(), 2)
 
@@ -155,7 +225,8 @@ def quiet(*, verbose: bool = False) -> Iterator[None]:
             os.close(saved)
             file.seek(0)
             kept = [line for line in file if not _CHATTER.match(line)]
-            os.write(2, b"".join(kept))
+            with contextlib.suppress(OSError):  # the log's disk is full
+                os.write(2, b"".join(kept))
 
 
 def announce(size: int, directory: Path, who: str = "") -> str:
@@ -168,6 +239,4 @@ def announce(size: int, directory: Path, who: str = "") -> str:
     """
     ranks = who or ("rank 1" if size == 2 else f"ranks 1-{size - 1}")
     file = log_file(directory, 1) if size == 2 else directory / "rank-N.log"
-    with contextlib.suppress(ValueError):
-        file = file.relative_to(Path.cwd())
-    return f"output of {ranks} goes to {file}"
+    return f"output of {ranks} goes to {_shown(file)}"

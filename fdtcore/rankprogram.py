@@ -46,6 +46,7 @@ class RankProgram:
         Returns:
             The exit code.
         """
+        output.open_standard()
         module = argv[:1] == ["-m"]
         words = argv[module:]
         if not words or words[0].startswith("-"):
@@ -68,10 +69,13 @@ class RankProgram:
         except Exception:  # most likely the same on every rank
             _let_rank_0_speak(process)
             raise
+        pid = os.getpid()
         try:
             self.run(words[0], words[1:], module=module)
         except SystemExit as error:
-            if process.size > 1 and error.code not in (None, 0):
+            # The end of a child that the script has forked is its own.
+            is_rank = process.size > 1 and os.getpid() == pid
+            if is_rank and error.code not in (None, 0):
                 self.leave(process, error)
             raise
         return 0
@@ -108,6 +112,7 @@ class RankProgram:
             process,
             None if directory is None else Path(directory),
             plain=self._is_set("PLAIN"),
+            program=self.name,
         )
 
     def show_exception(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import sys
 from typing import NoReturn
 
+from fdtcore import output
 from fdtcore.failures import Failure
 from fdtcore.loading import uncollected
 from fdtcore.process import Process
@@ -36,9 +36,7 @@ def _leave(process: Process, error: SystemExit) -> NoReturn:
     line = runtime.engine().line
     line.fail(failure)
     line.wait_for_peers(PEERS_S)
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
+    output.flush()
     os._exit(error.code if isinstance(error.code, int) else 1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fdtcore.failures import Failure
+from fdtcore.failures import ENDED, Failure
 
 
 class Verdict(NamedTuple):
@@ -18,9 +18,10 @@ class Verdict(NamedTuple):
 class Departures:
     """The workers that are not there any more.
 
-    A worker that fails is missed by nobody: the others take over its batches, and the
-    job ends well if one of them does. It fails where no worker ends well, and where
-    the loss of one was not to be survived.
+    A worker that vanishes is missed by nobody where that may be survived: the others
+    take over its batches, and the job ends well if one of them does. One that says
+    why it ends, by an exception or an exit code of its script, ends the job: what is
+    wrong with the script is not wrong with one machine.
 
     Args:
         num_workers: M.
@@ -32,51 +33,51 @@ class Departures:
         self.num_workers = num_workers
         self.finished: list[int] = []  # workers that ended well
         self.lost: list[int] = []  # that vanished
-        self.failures: list[Failure] = []  # of those that said why
-        self.code = 1  # for a job that fails: of its first failure
+        self.code = 1  # for a job that fails
         self._goes_on = survives and on_worker_loss == "continue"
 
-    def finish(self, worker: int) -> None:
-        """Notes that a worker has come to its end."""
+    def finish(self, worker: int, *, early: bool = False) -> Verdict | None:
+        """Notes that a worker has come to its end.
+
+        Args:
+            worker: Its index.
+            early: Whether its script has left a ``fit`` that the others go on with.
+        """
         self.finished.append(worker)
+        left = self._left()
+        if not early or not left:
+            return None
+        what = f"worker {worker} (rank {worker}) ended its script in the middle of fit"
+        return Verdict(f"{what}; {_who(left)} over its batches.", False, worker)
 
     def lose(self, worker: int) -> Verdict:
         """Notes that a worker has vanished."""
         self.lost.append(worker)
-        return self._verdict(f"worker {worker} (rank {worker}) was lost", worker)
+        what = f"worker {worker} (rank {worker}) was lost"
+        if not self._goes_on:
+            return Verdict(f"{what}.", True, worker)
+        if left := self._left():
+            return Verdict(f"{what}; {_who(left)} over its batches.", False, worker)
+        if self.finished:
+            return Verdict(f"{what}; the others have finished.", False, worker)
+        return Verdict("all workers were lost.", True, worker)
 
-    def fail(self, failure: Failure, code: int, *, fatal: bool) -> Verdict:
-        """Notes that a worker ends with an error.
+    def fail(self, failure: Failure, code: int) -> Verdict:
+        """Notes that a worker ends with an error, which ends the job.
 
         Args:
             failure: What it was.
             code: Exit code that its script asked for.
-            fatal: Whether the others cannot go on either.
         """
-        if not self.failures and not self.lost:
-            self.code = code
-        self.failures.append(failure)
-        if fatal:
+        # What a process ends with has eight bits; none of a failure are all 0.
+        self.code = code & 0xFF or 1
+        if failure.kind == ENDED:
             return Verdict(failure.message, True, failure.rank)
-        return self._verdict(failure.headline().rstrip("."), failure.rank)
+        return Verdict(failure.headline().rstrip(".") + ".", True, failure.rank)
 
-    def _verdict(self, what: str, worker: int) -> Verdict:
-        gone = len(self.finished) + len(self.lost) + len(self.failures)
-        left = self.num_workers - gone
-        if not self._goes_on:
-            return Verdict(f"{what}.", True, worker)
-        if not left:
-            return self._last(what, worker)
-        who = "1 worker goes on and takes" if left == 1 else f"{left} go on and take"
-        return Verdict(f"{what}; {who} over its batches.", False, worker)
+    def _left(self) -> int:
+        return self.num_workers - len(self.finished) - len(self.lost)
 
-    def _last(self, what: str, worker: int) -> Verdict:
-        if self.finished:
-            return Verdict(f"{what}; the others have finished.", False, worker)
-        if not self.failures:
-            return Verdict("all workers were lost.", True, worker)
-        first = self.failures[0]
-        line = first.headline().rstrip(".")
-        if self.num_workers > 1:
-            line += "; no other worker is left"
-        return Verdict(f"{line}.", True, first.rank)
+
+def _who(left: int) -> str:
+    return "1 worker goes on and takes" if left == 1 else f"{left} go on and take"

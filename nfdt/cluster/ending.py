@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import sys
 from collections.abc import Iterable
 from typing import NoReturn
 
@@ -46,31 +46,39 @@ class Ending:
             rank: Whose output tells more.
         """
         text = text[:_MESSAGE_LIMIT]
-        if self._job_dir is not None:
-            size = self._peers.size
-            record = Failure(rank, size, "", "JobEnded", text, kind=ENDED)
-            failures.write_record(self._job_dir, record)
-        elif self._speaks:
+        record = Failure(rank, self._peers.size, "", "JobEnded", text, kind=ENDED)
+        if not record_in(self._job_dir, record) and self._speaks:
             say(text)
         for worker in sorted(workers):
             self._wire.end(worker, text)
 
     def summarise(self, recording: Recording, *, failed: bool) -> None:
         """Leaves the summary to the launcher, or prints it."""
-        if self._job_dir is not None:
-            recording.write_summary(self._job_dir)
-        elif self._speaks and not failed:
+        if self._job_dir is not None and recording.write_summary(self._job_dir):
+            return
+        if self._speaks and not failed:
             for line in recording.summary.lines():
                 say(line)
 
     def leave(self, code: int) -> NoReturn:
         """Ends this process of a job that has failed, without the end of MPI."""
         flush(self._peers, LIMIT_S)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        output.flush()
         os._exit(code)
+
+
+def record_in(job_dir: str | None, failure: Failure) -> bool:
+    """Leaves a failure to the launcher; returns whether it can find one there."""
+    if job_dir is None:
+        return False
+    try:
+        failures.write_record(job_dir, failure)
+    except OSError:  # a full disk must not keep a job from its end
+        return False
+    return True
 
 
 def say(text: str) -> None:
     """Prints a line where the user sees it."""
-    print(f"nfdt: {text}", file=output.terminal(), flush=True)
+    with contextlib.suppress(OSError, ValueError):  # nobody reads: the job goes on
+        print(f"nfdt: {text}", file=output.terminal(), flush=True)

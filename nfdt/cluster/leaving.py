@@ -9,12 +9,15 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn
 
-from fdtcore import failures, output
+from fdtcore import output
 from fdtcore.failures import ENDED, Failure
+from fdtcore.process import Process
 from fdtcore.threads import TwoThreads
+from nfdt.cluster.ending import record_in
 from nfdt.cluster.parting import flush, part
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.transport import ServerLost
@@ -31,25 +34,36 @@ class Leaving:
     """Ends one worker.
 
     Args:
-        engine: This worker's engine.
+        process: This worker among the workers.
         peers: This process's end of the job.
         transport: The way to the servers.
         job_dir: Where a launcher looks for failures; None where there is none.
     """
 
-    def __init__(self, engine: Any, peers: Any, transport: Any, job_dir: str | None):
-        self.engine, self.peers, self.transport = engine, peers, transport
+    def __init__(
+        self, process: Process, peers: Any, transport: Any, job_dir: str | None
+    ):
+        self.peers, self.transport = peers, transport
         self.job_dir = job_dir
         self.worker = peers.rank
+        self.finding: Callable[[], Exception | None] = lambda: None  # the engine's
+        self.has_left_fit: Callable[[], bool] = lambda: False  # in the middle of it
+        self._process = process
         self._pid = os.getpid()
+
+    def is_here(self) -> bool:
+        """Whether this is the worker, and no child that its script has forked."""
+        return os.getpid() == self._pid
 
     def in_order(self) -> None:
         """Tells the servers, and waits for the others."""
-        if os.getpid() != self._pid:
-            return  # a child of the user's
+        if not self.is_here():
+            return
         try:
-            self._tell(Kind.BYE)
+            self._tell(Kind.BYE, parts=int(self.has_left_fit()))
             self.transport.wait_for_others()
+        except KeyboardInterrupt:
+            self._end(INTERRUPT_CODE)
         except Exception:
             self._by_job()
         part(self.peers)
@@ -58,7 +72,7 @@ class Leaving:
         """Shows the user's traceback, tells the servers, and ends this process."""
         if self.transport.ended_by is not None:
             self._by_job()
-        refusal = self.engine.finding or error
+        refusal = self.finding() or error
         if isinstance(refusal, _REFUSALS) and self._is_ours(refusal):
             self._refused(refusal)
         code = INTERRUPT_CODE
@@ -91,7 +105,7 @@ class Leaving:
     def _failure(self, error: BaseException) -> Failure:
         debug = os.environ.get("NFDT_DEBUG") == "1"
         found = Failure.from_exception(
-            self.engine.process, error, hidden=HIDDEN, debug=debug
+            self._process, error, hidden=HIDDEN, debug=debug
         )
         return dataclasses.replace(
             found, rank=self.worker, who=f"worker {self.worker}", size=self.peers.size
@@ -99,7 +113,7 @@ class Leaving:
 
     def _is_ours(self, error: BaseException) -> bool:
         """Whether an error is what the job as a whole was refused for."""
-        return isinstance(error, Refused | TwoThreads) or error is self.engine.finding
+        return isinstance(error, Refused | TwoThreads) or error is self.finding()
 
     def _refused(self, error: BaseException) -> NoReturn:
         """Ends the job: the same would happen to every worker."""
@@ -107,12 +121,12 @@ class Leaving:
             self.worker, self.peers.size, "", "Refused", str(error)[:4000], kind=ENDED
         )
         self._note(str(error))
-        self._fail(failure, 1, fatal=True)
+        self._fail(failure, 1)
 
-    def _fail(self, failure: Failure, code: int, *, fatal: bool = False) -> NoReturn:
+    def _fail(self, failure: Failure, code: int) -> NoReturn:
         payload = json.dumps(failure.to_json()).encode()
         with contextlib.suppress(Exception):  # whoever is told may be gone
-            self._tell(Kind.FAIL, payload=payload, number=code, parts=int(fatal))
+            self._tell(Kind.FAIL, payload=payload, number=code)
         flush(self.peers, _SEND_S)
         # To the survivors an exit in order, but without its end of MPI, is a death
         # that they see at once; one with an error code they would not see.
@@ -127,13 +141,13 @@ class Leaving:
             rank = cause.rank
         size = self.peers.size
         record = Failure(rank, size, "", "JobEnded", text[:4000], kind=ENDED)
-        if is_lost and self.job_dir is not None:
-            failures.write_record(self.job_dir, record)
+        if is_lost:
+            record_in(self.job_dir, record)
         # Else the first server says it.
         self._note(text, shown=is_lost and rank == roles.server_rank(0))
         with contextlib.suppress(Exception):  # of several servers one may be left
             payload = json.dumps(record.to_json()).encode()
-            self._tell(Kind.FAIL, payload=payload, number=1, parts=int(is_lost))
+            self._tell(Kind.FAIL, payload=payload, number=1)
         flush(self.peers, _SEND_S)
         self._end(0 if self._has_server() else 1)
 
@@ -170,9 +184,7 @@ class Leaving:
             raise lost
 
     def _end(self, code: int) -> NoReturn:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
+        output.flush()
         os._exit(code)
 
 
@@ -185,7 +197,7 @@ def install(leaving: Leaving) -> None:
         kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:
         is_main = threading.current_thread() is main or isinstance(error, TwoThreads)
-        if os.getpid() != leaving._pid or not is_main:
+        if not leaving.is_here() or not is_main:
             previous(kind, error, trace)
             return
         leaving.by_exception(error)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 
+from fdtcore import output
 from nfdt.cluster.mpi import Peers
 from nfdt.cluster.waiting import Patience
 
@@ -28,8 +28,7 @@ def flush(peers: Peers, limit_s: float = _SEND_S) -> None:
 def part(peers: Peers) -> None:
     """Leaves the job in order; ends the process where losses are survived."""
     flush(peers)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    output.flush()
     if peers.survives:
         # After a death Open MPI now and then keeps a survivor in its end for ever;
         # under fault tolerance mpirun asks nobody for that end.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from fdtcore import evidence, output, settings
+from fdtcore import evidence, settings
 from fdtcore.loading import uncollected
 from fdtcore.process import Process
 from nfdt import algorithms
@@ -117,12 +116,7 @@ def _start(options: Options) -> Any:
         from nfdt.cluster.serverprogram import serve
 
         sys.exit(serve(peers, options, launchers_dir(os.environ)))
-    try:
-        made = _worker(peers, process, options)
-    except Exception:
-        # With an error code the servers would not see this process end.
-        traceback.print_exc(file=output.terminal())
-        os._exit(0 if peers.survives else 1)
+    made = _worker(peers, process, options)
     _begin(made)
     return made
 
@@ -140,8 +134,13 @@ def _worker(peers: Any, process: Process, options: Options) -> Any:
         process.host,
     )
     transport = wire.MpiTransport(peers)
-    made = _engine_class()(worker, transport, options)
-    leaving = Leaving(made, peers, transport, launchers_dir(os.environ))
+    leaving = Leaving(worker, peers, transport, launchers_dir(os.environ))
+    try:
+        made = _engine_class()(worker, transport, options)
+    except Exception as error:
+        leaving.by_exception(error)
+    leaving.finding = lambda: made.finding
+    leaving.has_left_fit = lambda: made.training.has_been_left
     install(leaving)
     # A script that forgets to distribute what it trains is to be told.
     _bind(made)

@@ -110,8 +110,8 @@ class Serving:
         if kind is Kind.PUSH:
             self.pushes.give_back(message)
         elif kind is Kind.BYE:
-            self.departures.finish(worker)
             self.recording.note(trace.FINISHED, now_s, worker)
+            self._judge(self.departures.finish(worker, early=bool(message.parts)))
         elif kind is Kind.FAIL:
             self._take_failure(message, now_s)
 
@@ -137,8 +137,8 @@ class Serving:
     def _take_failure(self, message: Message, now_s: float) -> None:
         failure = Failure.from_json(json.loads(bytes(message.payload)))
         self.recording.note(trace.FAILED, now_s, message.worker, text=failure.type)
-        code, fatal = max(1, message.number), bool(message.parts)
-        self._judge(self.departures.fail(failure, code, fatal=fatal))
+        if not self.failing:  # else it follows from what has ended the job
+            self._judge(self.departures.fail(failure, message.number))
 
     def _look(self, now_s: float) -> None:
         """What need not be done at once: the dead, and the trace."""
@@ -159,8 +159,8 @@ class Serving:
         for answer in answers if not self.failing else []:
             self.wire.send(answer)
 
-    def _judge(self, verdict: Verdict) -> None:
-        if self.failing:
+    def _judge(self, verdict: Verdict | None) -> None:
+        if self.failing or verdict is None:
             return
         if verdict.ends:
             self._end_job(verdict.line, verdict.rank)

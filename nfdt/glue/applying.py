@@ -12,7 +12,7 @@ import tensorflow as tf
 from fdtcore.glue import state, step
 from fdtcore.glue.wrappers import steps_of
 from nfdt.glue import rates, replicas
-from nfdt.glue.flat import copied, dtype_of
+from nfdt.glue.flat import check_real, copied, dtype_of
 from nfdt.glue.keras_optimizers import trained_by
 from nfdt.protocol.worker import NotFinite
 from nfdt.rules.corrections import Vector
@@ -71,6 +71,11 @@ class Applying:
         ]
         if not pairs:
             return inner(gradients, variables)
+        try:
+            check_real([v for _, v in pairs])
+        except ValueError as error:
+            self._engine.finding = error
+            raise
         if self._engine.options.trains_locally:
             return self._apply_locally(optimizer, gradients, trained, inner)
         if not optimizer.built:

@@ -36,6 +36,22 @@ def dtype_of(variables: Sequence[Any]) -> str:
     return str(np.result_type(*[np.dtype(state.dtype_of(v)) for v in variables]))
 
 
+def check_real(variables: Sequence[Any]) -> None:
+    """Refuses variables whose values no vector of real numbers holds.
+
+    Raises:
+        ValueError: One is complex.
+    """
+    for variable in variables:
+        dtype = np.dtype(state.dtype_of(variable))
+        if np.issubdtype(dtype, np.complexfloating):
+            raise ValueError(
+                "a variable must be real to be trained through a parameter server. "
+                f"Received: {dtype} for {getattr(variable, 'path', variable.name)}. "
+                "Train its real and its imaginary part as two variables."
+            )
+
+
 class VariableGroup:
     """The variables that one optimizer trains, and their vector on the servers.
 

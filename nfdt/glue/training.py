@@ -27,6 +27,7 @@ class Training:
     def __init__(self, engine: Any):
         self._engine = engine
         self._fitting: list[Any] = []  # models in ``fit``, the innermost last
+        self.has_been_left = False  # by ``sys.exit`` in the middle of a ``fit``
         self._iterating = 0  # loops by hand over batches of this worker
 
     @property
@@ -56,6 +57,9 @@ class Training:
         try:
             with data.adapting(self._training_data(model, steps)):
                 history = run()
+        except SystemExit:
+            self.has_been_left = True
+            raise
         finally:
             self._fitting.pop()
         self._end(model, history)

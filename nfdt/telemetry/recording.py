@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from nfdt import algorithms
@@ -54,14 +55,24 @@ class Recording:
         self._tracing.close()
         return self._tracing.problem
 
-    def write_summary(self, directory: str) -> None:
+    def write_summary(self, directory: str) -> bool:
         """Leaves the summary to the launcher.
 
         Args:
             directory: That of the job.
+
+        Returns:
+            Whether that was possible: a full disk must not keep a job from its end.
         """
-        if self._is_first and Path(directory).is_dir():
-            Path(directory, SUMMARY_NAME).write_text(self.summary.to_json())
+        path = Path(directory, SUMMARY_NAME)
+        try:
+            if self._is_first and path.parent.is_dir():
+                path.write_text(self.summary.to_json())
+        except OSError:
+            with contextlib.suppress(OSError):
+                path.unlink()  # what there is of it
+            return False
+        return True
 
 
 def _tracing(options: Options, roles: Roles) -> trace.TraceWriter | None:
