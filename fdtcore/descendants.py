@@ -46,14 +46,14 @@ def end_with_parent(*, poll_s: float = 1.0, grace_s: float = 2.0) -> None:
         poll_s: Seconds between two looks.
         grace_s: Seconds between SIGTERM and the end in any case.
     """
-    parent = os.getppid()
+    parent, exit_at_once = os.getppid(), os._exit
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(poll_s)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(grace_s)
-        os._exit(128 + signal.SIGTERM)
+        exit_at_once(128 + signal.SIGTERM)
 
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import os
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Any, NoReturn
 
 from fdtcore import descendants, output, settings, targets, tracebacks
 from fdtcore.process import Process
@@ -72,12 +74,15 @@ class RankProgram:
         pid = os.getpid()
         try:
             self.run(words[0], words[1:], module=module)
-        except SystemExit as error:
-            # The end of a child that the script has forked is its own.
-            is_rank = process.size > 1 and os.getpid() == pid
-            if is_rank and error.code not in (None, 0):
-                self.leave(process, error)
+        except BaseException as error:
+            if os.getpid() != pid:
+                _end_child(error)
+            if isinstance(error, SystemExit) and error.code not in (None, 0):
+                if process.size > 1:
+                    self.leave(process, error)
             raise
+        if os.getpid() != pid:
+            _end_child(SystemExit(0))
         return 0
 
     def refuse(self, process: Process, text: str) -> int:
@@ -133,6 +138,25 @@ class RankProgram:
 
     def _is_set(self, name: str) -> bool:
         return os.environ.get(self._variable(name)) == "1"
+
+
+def _end_child(error: BaseException) -> NoReturn:
+    """Ends a child that the script has forked, as Python would.
+
+    But what the child has from TensorFlow is left as it is: it would wait there for
+    threads that its parent alone has.
+    """
+    code: Any = 1
+    if isinstance(error, SystemExit):
+        code = 0 if error.code is None else error.code
+        if not isinstance(code, int):
+            print(code, file=sys.stderr)
+            code = 1
+    elif isinstance(error, Exception | KeyboardInterrupt):
+        sys.excepthook(type(error), error, error.__traceback__)
+    atexit._run_exitfuncs()
+    output.flush()
+    os._exit(code & 0xFF)
 
 
 def _let_rank_0_speak(process: Process) -> None:

@@ -41,12 +41,14 @@ def transport(options: Options, roles: Roles) -> LocalTransport:
         waits=True,
         pushed=lambda server: recordings[server].take(),
     )
-    atexit.register(_end, made, recordings[0])
+    atexit.register(_end, made, recordings[0], os.getpid())
     return made
 
 
-def _end(way: LocalTransport, recording: Recording) -> None:
+def _end(way: LocalTransport, recording: Recording, pid: int) -> None:
     """Ends the trace, and prints the summary under ``nfdt run``."""
+    if os.getpid() != pid:
+        return  # a child that the script has forked
     if way.close():
         time.sleep(LEAVE_S)
     lines = [line for line in [recording.close()] if line]

@@ -18,7 +18,7 @@ from fdtcore.failures import ENDED, Failure
 from fdtcore.process import Process
 from fdtcore.threads import TwoThreads
 from nfdt.cluster.ending import record_in
-from nfdt.cluster.parting import flush, part
+from nfdt.cluster.parting import exit_at_once, flush, part
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.transport import ServerLost
 from nfdt.protocol.worker import Refused
@@ -47,7 +47,7 @@ class Leaving:
         self.job_dir = job_dir
         self.worker = peers.rank
         self.finding: Callable[[], Exception | None] = lambda: None  # the engine's
-        self.has_left_fit: Callable[[], bool] = lambda: False  # in the middle of it
+        self.is_in_fit: Callable[[], bool] = lambda: False  # which others go on with
         self._process = process
         self._pid = os.getpid()
 
@@ -60,7 +60,7 @@ class Leaving:
         if not self.is_here():
             return
         try:
-            self._tell(Kind.BYE, parts=int(self.has_left_fit()))
+            self._tell(Kind.BYE, parts=int(self.is_in_fit()))
             self.transport.wait_for_others()
         except KeyboardInterrupt:
             self._end(INTERRUPT_CODE)
@@ -85,6 +85,16 @@ class Leaving:
         if self.transport.ended_by is not None:
             self._by_job()
         self._refused(Refused(text))
+
+    def by_exit(self, code: int) -> NoReturn:
+        """Ends this process at once, as its script asks by ``os._exit``."""
+        if code & 0xFF:
+            found = self._failure(SystemExit(code))
+            self._fail(dataclasses.replace(found, type="os._exit"), code)
+        with contextlib.suppress(Exception):
+            self._tell(Kind.BYE, parts=int(self.is_in_fit()))
+        flush(self.peers, _SEND_S)
+        exit_at_once(code)
 
     def _show(self, error: BaseException) -> int:
         """Prints what has gone wrong, once; returns the exit code."""
@@ -185,7 +195,7 @@ class Leaving:
 
     def _end(self, code: int) -> NoReturn:
         output.flush()
-        os._exit(code)
+        exit_at_once(code)
 
 
 def install(leaving: Leaving) -> None:
@@ -202,5 +212,11 @@ def install(leaving: Leaving) -> None:
             return
         leaving.by_exception(error)
 
+    def end(status: int) -> NoReturn:
+        if leaving.is_here():
+            leaving.by_exit(status)
+        exit_at_once(status)
+
     sys.excepthook = hook
+    os._exit = end  # with an error code the others would wait for this worker
     atexit.register(leaving.in_order)

@@ -140,7 +140,7 @@ def _worker(peers: Any, process: Process, options: Options) -> Any:
     except Exception as error:
         leaving.by_exception(error)
     leaving.finding = lambda: made.finding
-    leaving.has_left_fit = lambda: made.training.has_been_left
+    leaving.is_in_fit = lambda: made.training.is_unfinished
     install(leaving)
     # A script that forgets to distribute what it trains is to be told.
     _bind(made)

@@ -27,13 +27,18 @@ class Training:
     def __init__(self, engine: Any):
         self._engine = engine
         self._fitting: list[Any] = []  # models in ``fit``, the innermost last
-        self.has_been_left = False  # by ``sys.exit`` in the middle of a ``fit``
+        self._has_been_left = False  # by ``sys.exit`` in the middle of a ``fit``
         self._iterating = 0  # loops by hand over batches of this worker
 
     @property
     def is_shared(self) -> bool:
         """Whether steps are on batches that each worker has for itself."""
         return bool(self._fitting or self._iterating)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether this worker is in a ``fit``, or its script has ended in one."""
+        return bool(self._fitting) or self._has_been_left
 
     def fit(self, model: Any, arguments: dict[str, Any], run: Callable[[], Any]) -> Any:
         """Runs one ``fit``.
@@ -58,7 +63,7 @@ class Training:
             with data.adapting(self._training_data(model, steps)):
                 history = run()
         except SystemExit:
-            self.has_been_left = True
+            self._has_been_left = True
             raise
         finally:
             self._fitting.pop()
