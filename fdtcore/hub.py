@@ -12,6 +12,9 @@ believed after every rank was asked for its stack: the answers bring fresh statu
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from fdtcore import failures, monitor
@@ -25,6 +28,8 @@ _STACKS_TIMEOUT_S = 2.0
 _PAUSE_S = 5.0  # ticks come several times a second: this long means a stopped process
 _REPORT_LIMIT = 60_000  # characters
 _LABEL_LIMIT = 500
+# The user's own frames stand one a line, those of libraries on a line of their own.
+_FRAME = re.compile(r'^  File "([^"\n]+)", line (\d+)', re.MULTILINE)
 _NO_STACK = "  no answer: it may be stopped or inside C code\n"
 
 
@@ -124,7 +129,9 @@ class Hub:
         if set(self._members) - set(self._stacks) and now_s < self._stacks_due_s:
             return []
         stacks, self._stacks = self._stacks, None
-        verdict = self._monitor.verdict(now_s)
+        # A rank that has ended only waits inside the control line.
+        inside = {rank: stacks[rank] for rank in set(stacks) - set(self._ended)}
+        verdict = self._monitor.verdict(now_s, _places(inside))
         if verdict is None:  # it joined while we asked
             return []
         return self._announce(self._stall(verdict, stacks, now_s), None)
@@ -179,6 +186,16 @@ class Hub:
 
     def _host(self, rank: int) -> str:
         return self._members[rank].host if rank in self._members else "not connected"
+
+
+def _places(stacks: Mapping[int, str]) -> dict[int, str]:
+    """Returns where ranks are in their script: rank -> ``train.py:33``."""
+    found = {rank: _FRAME.findall(stack) for rank, stack in stacks.items()}
+    return {
+        rank: f"{os.path.basename(frames[-1][0])}:{frames[-1][1]}"
+        for rank, frames in found.items()
+        if frames
+    }
 
 
 def gone(rank: int, size: int, member: Member) -> Failure:

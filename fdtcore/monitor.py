@@ -9,6 +9,7 @@ is on its way to call k, and a rank that ended before call k never comes.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 COMPUTING = "computing"
@@ -28,12 +29,12 @@ class Status(NamedTuple):
     state: str = COMPUTING  # one of STATES
 
 
+_LONGER = "Its stack shows where; if it needs that long, set a longer stall timeout."
 _SAME_CALLS = "Make the same calls on every rank: as many steps, epochs and batches."
 _WAYS_OUT = {
     FINISHED: _SAME_CALLS,
     INTERRUPTED: "Start the job again.",
-    COMPUTING: "Its stack shows where; if it needs that long, set a longer stall "
-    "timeout.",
+    COMPUTING: _LONGER,
     WAITING: _SAME_CALLS,
 }
 
@@ -41,7 +42,7 @@ _WAYS_OUT = {
 class Verdict(NamedTuple):
     """A stall, and the two ranks that show it."""
 
-    waiting: int  # a rank that waits
+    waiting: int  # a rank that waits, or has ended
     absent: int  # a rank that does not come
     text: str  # one sentence
 
@@ -98,23 +99,30 @@ class Monitor:
             text = f"{state} after {_call(calls, label)}"
         return text if state in _ENDED else f"{text} for {now_s - since_s:.0f} s"
 
-    def verdict(self, now_s: float) -> Verdict | None:
+    def verdict(
+        self, now_s: float, places: Mapping[int, str] | None = None
+    ) -> Verdict | None:
         """Decides whether some rank waits in vain.
 
         Args:
             now_s: The time.
+            places: Rank -> the line of the script that it is in, where that is known.
 
         Returns:
             The stall, or None while there is hope.
         """
         waiting = [r for r in range(self._size) if self._status(r).state == WAITING]
+        places = places or {}
         if not waiting:
-            return None
+            return self._left_behind(now_s, places)
         # The rank furthest ahead waits in the first call that somebody missed.
         ahead = max(waiting, key=lambda rank: (self._status(rank).calls, -rank))
-        return self._missed_for_good(ahead, now_s) or self._stalled(ahead, now_s)
+        absent = self._missed_for_good(ahead, now_s)
+        if absent is None:
+            absent = self._stalled(ahead, now_s)
+        return None if absent is None else self._verdict(ahead, absent, places)
 
-    def _missed_for_good(self, ahead: int, now_s: float) -> Verdict | None:
+    def _missed_for_good(self, ahead: int, now_s: float) -> int | None:
         calls, label, _ = self._status(ahead)
         for absent in range(self._size):
             status, since_s = self._rows[absent]
@@ -126,10 +134,10 @@ class Monitor:
             if ended or parted:
                 both_s = max(since_s, self._rows[ahead].since_s)
                 if now_s - both_s >= self._patience.grace_s:
-                    return self._verdict(ahead, absent)
+                    return absent
         return None
 
-    def _stalled(self, ahead: int, now_s: float) -> Verdict | None:
+    def _stalled(self, ahead: int, now_s: float) -> int | None:
         last_change_s = max(row.since_s for row in self._rows)
         if now_s - last_change_s < self._patience.stall_timeout_s:
             return None
@@ -138,10 +146,31 @@ class Monitor:
             status = self._status(absent)
             elsewhere = status.state == WAITING and status.label != label
             if status.calls < calls or elsewhere:
-                return self._verdict(ahead, absent)
+                return absent
         return None
 
-    def _verdict(self, ahead: int, absent: int) -> Verdict:
+    def _left_behind(self, now_s: float, places: Mapping[int, str]) -> Verdict | None:
+        """Where some have ended, those that go on have the stall timeout to end, too.
+
+        Their script, or what it does at the end of Python, may never end.
+        """
+        finished = [r for r in range(self._size) if self._status(r).state == FINISHED]
+        busy = [r for r in range(self._size) if self._status(r).state == COMPUTING]
+        last_change_s = max(row.since_s for row in self._rows)
+        if not finished or not busy:
+            return None
+        if now_s - last_change_s < self._patience.stall_timeout_s:
+            return None
+        calls, label, _ = self._status(busy[0])
+        text = (
+            f"rank {busy[0]}/{self._size} does not end: it has been computing since "
+            f"{_call(calls, label)}{_at(places, busy[0])}, and rank "
+            f"{finished[0]}/{self._size} ended {now_s - last_change_s:.0f} s ago. "
+            f"{_LONGER}"
+        )
+        return Verdict(finished[0], busy[0], text)
+
+    def _verdict(self, ahead: int, absent: int, places: Mapping[int, str]) -> Verdict:
         calls, label, _ = self._status(ahead)
         theirs, their_label, state = self._status(absent)
         name = f"rank {absent}/{self._size}"
@@ -152,13 +181,18 @@ class Monitor:
             WAITING: f"waits in {_call(theirs, their_label)}",
         }[state]
         text = (
-            f"rank {ahead}/{self._size} waits in {_call(calls, label)}, "
-            f"which {name} never joined: {name} {reason}. {_WAYS_OUT[state]}"
+            f"rank {ahead}/{self._size} waits in {_call(calls, label)}"
+            f"{_at(places, ahead)}, which {name} never joined: {name} {reason}"
+            f"{_at(places, absent)}. {_WAYS_OUT[state]}"
         )
         return Verdict(ahead, absent, text)
 
     def _status(self, rank: int) -> Status:
         return self._rows[rank].status
+
+
+def _at(places: Mapping[int, str], rank: int) -> str:
+    return f", at {places[rank]}" if rank in places else ""
 
 
 def _call(calls: int, label: str) -> str:

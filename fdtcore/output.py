@@ -58,7 +58,9 @@ class _Log(io.FileIO):
         try:
             return super().write(data)
         except OSError as error:
-            line = f"{self._program}: {_shown(self._path)} is cut off: {error.strerror}."
+            line = (
+                f"{self._program}: {_shown(self._path)} is cut off: {error.strerror}."
+            )
             _cut.setdefault(self._path, line)
             return memoryview(data).nbytes
 

@@ -31,7 +31,7 @@ END_S = 1.0
 # After the first failure the others have this long to report and end themselves.
 SETTLE_S = 5.0
 _POLL_S = 0.1
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Outcome(NamedTuple):
@@ -66,7 +66,8 @@ def _received_signals() -> Iterator[_Received]:
         yield received
     finally:
         for number, handler in old.items():
-            signal.signal(number, handler)
+            # One more Ctrl-C must not keep the launcher from its last line and code.
+            signal.signal(number, signal.SIG_IGN if received.first else handler)
 
 
 def _forward(source: int, target: int, banners: BannerFilter) -> None:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from fdtcore import jobs, safety
+from fdtcore import jobs, output, safety
 from fdtcore.foreground import Foreground
 from fdtcore.launch import Job, Launcher
 from fdtcore.runoptions import (
@@ -75,6 +75,7 @@ def say(message: str) -> None:
 @click.version_option(__version__, prog_name="hfdt")
 def main() -> None:
     """Trains an unchanged Keras script on several processes."""
+    output.open_standard()
 
 
 def _choices(command: Callable[..., None]) -> Callable[..., None]:

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from fdtcore import jobs
+from fdtcore import jobs, output
 from fdtcore.foreground import Foreground
 from fdtcore.launch import Job, Launcher
 from fdtcore.runoptions import Request, run_options
@@ -51,6 +51,7 @@ def say(message: str) -> None:
 @click.version_option(__version__, prog_name="nfdt")
 def main() -> None:
     """Trains an unchanged Keras script through a parameter server."""
+    output.open_standard()
 
 
 main.add_command(commands.report)

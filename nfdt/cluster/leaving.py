@@ -114,9 +114,7 @@ class Leaving:
 
     def _failure(self, error: BaseException) -> Failure:
         debug = os.environ.get("NFDT_DEBUG") == "1"
-        found = Failure.from_exception(
-            self._process, error, hidden=HIDDEN, debug=debug
-        )
+        found = Failure.from_exception(self._process, error, hidden=HIDDEN, debug=debug)
         return dataclasses.replace(
             found, rank=self.worker, who=f"worker {self.worker}", size=self.peers.size
         )

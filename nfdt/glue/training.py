@@ -7,10 +7,12 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import tensorflow as tf
+
 from fdtcore import voice
 from fdtcore.glue import data, metrics, refusals, saving, state
 from fdtcore.glue.wrappers import steps_of
-from nfdt.glue.acting import acting
+from nfdt.glue.acting import acting, reads_epochs
 from nfdt.glue.keras_optimizers import build, has_stepped, optimizers_of, trained_by
 from nfdt.glue.leasing import LeasedAdapter
 from nfdt.glue.resuming import KeepNotes
@@ -27,6 +29,7 @@ class Training:
     def __init__(self, engine: Any):
         self._engine = engine
         self._fitting: list[Any] = []  # models in ``fit``, the innermost last
+        self.validates_jointly = False  # whether all wait for worker 0's validation
         self._has_been_left = False  # by ``sys.exit`` in the middle of a ``fit``
         self._iterating = 0  # loops by hand over batches of this worker
 
@@ -52,6 +55,7 @@ class Training:
         refusals.check_stateful(engine, model)
         steps, arguments["steps_per_epoch"] = arguments["steps_per_epoch"], None
         verbose = arguments["verbose"]
+        outer, self.validates_jointly = self.validates_jointly, self._waits(arguments)
         notes = KeepNotes(engine, arguments["initial_epoch"])
         arguments["callbacks"] = acting(arguments["callbacks"], engine, verbose, notes)
         if engine.process.rank:
@@ -67,6 +71,7 @@ class Training:
             raise
         finally:
             self._fitting.pop()
+            self.validates_jointly = outer
         self._end(model, history)
         return history
 
@@ -75,6 +80,8 @@ class Training:
     ) -> Any:
         """Runs one ``evaluate``: on worker 0, at the newest parameters."""
         engine = self._engine
+        if arguments.get("kwargs") and self.validates_jointly:
+            return self._validate(arguments, run)
         if arguments.get("kwargs") and engine.process.rank:
             return {}  # the validation of a fit: worker 0 does it
         if not self._fitting and not saving.is_alone():
@@ -86,6 +93,40 @@ class Training:
         if engine.process.rank:
             arguments["verbose"] = 0
         return self._by_chief(run)
+
+    def _waits(self, arguments: dict[str, Any]) -> bool:
+        """Whether callbacks on all workers may read what worker 0 validates."""
+        validates = arguments["validation_data"] is not None
+        if not (validates or arguments["validation_split"]):
+            return False
+        name = reads_epochs(arguments["callbacks"])
+        if name:
+            voice.say(
+                self._engine.process,
+                f"validation: all workers wait for worker 0's, which {name} may read.",
+            )
+        return bool(name) and self._engine.process.size > 1
+
+    def _validate(self, arguments: dict[str, Any], run: Callable[[], Any]) -> Any:
+        """Runs the validation of a fit, whose result all workers wait for."""
+        engine, callbacks = self._engine, arguments["callbacks"]
+        engine.groups.renew(arguments["self"].trainable_variables)
+        is_chief = not engine.process.rank
+        if not is_chief:
+            callbacks.on_test_begin()
+        result = self._by_chief(run)
+        if not is_chief:
+            callbacks.on_test_end(result)
+        return result
+
+    def agree_on_end(self, model: Any) -> None:
+        """Ends a fit everywhere that a callback has ended on some worker.
+
+        Where all wait for a validation: no worker begins an epoch that another, by
+        what it has read, has done without.
+        """
+        own = tf.constant(int(model.stop_training))
+        model.stop_training = bool(self._engine.sum([own], "end of fit")[0] > 0)
 
     def _by_chief(self, run: Callable[[], Any]) -> Any:
         """Gives all workers what worker 0 finds."""
