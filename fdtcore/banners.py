@@ -25,6 +25,8 @@ _OPENINGS = (
 )
 # Said on Ctrl-C, followed by an empty line. The launcher says in the end what it did.
 _ABORTING = b"Abort is in progress"
+# Said by the library of events of Open MPI 5 where a rank's pipe was closed first.
+_EVENTS = b"[warn] Epoll "
 _KILLED = re.compile(
     r"rank (\d+) with PID \d+ on node (\S+) exited on signal (\d+)", re.ASCII
 )
@@ -108,15 +110,19 @@ class BannerFilter:
             return any(o.startswith(words) or words.startswith(o) for o in _OPENINGS)
         if self._midline:
             return False
-        is_abort = _ABORTING.startswith(partial) or partial.startswith(_ABORTING)
-        return is_abort or not partial.strip(b"-\r")
+        is_noise = any(
+            noise.startswith(partial) or partial.startswith(noise)
+            for noise in (_ABORTING, _EVENTS)
+        )
+        return is_noise or not partial.strip(b"-\r")
 
     def _line(self, line: bytes) -> bytes:
         if self._midline:
             self._midline = False
             return line
         was_aborting, self._aborting = self._aborting, line.startswith(_ABORTING)
-        if self._aborting or (was_aborting and not line.strip()):
+        is_end = was_aborting and not line.strip()
+        if self._aborting or is_end or line.startswith(_EVENTS):
             return b""
         is_rule = _RULE.fullmatch(line) is not None
         if self._inside:

@@ -25,6 +25,14 @@ _KINDS = (EXCEPTION, GONE, STALL, ENDED)
 _LIMITS = {"message": 4_000, "traceback": 64_000}  # characters
 _OTHER_LIMIT = 500
 _HEADLINE_LIMIT = 400
+_COLOURS = re.compile(r"\x1b\[\d*m")
+_CALLED = re.compile(r"Exception encountered when calling (.+?)\.?")
+_GRAPH = "Graph execution error:"
+# Not the error, but where the graph was made.
+_ABOUT_NODES = ("Detected at node", "<stack", " ", "\t", "Original stack", "...")
+# What TensorFlow writes around a sentence.
+_NODES = re.compile(r"^\s*\{\{[^}]*\}\} ?|\s*\[Op:[^\]]*\].*$|\s*\[\[.*$")
+_ROOT_ERROR = re.compile(r"^\s*\(\d+\) +[A-Z_]+: +(.+)$", re.MULTILINE)
 _ERROR_LINE = re.compile(r"^\s*(\w+(?:Error|Exception): .+)$", re.MULTILINE)
 
 
@@ -80,7 +88,7 @@ class Failure:
             size=process.size,
             host=_clip(process.host, _OTHER_LIMIT),
             type=_clip(type(error).__name__, _OTHER_LIMIT),
-            message=_clip(_message_of(error), _LIMITS["message"]),
+            message=_clip_middle(_message_of(error), _LIMITS["message"]),
             where=_clip(where, _OTHER_LIMIT),
             source_line=_clip(source_line, _OTHER_LIMIT),
             # The end of a traceback says most.
@@ -93,7 +101,7 @@ class Failure:
         Returns:
             One line without a newline.
         """
-        message = " ".join(_telling_line(self.message).split())
+        message = " ".join(telling_line(self.message).split())
         message = _clip(message, _HEADLINE_LIMIT)
         if self.kind != EXCEPTION:
             return message
@@ -150,6 +158,28 @@ class PeerFailure(RuntimeError):
         self.process = process
 
 
+def telling_line(message: str) -> str:
+    """Returns the line that says what is wrong: the first, or one below headings.
+
+    Keras names the layer first that was called, TensorFlow the node of the graph and
+    where it was made; the error itself stands below.
+    """
+    first, _, rest = _COLOURS.sub("", message).strip().partition("\n")
+    if called := _CALLED.fullmatch(first):
+        below = telling_line(rest.split("\nArguments received by")[0])
+        return f"{called[1]}: {below}" if below else first
+    first = _NODES.sub("", first)
+    if not first.endswith(":"):
+        return first
+    if found := _ERROR_LINE.search(rest) or _ROOT_ERROR.search(rest):
+        return _NODES.sub("", found[1])
+    if first == _GRAPH:
+        lines = [line for line in rest.splitlines() if line.strip()]
+        told = [line for line in lines if not line.startswith(_ABOUT_NODES)]
+        return _NODES.sub("", told[-1]) if told else first
+    return first
+
+
 def write_record(directory: str | os.PathLike[str], failure: Failure) -> bool:
     """Writes ``failure.json`` in one step, unless some rank already has.
 
@@ -193,18 +223,21 @@ def read_record(directory: str | os.PathLike[str]) -> Failure | None:
     return Failure.from_json(json.loads(text))
 
 
-def _telling_line(message: str) -> str:
-    """The first line; below a mere heading, as TensorFlow writes it, the error."""
-    first = message.split("\n", 1)[0]
-    found = _ERROR_LINE.search(message) if first.endswith(":") else None
-    return found[1] if found else first
-
-
 def _message_of(error: BaseException) -> str:
     try:
+        if isinstance(error, KeyError) and "\n" in str(error.args[0]):
+            return str(error.args[0])  # it is a text, where a key would be quoted
         return str(error)
     except Exception as inner:  # a broken __str__ must not hide the failure
         return f"<str() of the exception raised {type(inner).__name__}>"
+
+
+def _clip_middle(text: str, limit: int) -> str:
+    """Keeps the beginning and the end: TensorFlow's error stands below its graph."""
+    if len(text) <= limit:
+        return text
+    head = limit // 4
+    return f"{text[:head]}\n...\n{text[head + 5 - limit :]}"
 
 
 def _clip(text: str, limit: int) -> str:

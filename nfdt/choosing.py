@@ -18,6 +18,7 @@ _CHOICES = (
     ("--wire", "TYPE", "Type of gradients on the way, such as bfloat16."),
     ("--local-steps", "N", "Steps that a worker makes by itself between two pushes."),
     ("--on-worker-loss", "continue|abort", "When a worker dies."),
+    ("--stall-timeout", "SECONDS", "Time for the end of the last workers."),
     ("--refuse-at-most", "N", "NaN gradients in a row that end the job."),
     ("--trace", "DIR", "Write what happens, for nfdt report DIR."),
     ("--checkpoint", "DIR", "Write checkpoints of the server."),

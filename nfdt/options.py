@@ -38,6 +38,8 @@ class Options:
         overlap: Whether a worker computes its next step while its gradient is on the
             way: hides the exchange, for one more update of staleness.
         on_worker_loss: ``"continue"`` without a worker that was lost, or ``"abort"``.
+        stall_timeout: Seconds that the last workers have for their end once others have
+            come to theirs and nothing is heard of them; ``inf`` for no bound.
         refuse_at_most: Gradients that are NaN or infinite, one after the other, at
             which the job ends.
         trace: Folder for ``nfdt report``; empty for none.
@@ -55,6 +57,7 @@ class Options:
     server_optimizer: Any = ""
     overlap: bool = False
     on_worker_loss: str = "continue"
+    stall_timeout: float = 60.0
     refuse_at_most: int = 10
     trace: str = ""
     checkpoint: str = ""
@@ -72,6 +75,11 @@ class Options:
                     f"Received: {name}={getattr(self, name)}."
                 )
         combining.check(self)
+        if not self.stall_timeout > 0:
+            raise ValueError(
+                "stall_timeout must be a number of seconds > 0. "
+                f"Received: stall_timeout={self.stall_timeout}. Use inf for no bound."
+            )
         if not 0 < self.checkpoint_every < math.inf:
             raise ValueError(
                 "checkpoint_every must be a number of seconds > 0. "

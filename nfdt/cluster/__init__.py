@@ -14,6 +14,7 @@ ending          how it tells that the job is over
 memory          when it writes checkpoints, and which one it goes on from
 keeping         files of checkpoints
 leaving         how a worker leaves: in order, by an exception, with the job
+standing        where a worker is that does not end
 colleagues      how servers end together
 parting         how processes part when all is done
 rehearsal       a worker of ``nfdt calibrate``

@@ -32,6 +32,7 @@ class Departures:
     def __init__(self, num_workers: int, survives: bool, on_worker_loss: str):
         self.num_workers = num_workers
         self.finished: list[int] = []  # workers that ended well
+        self.has_ended = False  # whether one of them did so behind all its fits
         self.lost: list[int] = []  # that vanished
         self.code = 1  # for a job that fails
         self._goes_on = survives and on_worker_loss == "continue"
@@ -44,11 +45,26 @@ class Departures:
             early: Whether its script has left a ``fit`` that the others go on with.
         """
         self.finished.append(worker)
+        self.has_ended = self.has_ended or not early
         left = self._left()
         if not early or not left:
             return None
         what = f"worker {worker} (rank {worker}) ended its script in the middle of fit"
         return Verdict(f"{what}; {_who(left)} over its batches.", False, worker)
+
+    def linger(self, worker: int, silent_s: float) -> Verdict:
+        """Ends the job: a worker has not ended, and nothing was heard for a while.
+
+        Args:
+            worker: Its index.
+            silent_s: Seconds since any worker has said anything.
+        """
+        line = (
+            f"worker {worker} (rank {worker}) does not end: its script goes on, or an "
+            f"atexit hook of it, {silent_s:.0f} s after worker {self.finished[0]} ended. "
+            "Its stack shows where; if it needs that long, set a longer --stall-timeout."
+        )
+        return Verdict(line, True, worker)
 
     def lose(self, worker: int) -> Verdict:
         """Notes that a worker has vanished."""

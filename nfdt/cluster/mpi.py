@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,6 +41,7 @@ class Peers:
         self._lock = threading.Lock()  # inputs ask for batches from their own thread
         self._sending: list[tuple[Any, Any]] = []  # request, what it sends
         self.lost: set[int] = set()  # ranks that have died, as far as was asked
+        self._is_closed = False
 
     def send(self, rank: int, message: Message, tag: Tag, payload_tag: Tag) -> None:
         """Starts sending; the payload must not be written until it has arrived.
@@ -91,6 +93,31 @@ class Peers:
         except MPI.Exception as error:
             raise _as_loss(error, rank) from error
 
+    def hear(self, rank: int, tag: Tag, look_s: float) -> bool:
+        """Waits for a header in a thread that nobody waits for.
+
+        Args:
+            rank: Who may send it.
+            tag: What it is.
+            look_s: Seconds between two looks.
+
+        Returns:
+            Whether it has come; False when this process ends, or the other one is gone.
+        """
+        try:
+            with self._lock:
+                data = bytearray(HEADER_BYTES)
+                request = self.comm.Irecv([data, MPI.BYTE], rank, tag)
+            while True:
+                time.sleep(look_s)
+                with self._lock:
+                    if self._is_closed:
+                        return False
+                    if request.Test():
+                        return True
+        except MPI.Exception:
+            return False
+
     def receive_now(self, rank: int, data: Any, tag: Tag) -> None:
         """Takes what a peer has begun to send; does nothing else meanwhile.
 
@@ -132,6 +159,8 @@ class Peers:
 
     def close(self) -> None:
         """Ends MPI; returns when all do."""
+        with self._lock:
+            self._is_closed = True
         MPI.Finalize()
 
 

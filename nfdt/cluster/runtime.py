@@ -123,8 +123,8 @@ def _start(options: Options) -> Any:
 
 def _worker(peers: Any, process: Process, options: Options) -> Any:
     """Makes the engine of a worker, which leaves the job as it must."""
-    from nfdt.cluster import wire
-    from nfdt.cluster.leaving import Leaving, install
+    from nfdt.cluster import standing, wire
+    from nfdt.cluster.leaving import HIDDEN, Leaving, install
 
     worker = Process(
         process.rank,
@@ -145,6 +145,7 @@ def _worker(peers: Any, process: Process, options: Options) -> Any:
     # A script that forgets to distribute what it trains is to be told.
     _bind(made)
     evidence.look_at_the_end("nfdt", lambda: peers.size, leaving.refuse)
+    standing.show_when_asked(peers, HIDDEN)
     return made
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
-
-from fdtcore import output
 from nfdt.cluster import serving
 from nfdt.cluster.ending import Ending
 from nfdt.cluster.mpi import Peers
@@ -26,7 +23,7 @@ def serve(peers: Peers, options: Options, job_dir: str | None) -> int:
     try:
         server = serving.Serving(peers, options, job_dir)
     except Exception as error:  # what the launcher could not see
-        traceback.print_exc(file=output.terminal())
+        serving.show_frames()
         wire = MpiServer(peers, lambda message, payload_bytes: bytearray(payload_bytes))
         ending = Ending(peers, wire, job_dir)
         text = str(error) if isinstance(error, ValueError) else serving.name_of(error)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import traceback
 
-from fdtcore import output
+from fdtcore import failures, output
 from fdtcore.failures import Failure
 from nfdt import algorithms
 from nfdt.cluster.colleagues import Colleagues
@@ -63,6 +64,7 @@ class Serving:
         self.failing = ""  # why the job fails, once it does
         self._patience = Patience()
         self._looked_s = 0.0
+        self._heard_s = time.perf_counter()  # when a worker last said anything
         self._ends_s = float("inf")  # when it ends at the latest
         self.memory.begin(self.service)
 
@@ -79,7 +81,7 @@ class Serving:
                 self._turn()
             except Exception as error:
                 if not self.failing:
-                    traceback.print_exc(file=output.terminal())
+                    show_frames()
                 self._end_job(f"server {self.index} failed: {name_of(error)}")
         return self._end()
 
@@ -88,6 +90,7 @@ class Serving:
         now_s = time.perf_counter()
         if message is not None:
             self._patience.reset()
+            self._heard_s = now_s
             self._take(message, now_s)
         else:
             self._patience.wait()
@@ -148,9 +151,22 @@ class Serving:
             elif self.peers.roles.is_server(rank):
                 name = self.peers.roles.name(rank)
                 self._end_job(f"{name} (rank {rank}) was lost, and its parameters.")
+        self._look_for_lingerers(now_s)
         self.recording.take()
         if problem := self.memory.keep(self.service, now_s):
             say(problem)
+
+    def _look_for_lingerers(self, now_s: float) -> None:
+        """Bounds the end of the last workers once others have come to theirs."""
+        silent_s = now_s - self._heard_s
+        is_over = self.departures.has_ended and self.service.present
+        if self.index or not is_over or silent_s < self.options.stall_timeout:
+            return
+        if not self.failing:
+            for worker in self.service.present:
+                self.wire.ask_where(worker)
+            worker = min(self.service.present)
+            self._judge(self.departures.linger(worker, silent_s))
 
     def _lose(self, worker: int, now_s: float) -> None:
         answers = self.service.lose(worker, now_s)
@@ -194,6 +210,12 @@ class Serving:
         self.ending.leave(self.departures.code)
 
 
+def show_frames() -> None:
+    """Prints where an exception of a server comes from, for who looks into NFDT."""
+    if os.environ.get("NFDT_DEBUG") == "1":
+        traceback.print_exc(file=output.terminal())
+
+
 def name_of(error: Exception) -> str:
     """Returns an exception as a line names it."""
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {failures.telling_line(str(error))}"

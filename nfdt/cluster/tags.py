@@ -15,6 +15,7 @@ class Tag(IntEnum):
     LEASE = 5  # to a worker, whose input asks for batches while it trains
     END = 6  # to a worker that has ended, and waits for the others
     MEETING = 7  # between servers, when the job is over
+    STACK = 8  # to a worker that does not end: it is to show where it is
 
 
 class PeerLost(RuntimeError):

@@ -151,6 +151,10 @@ class MpiServer:
         for tag in (Tag.ANSWER, Tag.LEASE, Tag.END) if why else (Tag.END,):
             self._send(message, tag)
 
+    def ask_where(self, worker: int) -> None:
+        """Asks a worker to show where it is."""
+        self._send(Message(Kind.ENDED, worker), Tag.STACK)
+
     def _send(self, message: Message, tag: Tag) -> None:
         with contextlib.suppress(PeerLost):  # it will be noticed
             self._peers.send(message.worker, message, tag, Tag.ANSWER_PAYLOAD)

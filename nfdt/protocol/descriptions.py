@@ -28,7 +28,7 @@ def difference(
     if not rates:
         mine, theirs = _without_rate(mine), _without_rate(theirs)
     if mine != theirs:
-        return f"optimizer {mine}", str(theirs)
+        return _optimizers(mine, theirs)
     mine, theirs = one.get("undecayed", []), other.get("undecayed", [])
     if mine != theirs:
         return f"no weight decay of {mine}", f"of {theirs}"
@@ -40,3 +40,15 @@ def _without_rate(optimizer: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(values.get("learning_rate"), int | float):
         del values["learning_rate"]
     return {**optimizer, "config": values}
+
+
+def _optimizers(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, str]:
+    """Names two optimizers: by their classes, or by the first setting that differs."""
+    if one.get("class_name") != other.get("class_name"):
+        return f"optimizer {one.get('class_name')}", str(other.get("class_name"))
+    mine, theirs = one.get("config") or {}, other.get("config") or {}
+    for key in (*mine, *theirs):
+        if mine.get(key) != theirs.get(key):
+            name = f"optimizer {one.get('class_name')} with {key}"
+            return f"{name}={mine.get(key)!r}", f"{key}={theirs.get(key)!r}"
+    return f"optimizer {one.get('class_name')}", "another of that name"

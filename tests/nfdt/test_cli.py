@@ -118,6 +118,7 @@ CHOICES = {
     "--wire=bfloat16": ("NFDT_WIRE", {"wire": "bfloat16"}),
     "--checkpoint-every=1.5s": ("NFDT_CHECKPOINT_EVERY", {"checkpoint_every": 1.5}),
     "--on-worker-loss=abort": ("NFDT_ON_WORKER_LOSS", {"on_worker_loss": "abort"}),
+    "--stall-timeout=9": ("NFDT_STALL_TIMEOUT", {"stall_timeout": 9.0}),
     "--refuse-at-most=3": ("NFDT_REFUSE_AT_MOST", {"refuse_at_most": 3}),
     "--consistency=ssp:3": ("NFDT_CONSISTENCY", {"consistency": "ssp:3"}),
     "--overlap": ("NFDT_OVERLAP", {"overlap": True}),
