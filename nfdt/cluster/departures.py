@@ -61,8 +61,9 @@ class Departures:
         """
         line = (
             f"worker {worker} (rank {worker}) does not end: its script goes on, or an "
-            f"atexit hook of it, {silent_s:.0f} s after worker {self.finished[0]} ended. "
-            "Its stack shows where; if it needs that long, set a longer --stall-timeout."
+            f"atexit hook of it, {silent_s:.0f} s after worker {self.finished[0]} "
+            "ended. Its stack shows where; if it needs that long, set a longer "
+            "--stall-timeout."
         )
         return Verdict(line, True, worker)
 

@@ -53,7 +53,9 @@ def deserialize(config: Mapping[str, Any]) -> Any:
             known = getattr(importlib.import_module(config["module"]), name)
         return known.from_config(config["config"])
     except (TypeError, ValueError, ImportError, AttributeError) as error:
-        reason = str(error).partition("\n")[0]
+        # Keras's text ends with the whole configuration.
+        reason = str(error).partition("\n")[0].partition(" Full object config")[0]
+        reason = reason.rstrip(".")
         if config.get("module") is None:
             reason = "it is a class of the script itself"
         raise ValueError(
