@@ -108,6 +108,11 @@ def test_what_is_said_on_ctrl_c_goes():
     assert run(text, 5) == ("a\nb\n\nc\n", None)
 
 
+def test_what_the_library_of_events_says_goes():
+    text = "a\n[warn] Epoll MOD(1) on fd 24 failed. Old events were 6\n[0] b\n"
+    assert run(text, 5) == ("a\n[0] b\n", None)
+
+
 @pytest.mark.parametrize("text", [b"name? ", b"\r50%", b"- ", RULE.encode() + b"so "])
 def test_an_unfinished_line_does_not_wait(text):
     assert BannerFilter().feed(text) == text

@@ -48,6 +48,40 @@ def headline_of(**changes):
     return Failure.from_json({**FAILURE.to_json(), **changes}).headline()
 
 
+GRAPH = (
+    "Graph execution error:\n\nDetected at node a/b defined at (most recent call last):\n"
+    '  File "/a/train.py", line 4, in <module>\n\n{}\n\t [[{{{{node a/b}}}}]] [Op:f_1]'
+)
+# As Keras and TensorFlow write them, and the sentence that matters.
+TELLING = {
+    "Exception encountered when calling LSTM.call().\n\n\x1b[1m{{function_node "
+    "__wrapped__MatMul}} In[0]: [8,3], In[1]: [7,2] [Op:MatMul] name: \x1b[0m\n\n"
+    "Arguments received by LSTM.call():\n  \u2022 x=tf.Tensor(shape=(8, 3))": (
+        "LSTM.call(): In[0]: [8,3], In[1]: [7,2]"
+    ),
+    GRAPH.format("indices[0] = 9 is not in [0, 4)"): "indices[0] = 9 is not in [0, 4)",
+    GRAPH.format("2 root error(s) found.\n  (0) INVALID_ARGUMENT:  no such label"): (
+        "no such label"
+    ),
+    GRAPH.format("LookupError: a\nTraceback (most recent call last):\n"): (
+        "LookupError: a"
+    ),
+}
+
+
+def test_the_end_of_a_long_message_is_kept():
+    message = GRAPH.format("  File x\n" * 1000 + "the sentence")
+    failure = Failure.from_exception(Process(), ValueError(message))
+    assert len(failure.message) <= 4000
+    assert "ValueError: the sentence" in failure.headline()
+
+
+def test_the_text_of_a_key_error_is_no_key():
+    message = "Exception encountered when calling A.call().\n\n\x1b[1mno b\x1b[0m\n"
+    failure = Failure.from_exception(Process(), KeyError(message))
+    assert "KeyError: A.call(): no b" in failure.headline()
+
+
 def test_headline():
     start = "rank 1/4 (hostA) failed: ValueError"
     assert headline_of() == f"{start}: bad value (train.py:33: f(x))"
@@ -58,6 +92,8 @@ def test_headline():
     traced = "in user code:\n\n    File t.py, line 3\n      f()\n\n    OSError: cut\n"
     assert headline_of(message=traced, where="") == f"{start}: OSError: cut"
     assert headline_of(message="a:\nb", where="") == f"{start}: a:"
+    for message, line in TELLING.items():
+        assert headline_of(message=message, where="") == f"{start}: {line}"
     assert headline_of(kind=failures.STALL) == "bad value"
     assert len(headline_of(message="x" * 4000)) < 500
 

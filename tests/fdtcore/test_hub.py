@@ -123,6 +123,22 @@ def test_stall_asks_for_stacks_then_reports_all_ranks():
     )
 
 
+def test_a_stall_names_the_lines_of_the_script():
+    center = hub_of(2)
+    say(center, 0, (4, "train step 4", WAITING))
+    say(center, 1, (4, "sum of losses", WAITING))
+    _, now_s = tick_through(center, 0.0, 3.0)
+    for rank in (0, 1):
+        stack = f'  File "/a/train.py", line 3{rank}, in main\n    step()\n  inside f\n'
+        center.receive(rank, {"type": "stack", "text": stack}, now_s)
+    center.tick(now_s)
+    assert center.failure.headline() == (
+        "rank 0/2 waits in call 4 (train step 4), at train.py:30, which rank 1/2 never "
+        "joined: rank 1/2 waits in call 4 (sum of losses), at train.py:31. Make the "
+        "same calls on every rank: as many steps, epochs and batches."
+    )
+
+
 def test_rank_that_has_ended_has_no_stack_to_show():
     center = hub_of(2)
     say(center, 0, (4, "gradients", WAITING))

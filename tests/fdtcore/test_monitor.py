@@ -102,6 +102,23 @@ def test_without_timeout_only_ended_ranks_count():
         assert (monitor.verdict(1e9) is not None) == expected
 
 
+def test_who_goes_on_when_others_have_ended_has_the_stall_timeout():
+    monitor = monitor_of((9, "end of fit", FINISHED), (9, "end of fit", COMPUTING))
+    assert monitor.verdict(TIMEOUT_S - 0.1) is None
+    verdict = monitor.verdict(TIMEOUT_S, {1: "train.py:7"})
+    assert (verdict.waiting, verdict.absent) == (0, 1)
+    assert verdict.text == (
+        "rank 1/2 does not end: it has been computing since call 9 (end of fit), at "
+        f"train.py:7, and rank 0/2 ended {TIMEOUT_S:.0f} s ago. Its stack shows where; "
+        "if it needs that long, set a longer stall timeout."
+    )
+
+
+def test_nobody_is_hurried_while_none_has_ended():
+    monitor = monitor_of((9, "a", COMPUTING), (9, "a", COMPUTING))
+    assert monitor.verdict(1e9) is None
+
+
 TEXTS = {
     (120, "gradients, step 60", FINISHED): (
         "finished its script after call 120 (gradients, step 60)"

@@ -69,6 +69,35 @@ def test_rank_0_keeps_the_terminal(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_log_on_a_full_disk_is_cut_and_named_at_the_end(tmp_path):
+    (tmp_path / "rank-1.log").symlink_to("/dev/full")
+    code = """
+import os, sys
+from pathlib import Path
+from fdtcore import output
+from fdtcore.process import Process
+output.redirect(Process(rank=1, size=2), Path("."), program="nfdt")
+for _ in range(1000): print("python"); print("error", file=sys.stderr)
+print("goes on", file=output.terminal())
+"""
+    done = run(f"import os; os.chdir({str(tmp_path)!r})\n{code}")
+    assert done.returncode == 0
+    line = "nfdt: rank-1.log is cut off: No space left on device."
+    assert done.stderr.splitlines() == ["goes on", line]
+
+
+def test_a_closed_standard_output_is_nothing_and_no_other_file(tmp_path):
+    code = (
+        "import os, sys; os.close(1); sys.stdout = sys.__stdout__ = None\n"
+        "from fdtcore import output; output.open_standard()\n"
+        f"file = os.open({str(tmp_path / 'mine')!r}, os.O_WRONLY | os.O_CREAT)\n"
+        "print('here'); os.write(file, b'mine'); assert file > 2"
+    )
+    done = run(code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
 def test_without_a_folder_every_rank_keeps_the_terminal():
     code = (
         "from fdtcore import output; from fdtcore.process import Process\n"

@@ -134,6 +134,7 @@ def test_a_failure_that_the_script_swallows_is_a_failure(logs):
         (2, signal.SIGINT, "stubborn"),
         (2, signal.SIGTERM, "stubborn"),
         (2, signal.SIGHUP, "sleep"),
+        (2, signal.SIGQUIT, "sleep"),
     ],
 )
 def test_a_signal_to_the_launcher_stops_every_rank(logs, size, number, behaviour):
@@ -175,6 +176,16 @@ def test_a_second_ctrl_c_does_not_wait(logs):
     time.sleep(0.3)
     job.send_signal(signal.SIGINT)
     assert finish(job, timeout_s=10)[0] == 130
+
+
+def test_three_fast_ctrl_c_end_with_the_line_and_the_code(logs):
+    job = start(2, logs, "sleep")
+    wait_for(lambda: len(pids(logs)) == 2)
+    for _ in range(12):  # also while the launcher ends
+        job.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    code, _, err = finish(job)
+    assert (code, last(err)) == (130, "stub: stopped by SIGINT; every rank has ended.")
 
 
 @pytest.mark.parametrize(("size", "code"), [(1, 0), (2, 0), (2, 3)])

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from fdtcore.failures import Failure
+from fdtcore.failures import ENDED, Failure
 from nfdt.cluster.departures import Departures
 
 FAILURE = Failure(1, 4, "a", "ValueError", "bad", "t.py:3", who="worker 1")
@@ -31,16 +31,38 @@ def test_when_the_last_is_lost_the_job_is():
     assert made.code == 1
 
 
-def test_the_first_failure_is_the_one_that_is_told_with_its_exit_code():
-    made = departures(2)
-    verdict = made.fail(FAILURE, 7, fatal=False)
-    assert verdict.line.startswith("worker 1 (a) failed: ValueError: bad (t.py:3); 1")
-    last = made.fail(dataclasses.replace(FAILURE, rank=0), 9, fatal=False)
-    assert last.ends
-    assert last.line == (
-        "worker 1 (a) failed: ValueError: bad (t.py:3); no other worker is left."
+@pytest.mark.parametrize("asked, code", [(7, 7), (256, 1), (-1, 255), (0, 1)])
+def test_who_says_why_it_ends_ends_the_job_with_its_exit_code(asked, code):
+    made = departures()
+    verdict = made.fail(FAILURE, asked)
+    assert verdict == ("worker 1 (a) failed: ValueError: bad (t.py:3).", True, 1)
+    assert made.code == code
+
+
+def test_a_worker_that_leaves_a_fit_is_named_and_one_that_has_finished_is_not():
+    made = departures()
+    assert made.finish(0) is None
+    assert made.finish(1, early=True) == (
+        "worker 1 (rank 1) ended its script in the middle of fit; 1 worker goes on and "
+        "takes over its batches.",
+        False,
+        1,
     )
-    assert (last.rank, made.code) == (1, 7)
+
+
+def test_a_worker_that_does_not_end_is_waited_for_once_others_have_finished():
+    made = departures(2)
+    made.finish(1, early=True)
+    assert not made.has_ended  # the other one trains on
+    made.finish(1)
+    assert made.has_ended
+    verdict = made.linger(0, 60.2)
+    assert verdict.ends
+    assert verdict.line == (
+        "worker 0 (rank 0) does not end: its script goes on, or an atexit hook of it, "
+        "60 s after worker 1 ended. Its stack shows where; if it needs that long, set "
+        "a longer --stall-timeout."
+    )
 
 
 def test_a_job_of_which_one_worker_has_ended_well_ends_well():
@@ -57,6 +79,6 @@ def test_a_loss_that_is_not_to_be_survived(options):
     assert verdict == ("worker 2 (rank 2) was lost.", True, 2)
 
 
-def test_what_every_worker_would_meet_ends_the_job():
-    verdict = departures().fail(FAILURE, 1, fatal=True)
-    assert (verdict.line, verdict.ends) == ("bad", True)
+def test_what_the_framework_has_refused_is_said_as_it_is():
+    failure = dataclasses.replace(FAILURE, kind=ENDED)
+    assert departures().fail(failure, 1) == ("bad", True, 1)
