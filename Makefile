@@ -13,7 +13,7 @@ HOROVOD := $(VENV)/.horovod-$(TENSORFLOW)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test traces matrix keras-suite bench papers examples doctor check lint type format clean
+.PHONY: help demo test faults traces matrix keras-suite bench papers examples doctor check lint type format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' \
@@ -24,6 +24,9 @@ demo: $(HOROVOD) ## trains digits on one process and on two, and compares
 
 test: $(HOROVOD) ## runs the tests
 	$(RUN) python -m pytest -n 2 --dist loadfile
+
+faults: $(HOROVOD) ## breaks jobs in every way of the table of faults (minutes)
+	$(RUN) python -m pytest -n 2 -m "" tests/test_faults.py
 
 traces: $(INSTALLED) ## rewrites the golden transcripts of who waits for whom
 	$(RUN) python -m tests.nfdt.golden

@@ -49,7 +49,8 @@ def headline_of(**changes):
 
 
 GRAPH = (
-    "Graph execution error:\n\nDetected at node a/b defined at (most recent call last):\n"
+    "Graph execution error:\n\n"
+    "Detected at node a/b defined at (most recent call last):\n"
     '  File "/a/train.py", line 4, in <module>\n\n{}\n\t [[{{{{node a/b}}}}]] [Op:f_1]'
 )
 # As Keras and TensorFlow write them, and the sentence that matters.

@@ -28,11 +28,12 @@ class Job:
     Args:
         folder: Where it runs.
         command: The command and its arguments.
-        interrupt_at: Text of standard output at which Ctrl-C is pressed; None never.
+        interrupt_at: Text of its output at which something is done; None never.
+        act: What is done, with its process; Ctrl-C is pressed else.
         environ: Variables to set.
     """
 
-    def __init__(self, folder, *command, interrupt_at=None, **environ):
+    def __init__(self, folder, *command, interrupt_at=None, act=None, **environ):
         self.folder, self._mark = folder, uuid.uuid4().hex
         process = subprocess.Popen(
             list(map(str, command)),
@@ -51,7 +52,7 @@ class Job:
                 assert line, f"the job ended early: {before}"
                 before += line
             if interrupt_at is not None:
-                os.killpg(process.pid, signal.SIGINT)
+                (act or press_ctrl_c)(process)
             self.text = before + process.communicate(timeout=TIME_LIMIT_S)[0]
         finally:
             process.kill()
@@ -90,11 +91,16 @@ class Job:
         return [words for words in found if words]  # a zombie has none
 
 
+def press_ctrl_c(process):
+    """Interrupts a job as its terminal does."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
 def _environ(**more):
     given = os.environ.get("PYTHONPATH")
     modules = [*more.pop("first", []), LEAN, ROOT, *([given] if given else [])]
     return {
-        **{k: v for k, v in os.environ.items() if not k.startswith("HFDT_")},
+        **{k: v for k, v in os.environ.items() if k[:5] not in ("HFDT_", "NFDT_")},
         "PYTHONPATH": os.pathsep.join(map(str, modules)),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         **{
