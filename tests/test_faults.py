@@ -251,7 +251,7 @@ def fill(logs):
     (logs / "filler").write_bytes(bytes(16384))
 
 
-@pytest.mark.parametrize("framework, row", _cases())
+@pytest.mark.parametrize(("framework", "row"), list(_cases()))
 def test_a_job_ends_as_it_should_and_leaves_nothing(folder, framework, row):
     if row.full:
         fill(folder / "logs")

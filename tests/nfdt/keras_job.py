@@ -7,6 +7,7 @@ it found in each.
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import sys
 
@@ -18,6 +19,7 @@ from keras import layers
 from tests.nfdt.own_optimizers import Registered, Scaled
 
 SAMPLES, BATCH, EPOCHS = 96, 8, 3
+WORKER = int(os.environ.get("OMPI_COMM_WORLD_RANK", "0"))
 
 
 class Seen(keras.layers.Layer):
@@ -128,6 +130,36 @@ def rates():
     )
     history = fit(model, *data(), epochs=4, callbacks=[schedule])
     return report(model, seen, history)
+
+
+class Watch(keras.callbacks.Callback):
+    """Reads validation values, adds one of its own, and ends the fit by them."""
+
+    def __init__(self, stops):
+        super().__init__()
+        self.stops, self.epochs, self.tested, self.values = stops, [], [], []
+
+    def on_test_end(self, logs=None):
+        self.tested.append(logs["loss"])
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append(epoch)
+        self.values.append(logs["val_loss"])
+        logs["score"] = logs["val_loss"] - logs["loss"]
+        if self.stops and epoch == 1:
+            self.model.stop_training = True
+
+
+def watching():
+    """A callback of the user's, on all workers, that one of them ends the fit by."""
+    model, seen = build()
+    x, y = data()
+    own = Watch(stops=WORKER == 1)
+    best = keras.callbacks.EarlyStopping("score", mode="min", patience=9)
+    options = {"validation_data": (x[:20], y[:20]), "epochs": 5}
+    history = fit(model, x, y, callbacks=[own, best], **options)
+    found = {"epochs": own.epochs, "tested": own.tested, "values": own.values}
+    return report(model, seen, history, **found)
 
 
 def on_batch():

@@ -22,6 +22,7 @@ SCENARIOS = (
     "stream",
     "callbacks",
     "rates",
+    "watching",
     "on_batch",
     "two_models",
     "slices",
@@ -134,6 +135,17 @@ def test_a_decision_of_worker_0_is_everybodys(found):
         assert len(worker["history"]["loss"]) == 4  # one, and a patience of three
         assert worker["rate"] == pytest.approx(0.05 / 8)
         assert worker["saved"] >= UPDATES  # the state of the servers was saved
+
+
+def test_a_callback_reads_worker_0s_validation_on_every_worker(job):
+    found, text = job
+    assert "nfdt: validation: all workers wait for worker 0's, which Watch may" in text
+    first = found["watching"][0]
+    for worker in found["watching"]:
+        assert worker["epochs"] == [0, 1]  # none begins what another has ended
+        assert worker["values"] == worker["tested"] == first["values"]
+        assert worker["history"]["val_loss"] == first["values"]
+        assert len(worker["history"]["score"]) == 2
 
 
 def test_a_rate_that_worker_0_changes_in_a_fit_is_the_servers(found):
