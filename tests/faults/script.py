@@ -106,8 +106,11 @@ def at(where):
 class Moments(keras.callbacks.Callback):
     """Tells of moments in a fit."""
 
+    steps = 0
+
     def on_train_batch_begin(self, batch, logs=None):
-        if batch == 2:
+        self.steps += 1
+        if self.steps == 3:
             at("step")
 
     def on_train_batch_end(self, batch, logs=None):

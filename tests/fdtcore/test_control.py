@@ -194,10 +194,12 @@ def test_interrupt_is_no_failure(tmp_path, scenario):
 def test_stall_is_reported_with_stacks(tmp_path):
     zero, one = run(tmp_path, "stall")
     assert (zero.code, one.code) == (1, 1)
+    waits, sleeps = "control_job.py:29", "control_job.py:74"
     verdict = (
-        "rank 0/2 waits in call 4 (gradients of step 3), which rank 1/2 never joined: "
-        "rank 1/2 has been computing since call 3 (gradients of step 2). Its stack "
-        "shows where; if it needs that long, set a longer stall timeout."
+        f"rank 0/2 waits in call 4 (gradients of step 3), at {waits}, which rank 1/2 "
+        "never joined: rank 1/2 has been computing since call 3 (gradients of step "
+        f"2), at {sleeps}. Its stack shows where; if it needs that long, set a longer "
+        "stall timeout."
     )
     assert zero.err.startswith(f"rank 0/2 stops: {verdict}\n")
     assert one.err == f"rank 1/2 stops: {verdict}\n"
@@ -216,10 +218,10 @@ def test_stall_is_reported_with_stacks(tmp_path):
 def test_rank_that_ends_early_is_named(tmp_path, scenario, early):
     ends = run(tmp_path, scenario)
     verdict = (
-        f"rank {1 - early}/2 waits in call 4 (gradients of step 3), which rank {early}"
-        f"/2 never joined: rank {early}/2 finished its script after call 3 "
-        "(gradients of step 2). Make the same calls on every rank: as many steps, "
-        "epochs and batches."
+        f"rank {1 - early}/2 waits in call 4 (gradients of step 3), at "
+        f"control_job.py:29, which rank {early}/2 never joined: rank {early}/2 "
+        "finished its script after call 3 (gradients of step 2). Make the same calls "
+        "on every rank: as many steps, epochs and batches."
     )
     for rank, end in enumerate(ends):
         assert end.code == 1
