@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from fdtcore import output, settings
 from fdtcore.failures import RECORD_NAME, read_record
 from fdtcore.launch import Direct, Job, Launcher, forwarded, oversubscription
 from fdtcore.supervise import supervise
-from fdtcore.verdicts import explain, number
+from fdtcore.verdicts import explain, number, stopped_by
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +61,19 @@ class Foreground:
         Raises:
             ValueError: if the folder cannot be made, or the launcher not be started.
         """
+        try:
+            return self._run(job, launcher, environ, directory)
+        except KeyboardInterrupt:  # before signals were taken over for the job
+            self.say(stopped_by(signal.SIGINT))
+            return 128 + signal.SIGINT
+
+    def _run(
+        self,
+        job: Job,
+        launcher: Launcher,
+        environ: dict[str, str],
+        directory: Path | None,
+    ) -> int:
         logs = self._prepare(job, launcher, environ, directory)
         job = dataclasses.replace(job, forward=forwarded(environ, self.prefix))
         argv = launcher.argv(job)

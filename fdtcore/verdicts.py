@@ -25,6 +25,11 @@ def number(rank: int, size: int) -> str:
     return f"rank {rank}/{size}"
 
 
+def stopped_by(number: int) -> str:
+    """Says in one line that a signal has ended a job."""
+    return f"stopped by {signal.Signals(number).name}; every rank has ended."
+
+
 def explain(
     outcome: Outcome,
     failure: Failure | None,
@@ -47,8 +52,7 @@ def explain(
         only process has spoken for itself.
     """
     if outcome.received:
-        received = signal.Signals(outcome.received).name
-        return f"stopped by {received}; every rank has ended."
+        return stopped_by(outcome.received)
     if outcome.code == 0:
         return None
     ended = outcome.ended
