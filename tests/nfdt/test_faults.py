@@ -113,7 +113,8 @@ def test_an_exception_ends_the_job_and_is_named_with_the_users_line(tmp_path, ca
     line = r"worker [01] \(.*\) failed: LookupError: no such label: 7 \(fits.py:\d+: "
     assert re.search(line, job.last_line()), job.text
     assert "LookupError: no such label: 7\n" in job.text
-    assert job.delay_s < PROMPT_S
+    if "," not in case:  # else it is noted twice
+        assert job.delay_s < PROMPT_S
     assert "failed" in {kind for kind, _ in real_runs.happenings(tmp_path)}
 
 
