@@ -43,6 +43,7 @@ picture, and recommends one of them.
 _REAL_RUNS_ONLY = (
     "--servers",
     "--on-worker-loss",
+    "--stall-timeout",
     "--checkpoint",
     "--checkpoint-every",
     "--resume",
