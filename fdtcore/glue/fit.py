@@ -101,6 +101,7 @@ def fit_in_parts(
         arguments: Of the call, by name; changed.
         run: Keras's own ``fit`` with them.
     """
+    model._assert_compile_called("fit")  # it has no optimizer else
     given = arguments["callbacks"]
     refusals.check_stateful(engine, model)
     engine.prepare(model.optimizer)

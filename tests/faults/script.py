@@ -142,7 +142,7 @@ def main():
     if WHAT == "nan":
         y[:] = np.nan
     if WHAT == "shape":
-        y = np.ones((96, 5), "float32")
+        y = y[:90]
     dtype = "complex64" if WHAT == "complex" else None
     layers = [keras.Input((3,)), keras.layers.Dense(1)]
     if dtype:
