@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from keras import KerasTensor, Variable, tree
+from keras.src.backend.tensorflow import trainer as tf_trainer
 
 from fdtcore.engine import Engine
-from fdtcore.glue import wrappers
+from fdtcore.glue import binding, wrappers
 
 # Odd, so that seeds of different ranks stay different modulo 2**32.
 _SEED_STRIDE = 0x9E3779B1
@@ -47,7 +49,11 @@ def build(model: Any, data: Any) -> bool:
     Returns:
         Whether it could be done without running the model.
     """
-    with tf.init_scope(), contextlib.suppress(Exception):
+    trainer = tf_trainer.TensorFlowTrainer
+    is_own = type(model).train_step is not trainer.train_step
+    # A step of the user's own may train a part of the variables with it.
+    kept = binding.replaced(model, "optimizer", None) if is_own else nullcontext()
+    with tf.init_scope(), contextlib.suppress(Exception), kept:
         # Whatever is wrong with the model, Keras says it better when it runs it.
         model._symbolic_build(data_batch=tree.map_structure(_symbolic, data))
     return model.built
