@@ -83,8 +83,9 @@ def _peeking(inner: Callable) -> Callable:
     def build(self: Any, iterator: Any = None, data_batch: Any = None) -> Any:
         adapter = getattr(iterator, "data_adapter", None)
         # Without a strategy Keras builds in the step, and takes no batch for it.
-        is_leased = isinstance(adapter, LeasedAdapter)
-        if self.built or self._distribute_strategy is None or not is_leased:
+        if self.built or self._distribute_strategy is None:
+            return inner(self, iterator, data_batch)
+        if not isinstance(adapter, LeasedAdapter):
             return inner(self, iterator, data_batch)
         with adapter.epochs.peeking():
             _, batch = unmarked(next(iter(iterator._get_iterator())))
