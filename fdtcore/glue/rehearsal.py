@@ -225,7 +225,7 @@ class _Rehearsal:
                 self._compute_loss(data)
             else:
                 logs = getattr(self.model, f"{self.kind}_step")(data)
-                record.logs = list(logs.items()) if isinstance(logs, dict) else []
+                record.logs = _numbers(logs)
         record.gradients = [_flat(gradients) for _, gradients, _ in applied]
         return record
 
@@ -349,6 +349,12 @@ def _filled(ranks: list[list[Finding]]) -> list[list[Finding]]:
     """Ranks that could not look at anything have found nothing of each value."""
     length = max(map(len, ranks))
     return [found + [Finding()] * (length - len(found)) for found in ranks]
+
+
+def _numbers(logs: Any) -> list[tuple[str, Any]]:
+    """What a step returns, but for results of metrics that are several numbers."""
+    named = logs.items() if isinstance(logs, dict) else ()
+    return [(name, value) for name, value in named if not isinstance(value, dict)]
 
 
 def _has_more(record: Record) -> bool:

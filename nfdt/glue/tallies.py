@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from keras import Variable
 
 from fdtcore import voice
@@ -36,11 +37,12 @@ class Tallies:
     def begin(self, model: Any) -> None:
         """Begins an epoch: the variables have the same values on all workers."""
         self._model, self._first, self._num_first = None, [], 0
-        if self._engine.process.size > 1:
-            self.see(model)
+        self.see(model)
 
     def see(self, model: Any) -> None:
         """Keeps the values before the first step, if they are known."""
+        if self._engine.process.size == 1:
+            return
         found = _variables(model) if model.built else []
         if self._model is None and all(state.initialized(v) for v in found):
             self._model, self._base = model, _values(found)
@@ -107,4 +109,5 @@ def _after(num_steps: int, base: Any, changed: Any) -> tuple[Any, int, Any]:
 
 
 def _values(variables: list[Any]) -> list[np.ndarray]:
-    return [np.array(v.numpy()) for v in variables]
+    with tf.init_scope():  # a step that is traced asks, too
+        return [np.array(v.numpy()) for v in variables]
