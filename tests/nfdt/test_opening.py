@@ -18,7 +18,10 @@ from tests.nfdt.services import opening, service
             {"variables": [["dense/kernel", [4]], ["dense/bias", [1]]]},
             ["[2, 2]] on worker 0", "[4]] on worker 1"],
         ),
-        ({"optimizer": {"class_name": "Adam"}}, ["optimizer", "Adam", "worker 1"]),
+        (
+            {"optimizer": {"class_name": "Adam", "config": {}}},
+            ["optimizer", "Adam", "worker 1"],
+        ),
     ],
 )
 def test_another_model_is_refused(changes, words):

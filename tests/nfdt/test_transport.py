@@ -16,7 +16,12 @@ from nfdt.protocol.transport import LocalTransport
 from tests.nfdt.rules import server
 
 START = np.arange(6, dtype=np.float32)
-DESCRIPTION = {"dtype": "float32", "algorithm": "", "variables": [], "optimizer": ""}
+DESCRIPTION = {
+    "dtype": "float32",
+    "algorithm": "",
+    "variables": [],
+    "optimizer": {"class_name": "SGD", "config": {}},
+}
 
 
 def transports(num_workers=2, num_servers=1, wire="float32", **options):
