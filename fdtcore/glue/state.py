@@ -44,7 +44,7 @@ def build(model: Any, data: Any) -> bool:
 
     Args:
         model: The model.
-        data: A batch, or its symbolic form.
+        data: A batch, its symbolic form, or its specification.
 
     Returns:
         Whether it could be done without running the model.
@@ -85,7 +85,8 @@ def _symbolic(leaf: Any) -> Any:
     if getattr(leaf, "shape", None) is None:
         return leaf
     shape = [None, *leaf.shape[1:]] if leaf.shape.rank else leaf.shape
-    return KerasTensor(shape, leaf.dtype.name, sparse=isinstance(leaf, tf.SparseTensor))
+    is_sparse = isinstance(leaf, tf.SparseTensor | tf.SparseTensorSpec)
+    return KerasTensor(shape, leaf.dtype.name, sparse=is_sparse)
 
 
 def is_overwritten(variable: Any) -> bool:

@@ -54,7 +54,9 @@ def _steps(self: Any) -> Iterator[tuple[int, int, Any]]:
     adapter, count = self.data_adapter, self.steps_per_execution
     adapter.begins()
     adapter.on_epoch_begin()
-    batches = Batches(adapter.numbered(), iter(self._get_iterator()))
+    iterator = iter(self._get_iterator())
+    _, adapter.batch_spec = unmarked(iterator.element_spec)
+    batches = Batches(adapter.numbered(), iterator)
     while batches.take():
         first = batches.number
         yield first, first + count - 1, batches.execution(count)

@@ -52,6 +52,7 @@ class LeasedAdapter(DataAdapter):
         self._order: list[Any] = []  # of the pass, where batches have an index
         self._stream: Any = None
         self._numbers: deque[int] = deque()
+        self.batch_spec: Any = None  # of the user's batches, once they are read
 
     def numbered(self) -> deque[int]:
         """Returns what receives the numbers of the batches of the next pass."""

@@ -188,7 +188,7 @@ class Training:
                     engine.epochs,
                     steps,
                     begins=lambda: self._epoch_begins(model),
-                    over=lambda: self._epoch_over(model),
+                    over=lambda: self._epoch_over(model, made[0].batch_spec),
                 )
             )
             voice.say(engine.process, str(made[0]))
@@ -244,8 +244,13 @@ class Training:
             engine.groups.bring_changed(model.optimizer)
         engine.tallies.begin(model)
 
-    def _epoch_over(self, model: Any) -> None:
-        """Adds up what the workers have counted in the epoch that is over."""
+    def _epoch_over(self, model: Any, batch_spec: Any) -> None:
+        """Adds up what the workers have counted in the epoch that is over.
+
+        Args:
+            model: The model.
+            batch_spec: Of the user's batches, as ``tf.data`` describes them.
+        """
         engine = self._engine
         if model.stop_training and not engine.epochs.is_stopped:
             engine.epochs.stop()  # a callback has ended it in mid-epoch
@@ -253,6 +258,8 @@ class Training:
             model.stop_training = True
             return
         engine.groups.flush()
+        if not engine.epochs.taken:
+            state.build(model, batch_spec)  # the others' first batch has done so
         with self._meeting():
             metrics.gather(engine, model)
             engine.tallies.meet(model)

@@ -49,14 +49,7 @@ class Post:
         Raises:
             ValueError: There are several.
         """
-        groups = self.services[0].groups
-        if len(groups) != 1:
-            raise ValueError(
-                "a simulated model must be trained by one optimizer, in steps that "
-                f"train all its variables. Received: {len(groups)} sets of variables."
-                " Simulate a model with one."
-            )
-        (self.group,) = groups
+        self.group = only_group(self.services[0])
         shards = [service.groups[self.group].params for service in self.services]
         self._cuts = np.cumsum([shard.size for shard in shards])[:-1]
         self._shards = shards
@@ -125,3 +118,20 @@ class Post:
                 self._links[answer.worker], server, num_bytes, self._agenda.now_s
             )
             self._agenda.plan(comes_s, self._deliver, server, answer)
+
+
+def only_group(service: Service) -> int:
+    """Returns the group of variables that a simulated server has.
+
+    Raises:
+        ValueError: There are several.
+    """
+    groups = service.groups
+    if len(groups) != 1:
+        raise ValueError(
+            "a simulated script must train one model by one optimizer, in steps that "
+            f"train all its variables. Received: {len(groups)} sets of variables. "
+            "Simulate each in a script of its own."
+        )
+    (group,) = groups
+    return group

@@ -20,6 +20,7 @@ from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.service import Service, fit_of
 from nfdt.rules.corrections import Vector
 from nfdt.simulation.driver import Driver
+from nfdt.simulation.post import only_group
 from nfdt.simulation.wishes import Sent, Steps, Wanted
 
 
@@ -108,7 +109,7 @@ class VirtualTransport:
 
     def newest(self) -> Vector:
         """Returns the servers' parameters."""
-        (group,) = self.services[0].groups
+        group = only_group(self.services[0])
         return np.concatenate([s.groups[group].params for s in self.services])
 
     def _begin(self, steps: Steps) -> None:

@@ -59,11 +59,20 @@ def environ(way: str) -> dict[str, str]:
     return {**several, "NFDT_ALGORITHM": "asgd" if servers > 1 else "ddc-asgd"}
 
 
-def started_alike(cells: Mapping[str, Cell]) -> Iterator[tuple[tuple, dict[str, Cell]]]:
-    """Yields ``(way, form, launch)`` and the cells that are started so."""
+def start_of(index: str, cell: Cell) -> tuple[str, ...]:
+    """Returns what the cells of one job have in common.
 
-    def start(item: tuple[str, Cell]) -> tuple[str, str, str]:
-        return item[1]["way"], item[1]["form"], item[1]["launch"]
+    A simulation trains one model: a job of its own for each cell.
+    """
+    start = cell["way"], cell["form"], cell["launch"]
+    return (*start, index) if WAYS[cell["way"]].is_simulated else start
+
+
+def started_alike(cells: Mapping[str, Cell]) -> Iterator[tuple[tuple, dict[str, Cell]]]:
+    """Yields how cells are started, and those that are one job."""
+
+    def start(item: tuple[str, Cell]) -> tuple[str, ...]:
+        return start_of(*item)
 
     for key, group in itertools.groupby(sorted(cells.items(), key=start), start):
         yield key, dict(group)
@@ -75,12 +84,13 @@ def plain(cells: Mapping[str, Cell], folder: pathlib.Path) -> dict[str, Outcome]
 
 
 def started(
-    key: tuple[str, str, str], cells: Mapping[str, Cell], folder: pathlib.Path
+    start: tuple[str, ...], cells: Mapping[str, Cell], folder: pathlib.Path
 ) -> dict[str, Outcome]:
     """Trains cells that are started alike."""
-    way = key[0]
+    way, form, launch, *_ = start
     num_ranks = 1 if WAYS[way].is_simulated else WAYS[way].workers
-    return _finished(command(*key), cells, folder, num_ranks, environ(way))
+    words = command(way, form, launch)
+    return _finished(words, cells, folder, num_ranks, environ(way))
 
 
 def _finished(

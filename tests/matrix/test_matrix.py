@@ -39,9 +39,10 @@ def test_a_program_gives_the_numbers_of_keras_or_trains_on_all_batches(
 ):
     cell = CELLS[index]
     right = references.result()[index]
-    assert not right.error
-    outcome = started[cell["way"], cell["form"], cell["launch"]].result()[index]
-    assert jobs.problems(cell, outcome, right.arrays[0]) == []
+    assert not right.error, right.error
+    outcome = started[jobs.start_of(index, cell)].result()[index]
+    problems = jobs.problems(cell, outcome, right.arrays[0])
+    assert not problems, "\n".join(problems)
 
 
 def test_each_way_is_started_in_both_forms_and_by_both_commands():
