@@ -78,7 +78,7 @@ def test_numbers_are_all_that_is_not_compared():
 
 
 def test_blocks_are_found():
-    assert len(blocks("console")) == 4
+    assert len(blocks("console")) == 5
     assert len(blocks("sh")) == 4
     assert len(blocks("yaml")) == 1
     assert all(block.startswith("$ ") for block in blocks("console"))

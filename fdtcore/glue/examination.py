@@ -35,12 +35,12 @@ _SAMPLED = 256  # values of each variable that are written down
 class Enough(keras.callbacks.Callback):
     """Ends a ``fit``, ``evaluate`` or ``predict`` after some batches.
 
-    It looks at the beginning of a batch: whoever looks at its end reads its logs.
+    It looks at the beginning of a batch: whoever looks at an end reads its logs.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._trained = self._tested = 0
+        self._trained = 0
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         del batch, logs
@@ -48,14 +48,9 @@ class Enough(keras.callbacks.Callback):
         if self._trained >= BATCHES:
             self.model.stop_training = True
 
-    def on_test_begin(self, logs: Any = None) -> None:
-        del logs
-        self._tested = 0
-
     def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
-        del batch, logs
-        self._tested += 1
-        if self._tested >= TESTED_BATCHES:
+        del logs
+        if batch + 1 >= TESTED_BATCHES:
             self.model.stop_evaluating = True
 
     def on_predict_batch_begin(self, batch: int, logs: Any = None) -> None:

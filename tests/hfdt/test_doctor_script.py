@@ -38,7 +38,7 @@ class Contrast(keras.Model):
             loss = tf.reduce_mean(tf.nn.softmax(alike, axis=0) * alike)
         weights = self.trainable_variables
         self.optimizer.apply(tape.gradient(loss, weights), weights)
-        return {"loss": loss}
+        return {"value": loss}
 
 model = Contrast()
 model.build((None, 4))
@@ -70,7 +70,7 @@ def test_what_will_differ_is_named_with_what_to_write(tmp_path):
     assert found.returncode == 1
     assert "train.py:5: np.random.default_rng() draws other numbers" in found.stdout
     assert "train_step of contrast trains otherwise on 2 ranks" in found.stdout
-    assert "fit 1 (train.py:25): with hfdt run -np 2 loss is" in found.stdout
+    assert "fit 1 (train.py:24): with hfdt run -np 2 value is" in found.stdout
     assert "3 to look at before this script is distributed." in found.stdout
 
 

@@ -368,6 +368,13 @@ def unbuilt():
     return report(model, seen, fit(model, *data()))
 
 
+def few():
+    """Two batches an epoch, so that a third worker gets none."""
+    model, seen = build()
+    x, y = data()
+    return report(model, seen, fit(model, x[: 2 * BATCH], y[: 2 * BATCH]))
+
+
 def different():
     """A mistake: each worker makes a model of another size."""
     import nfdt

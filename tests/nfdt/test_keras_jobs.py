@@ -30,6 +30,7 @@ SCENARIOS = (
     "loop",
     "momentum",
     "unbuilt",
+    "few",
 )
 IN_REPLICA = ("on_batch", "two_models", "slices", "slices_eagerly")
 UPDATES = keras_job.SAMPLES // keras_job.BATCH  # of an epoch
@@ -88,6 +89,14 @@ def visits(workers):
 def test_every_sample_is_visited_once_an_epoch(found, scenario, epochs):
     everyone = range(keras_job.SAMPLES)
     assert visits(found[scenario]) == dict.fromkeys(everyone, epochs)
+
+
+def test_a_worker_without_a_batch_has_the_history_of_all(found):
+    first, *others = found["few"]
+    assert first["iterations"] == 2 * keras_job.EPOCHS
+    for other in others:
+        assert other["history"] == first["history"]
+        assert other["weights"] == first["weights"]
 
 
 def test_workers_go_on_while_the_first_decides_to_stop_early(found):
