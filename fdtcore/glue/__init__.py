@@ -23,9 +23,14 @@ fit              ``fit``, ``evaluate`` and the ``*_on_batch`` methods
 callbacks        callbacks that act once; the one that keeps ranks in step
 saving           files written once, whole or not at all
 loading          what is loaded is rank 0's
+native_files     TensorFlow's own functions for files, and h5py
+file_views       which file a rank is to see under a name
+file_data        data sets over files, which wait for rank 0 to make them
+file_caches      ``cache`` and ``snapshot``, one on each rank
 checkpoints      TensorFlow's own checkpoints, saved models and summaries
 calls            calls that every rank joins, also inside ``tf.function``
 refusals         programs that TensorFlow distributes already
 loops            loops that are written by hand
+examination      a short run of a script, watched
 ===============  =========================================================
 """
