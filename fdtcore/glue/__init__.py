@@ -24,7 +24,7 @@ callbacks        callbacks that act once; the one that keeps ranks in step
 saving           files written once, whole or not at all
 loading          what is loaded is rank 0's
 native_files     TensorFlow's own functions for files, and h5py
-file_views       which file a rank is to see under a name
+file_views       a rank sees files as rank 0 left them when they last met
 file_data        data sets over files, which wait for rank 0 to make them
 file_caches      ``cache`` and ``snapshot``, one on each rank
 checkpoints      TensorFlow's own checkpoints, saved models and summaries
