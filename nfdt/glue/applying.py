@@ -191,6 +191,10 @@ class Applying:
 
             found = np.frombuffer(for_all.step(stepped), group.group.params.dtype)
             return list(group.split(found))
+        except NotFinite as error:
+            self._engine.groups.report(group, error)
+            self._engine.epochs.pushed(epoch, number)
+            return list(group.values())  # what the steps have come to is lost
         except Exception as error:
             self._engine.finding = error
             raise
