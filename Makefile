@@ -78,6 +78,6 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 		--editable '.[hfdt,nfdt,$(TENSORFLOW),examples,dev]'
 	@touch $@
 
-$(HOROVOD): $(INSTALLED) hfdt/sources.py
+$(HOROVOD): $(INSTALLED) hfdt/install/sources.py
 	@$(RUN) hfdt install-horovod
 	@touch $@

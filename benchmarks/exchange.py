@@ -13,8 +13,8 @@ from benchmarks.costs import EXCHANGE, PARAMETERS, Measured
 from benchmarks.launches import Launch, environment
 from benchmarks.running import output_of
 from fdtcore import settings
-from fdtcore.launch import Job, OpenMpi
-from fdtcore.mpirun import find_mpirun, identify
+from fdtcore.launcher.launchers import Job, OpenMpi
+from fdtcore.launcher.mpirun import find_mpirun, identify
 
 JSON_LINE = re.compile(r'\{"exchange": .*\}')
 UPDATING = "exchange and update"

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from nfdt.clusters.cluster import Cluster
+from nfdt.clusters.machines import Group, Link, Servers
+from nfdt.clusters.step_times import Gamma
+from nfdt.planning.forecast import forecast
 from nfdt.protocol.events import Event
-from nfdt.simulation.cluster import Cluster
-from nfdt.simulation.durations import Gamma
-from nfdt.simulation.forecasting import forecast
-from nfdt.simulation.parts import Group, Link, Servers
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "nfdt" / "scaling.json"

@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.costs import Measured
 from benchmarks.timing import median_s
 from nfdt import algorithms
-from nfdt.glue import making
+from nfdt.glue import shard_factory
 from nfdt.protocol.controllers import Asynchronous
 from nfdt.rules.corrections import Push, Vector
 from nfdt.rules.updates import Late
@@ -47,7 +47,9 @@ def measure(size: int, rounds: int, steps: int) -> list[Measured]:
 
 def _update(rule: str, pulled: Vector, gradient: Vector) -> Callable[[], object]:
     """Return a call that applies a gradient that is one update late."""
-    make = making.maker(algorithms.find(rule), Asynchronous(), WORKERS, num_servers=1)
+    make = shard_factory.maker(
+        algorithms.find(rule), Asynchronous(), WORKERS, num_servers=1
+    )
     params = pulled + np.float32(1e-3)  # it has moved since the pull
     update = make({"optimizer": SGD, "algorithm": rule}, params).update
     late = Late(Push(worker=0, staleness=1, learning_rate=RATE), gradient, pulled)

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.ratios import spread
-from nfdt.simulation.cluster import Cluster
-from nfdt.simulation.durations import Gamma
-from nfdt.simulation.forecasting import forecast
-from nfdt.simulation.parts import Group, Link, Servers
+from nfdt.clusters.cluster import Cluster
+from nfdt.clusters.machines import Group, Link, Servers
+from nfdt.clusters.step_times import Gamma
+from nfdt.planning.forecast import forecast
 
 RESULTS = Path(__file__).parent / "results" / "nfdt" / "simulator.json"
 WORKERS, STEPS, BATCH = 16, 150, 64

@@ -12,12 +12,12 @@ import click
 
 from benchmarks.launches import SCRIPTS, Launch
 from benchmarks.running import ContenderError, output_of
+from nfdt.clusters.cluster import Cluster
+from nfdt.planning import measurement
+from nfdt.planning.calibration import calibrated, steady
+from nfdt.planning.forecast import forecast
 from nfdt.protocol.events import Event
-from nfdt.simulation import measuring
-from nfdt.simulation.calibration import calibrated, steady
 from nfdt.simulation.changes import Slower
-from nfdt.simulation.cluster import Cluster
-from nfdt.simulation.forecasting import forecast
 from nfdt.telemetry import trace
 
 WORKERS = (1, 2, 3)
@@ -147,7 +147,7 @@ def _shown(one: Speed) -> str:
 def _calibrated(workers: int) -> tuple[Cluster, int]:
     script = _script(Case(workers, 1), _STEPS)  # it is stopped long before
     with tempfile.TemporaryDirectory(prefix="nfdt-truth-") as folder:
-        found = measuring.measure(
+        found = measurement.measure(
             script, workers, _ALGORITHM, Path(folder), lambda text: None
         )
     cluster = calibrated(*found, workers, f"{workers} here")

@@ -6,7 +6,7 @@ import os
 import runpy
 import sys
 
-from fdtcore import safety
+from fdtcore.examination import safety
 
 
 def run(target: str, args: list[str], *, module: bool) -> None:

@@ -11,7 +11,7 @@ from fdtcore import output
 from fdtcore.failures import Failure
 from fdtcore.loading import uncollected
 from fdtcore.process import Process
-from fdtcore.rankprogram import RankProgram
+from fdtcore.rank_program import RankProgram
 from hfdt import runtime
 
 # A rank that exits with an error gives the others so long to tell their user.

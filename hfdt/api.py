@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from fdtcore import evidence, shadowing
+from fdtcore import evidence
+from fdtcore.shadow_files import patches
 from hfdt import runtime
 from hfdt.options import Options
 
@@ -17,7 +18,7 @@ def init() -> None:
 
 def rank() -> int:
     """Returns this process's index in the job, from 0."""
-    shadowing.release()
+    patches.release()
     return runtime.engine().process.rank
 
 
@@ -28,7 +29,7 @@ def size() -> int:
 
 def local_rank() -> int:
     """Returns this process's index among those on its host."""
-    shadowing.release()
+    patches.release()
     return runtime.engine().process.local_rank
 
 

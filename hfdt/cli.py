@@ -9,15 +9,17 @@ from typing import NoReturn
 
 import click
 
-from fdtcore import jobs, output, safety
-from fdtcore.foreground import Foreground
-from fdtcore.launch import Job, Launcher
-from fdtcore.runoptions import (
+from fdtcore import output
+from fdtcore.examination import safety
+from fdtcore.launcher import jobs
+from fdtcore.launcher.cli_options import (
     Request,
     checked_program,
     program_options,
     run_options,
 )
+from fdtcore.launcher.foreground import Foreground
+from fdtcore.launcher.launchers import Job, Launcher
 from hfdt import __version__
 from hfdt.gloo import Gloo
 from hfdt.options import Options
@@ -143,7 +145,7 @@ def _choose_launcher(job: Job, wanted: str, environ: Mapping[str, str]) -> Launc
 
 def _require_horovod(size: int) -> None:
     if size > 1:
-        from hfdt.install import check_installed
+        from hfdt.install.install import check_installed
 
         if problem := check_installed():
             fail(problem, 1)
@@ -154,8 +156,8 @@ def _require_horovod(size: int) -> None:
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="Compilers at a time.")
 def install_horovod(*, rebuild: bool, jobs: int | None) -> None:
     """Build and install Horovod for the TensorFlow and MPI that are here."""
-    from hfdt.install import InstallError
-    from hfdt.install import install_horovod as install
+    from hfdt.install.install import InstallError
+    from hfdt.install.install import install_horovod as install
 
     try:
         install(rebuild=rebuild, jobs=jobs, report=click.echo)
@@ -172,7 +174,7 @@ def doctor(*, module: bool, script: str | None, args: tuple[str, ...]) -> None:
     each thing that differs is named: what, why, and what to write.
     """
     if script is None:
-        from hfdt.doctor import doctor as check
+        from hfdt.install.doctor import doctor as check
 
         raise SystemExit(check(report=click.echo))
     try:

@@ -12,8 +12,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fdtcore import choices
-from fdtcore.control import ControlLine
+from fdtcore import environment_options
+from fdtcore.control.control_line import ControlLine
 from fdtcore.glue import calls, fit, loops, state, step, steps, wrappers
 from fdtcore.glue.exchange import Exchange
 from fdtcore.process import Process
@@ -65,8 +65,8 @@ class HorovodEngine(Exchange):
         if self._chosen and options != self.options:
             raise ValueError(
                 "one job trains with one set of options. Received: "
-                f"{choices.difference(options, self.options)} in a second call of "
-                "distribute. Pass the same options to both."
+                f"{environment_options.difference(options, self.options)} in a second "
+                "call of distribute. Pass the same options to both."
             )
         self._chosen = True
         self.options = options

@@ -20,10 +20,10 @@ from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import ClassVar, NoReturn
 
-from fdtcore import banners
-from fdtcore.banners import Ended
-from fdtcore.descendants import die_with_parent
-from fdtcore.launch import Job
+from fdtcore.launcher import banners
+from fdtcore.launcher.banners import Ended
+from fdtcore.launcher.descendants import die_with_parent
+from fdtcore.launcher.launchers import Job
 
 LOOPBACK = "127.0.0.1"
 _GRACE_S = 1.0
@@ -32,7 +32,7 @@ _POLL_S = 0.05
 
 @dataclasses.dataclass(frozen=True)
 class Gloo:
-    """The launcher of this module; see `fdtcore.launch.Launcher`."""
+    """The launcher of this module; see `fdtcore.launcher.launchers.Launcher`."""
 
     adds_text: ClassVar[bool] = True
 

@@ -7,7 +7,8 @@ import os
 import sys
 from typing import Any
 
-from fdtcore import control, evidence, hooks, output, settings
+from fdtcore import evidence, output, settings
+from fdtcore.control import control_line, excepthook
 from fdtcore.process import Process
 from hfdt.options import Options
 
@@ -30,7 +31,7 @@ def engine(options: Options | None = None) -> Any:
 def _start(options: Options) -> Any:
     process = Process.from_environ(os.environ)
     if process.size > 1:
-        from hfdt.install import check_installed
+        from hfdt.install.install import check_installed
 
         problem = check_installed()
         if problem:
@@ -58,7 +59,7 @@ def _start(options: Options) -> Any:
         own = (text or "").encode()
         return collectives.broadcast_bytes(own, "hfdt.line").decode()
 
-    line = control.ControlLine(
+    line = control_line.ControlLine(
         process,
         exchange,
         stall_timeout_s=options.stall_timeout_s,
@@ -69,7 +70,7 @@ def _start(options: Options) -> Any:
     made = HorovodEngine(process, collectives, options, line)
     if process.size > 1:
         line.open()
-        hooks.install_hooks(
+        excepthook.install_hooks(
             line,
             process,
             shutdown=_shutdown,

@@ -9,9 +9,9 @@ from typing import Any
 
 from fdtcore import output
 from fdtcore.process import Process
-from fdtcore.rankprogram import RankProgram
+from fdtcore.rank_program import RankProgram
 from nfdt.cluster import runtime
-from nfdt.protocol.roles import Roles
+from nfdt.protocol.topology import Roles
 
 
 def _load() -> None:

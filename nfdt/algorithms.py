@@ -4,7 +4,7 @@
 choice     what it decides                               module
 ========== ============================================= =====================
 correction what is done to one late gradient             ``nfdt.rules.corrections``,
-                                                         ``nfdt.rules.taylor``
+                                                         ``nfdt.rules.delay_compensation``
 optimizer  how a gradient becomes an update              ``nfdt.rules.optimizers``,
                                                          ``nfdt.rules.averaging``
 controller who waits, which gradients form an update     ``nfdt.protocol.controllers``
@@ -18,16 +18,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fdtcore.validation import demand
 from nfdt.rules.averaging import DelayMomentum, FixedDelayMomentum
 from nfdt.rules.corrections import Correction, GapAware, NoCorrection, StalenessAware
-from nfdt.rules.delays import AUTO
-from nfdt.rules.demands import demand
-from nfdt.rules.optimizers import Elastic, Optimizer, Sgd
-from nfdt.rules.taylor import (
+from nfdt.rules.delay_compensation import (
     AdaptiveDelayCompensation,
     DelayCompensation,
     DelayedTaylor,
 )
+from nfdt.rules.delays import AUTO
+from nfdt.rules.optimizers import Elastic, Optimizer, Sgd
 
 GRADIENT = "gradient"  # the gradient of a batch
 LOOKAHEAD = "lookahead"  # the gradient with the worker's own momentum ahead of it
@@ -66,7 +66,7 @@ TAYLOR, MOMENTUM, BOTH = "taylor", "momentum", "momentum+taylor"
 def ddc_asgd(*, terms: str = TAYLOR, q: float | str = AUTO) -> Algorithm:
     """DDC-ASGD, reconstructed: terms that are weighed by each push's own delay.
 
-    See :class:`nfdt.rules.taylor.DelayedTaylor`,
+    See :class:`nfdt.rules.delay_compensation.DelayedTaylor`,
     :class:`nfdt.rules.averaging.DelayMomentum`
     and docs/ddc-asgd.md for the equations, their evidence and what would falsify them.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from fdtcore import shadowing
+from fdtcore.shadow_files import patches
 from nfdt.cluster import runtime
 from nfdt.options import Options
 
@@ -17,7 +17,7 @@ def init() -> None:
 
 def rank() -> int:
     """Returns this worker's index among the workers, from 0."""
-    shadowing.release()
+    patches.release()
     return runtime.engine().process.rank
 
 
@@ -71,7 +71,7 @@ def distribute(
     import keras
 
     from fdtcore.glue import bind, refusals
-    from nfdt.glue import epochloop
+    from nfdt.glue import keras_loop
 
     if not isinstance(model, keras.Model):
         raise TypeError(
@@ -81,7 +81,7 @@ def distribute(
     engine.choose(options)
     refusals.check_strategy(engine.process, model._distribute_strategy)
     bound = bind.bind(engine)
-    epochloop.patch()
+    keras_loop.patch()
     bound.models.add(model)
     if optimizer is not None:
         model.compile(keras.optimizers.get(optimizer), loss, metrics=metrics, **choices)
@@ -102,10 +102,10 @@ def run_script(target: str, args: list[str], *, module: bool) -> None:
 
     from fdtcore import script
     from fdtcore.glue import bind, checkpoints, file_views, loops, refusals
-    from nfdt.glue import epochloop
+    from nfdt.glue import keras_loop
 
     bind.bind(engine, everything=True)
-    epochloop.patch()
+    keras_loop.patch()
     loops.install(engine)
     if engine.process.size > 1:
         refusals.refuse_strategies()

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from fdtcore import choices
+from fdtcore import environment_options
 from nfdt import algorithms, combining, consistency
 from nfdt.algorithms import Algorithm
 from nfdt.protocol.controllers import Controller
@@ -106,7 +106,7 @@ class Options:
             environ: The process's environment, as a launcher has set it.
             **given: Options of the call.
         """
-        return cls(**{**choices.read(cls, environ, "NFDT_"), **given})
+        return cls(**{**environment_options.read(cls, environ, "NFDT_"), **given})
 
 
 def _check_one_of(name: str, value: str, known: tuple[str, ...]) -> None:

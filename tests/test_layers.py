@@ -19,7 +19,7 @@ GLUE = {
     "hfdt/gradients.py",
     "hfdt/rates.py",
     "hfdt/runtime.py",
-    "hfdt/selftest.py",
+    "hfdt/install/selftest.py",
     "nfdt/api.py",
 }
 # What the parts of nfdt may import of it, in the order in which they stand.
@@ -28,8 +28,20 @@ PARTS = {
     "protocol": {"rules", "protocol"},
     "telemetry": {"protocol", "telemetry"},
     "glue": {"rules", "protocol", "glue"},
-    "simulation": {"rules", "protocol", "glue", "telemetry", "simulation"},
-    "cluster": {"protocol", "glue", "telemetry", "simulation", "cluster"},
+    "clusters": {"clusters"},
+    "simulation": {"rules", "protocol", "glue", "telemetry", "clusters", "simulation"},
+    "planning": {
+        *("rules", "protocol", "glue", "telemetry", "clusters", "simulation"),
+        "planning",
+    },
+    "cluster": {
+        *("protocol", "glue", "telemetry", "simulation", "planning"),
+        "cluster",
+    },
+    "cli": {
+        *("protocol", "glue", "telemetry", "clusters", "simulation", "planning"),
+        *("cluster", "cli"),
+    },
 }
 FILES = sorted(
     str(path.relative_to(ROOT))
@@ -103,7 +115,7 @@ def test_imports_are_found_wherever_they_stand(source, found):
 @pytest.mark.parametrize(
     ("file", "name"),
     [
-        ("fdtcore/parts.py", "hfdt"),
+        ("fdtcore/batch_shares.py", "hfdt"),
         ("fdtcore/glue/data.py", "nfdt"),
         ("fdtcore/glue/data.py", "horovod"),
         ("hfdt/engine.py", "nfdt"),

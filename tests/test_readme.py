@@ -14,10 +14,10 @@ import pytest
 
 import hfdt.cli
 import hfdt.options
-import nfdt.cli
+import nfdt.cli.command
 import nfdt.options
-from fdtcore.runoptions import Request
-from nfdt.simulation import clusterfile
+from fdtcore.launcher.cli_options import Request
+from nfdt.clusters import cluster_yaml
 from tests.commands import run
 
 ROOT = Path(__file__).parent.parent
@@ -86,7 +86,7 @@ def test_blocks_are_found():
 
 def test_clusters_can_be_simulated():
     for text in blocks("yaml"):
-        assert clusterfile.parse(text).num_workers == 8
+        assert cluster_yaml.parse(text).num_workers == 8
 
 
 def test_commands_that_simulate_are_understood():
@@ -94,7 +94,7 @@ def test_commands_that_simulate_are_understood():
     commands = [w[1] for w in words if w[:1] == ["nfdt"]]
     assert commands == ["simulate", "report", "compare", "calibrate"]
     for _, command, *options in [w for w in words if w[:1] == ["nfdt"]]:
-        nfdt.cli.main.commands[command].make_context(command, options)
+        nfdt.cli.command.main.commands[command].make_context(command, options)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
@@ -121,7 +121,7 @@ def test_make_targets_that_are_named_are_there(page):
     ("program", "options", "command"),
     [
         ("hfdt", hfdt.options.Options, hfdt.cli.run),
-        ("nfdt", nfdt.options.Options, nfdt.cli.run),
+        ("nfdt", nfdt.options.Options, nfdt.cli.command.run),
     ],
     ids=["hfdt", "nfdt"],
 )

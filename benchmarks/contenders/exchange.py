@@ -14,13 +14,13 @@ import numpy as np
 from benchmarks.timing import median_s
 from nfdt.cluster import parting
 from nfdt.cluster.mpi import Peers
-from nfdt.cluster.serving import Serving
-from nfdt.cluster.wire import MpiTransport
+from nfdt.cluster.mpi_transport import MpiTransport
+from nfdt.cluster.server_loop import Serving
 from nfdt.options import Options
+from nfdt.protocol.client import Group
 from nfdt.protocol.gradients import Dense
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.service import Service
-from nfdt.protocol.worker import Group
+from nfdt.protocol.server import Service
 from nfdt.rules.corrections import NoCorrection, Vector
 
 RULE = "dc-asgd-c"  # of the exchanges with the server's update

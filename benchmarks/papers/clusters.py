@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 
 from benchmarks.papers.runs import Run
+from nfdt.clusters.cluster import Cluster
+from nfdt.clusters.machines import Group, Link, Servers
+from nfdt.clusters.step_times import Duration, Exponential, Gamma
 from nfdt.simulation.changes import Slower
-from nfdt.simulation.cluster import Cluster
-from nfdt.simulation.durations import Duration, Exponential, Gamma
-from nfdt.simulation.parts import Group, Link, Servers
 
 EVEN, HETEROGENEOUS, EXPONENTIAL = "even", "heterogeneous", "exponential"
 CHANGING = "changing"

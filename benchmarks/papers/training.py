@@ -16,13 +16,13 @@ from benchmarks.papers.objective import Objective, Score, objective
 from benchmarks.papers.runs import Outcome, Run
 from benchmarks.papers.workers import Workers, optimizer
 from nfdt.consistency import parse
-from nfdt.glue.making import maker
+from nfdt.glue.shard_factory import maker
 from nfdt.protocol import packets
 from nfdt.protocol.events import Event, Use
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.service import Service
+from nfdt.protocol.server import Service
 from nfdt.rules.corrections import Vector
-from nfdt.simulation.driver import Driver
+from nfdt.simulation.simulator import Driver
 from nfdt.simulation.wishes import Sent, Wanted
 
 

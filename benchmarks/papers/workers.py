@@ -11,9 +11,9 @@ from benchmarks.papers.batches import batches
 from benchmarks.papers.contenders import CONTENDERS
 from benchmarks.papers.objective import Objective
 from benchmarks.papers.runs import Run
-from nfdt import fitting
+from nfdt import resolution
 from nfdt.consistency import parse
-from nfdt.glue.local import Lookahead
+from nfdt.glue.local_training import Lookahead
 from nfdt.rules.corrections import Vector
 from nfdt.simulation.wishes import Sent, Wanted
 
@@ -34,7 +34,7 @@ class Workers:
         self._batches = batches(goal.work, goal.data, run.seed)
         contender = CONTENDERS[run.algorithm]
         self._scale = 1 - contender.momentum
-        rule = fitting.fit_to(contender.algorithm, optimizer(run), run.workers)
+        rule = resolution.fit_to(contender.algorithm, optimizer(run), run.workers)
         self.are_paced = parse(run.consistency).paces
         self._own: dict[int, Vector] = {}  # worker -> its, between pushes
         self._ahead = [

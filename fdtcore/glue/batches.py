@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 from keras.src import tree
 
-from fdtcore import parts
+from fdtcore import batch_shares
 from fdtcore.process import Process
 
 
@@ -33,7 +33,7 @@ def part(data: Any, process: Process) -> Any:
     Returns:
         The same structure; leaves without a leading dimension are kept as they are.
     """
-    start, stop = parts.bounds(count(data), process.rank, process.size)
+    start, stop = batch_shares.bounds(count(data), process.rank, process.size)
     return tree.map_structure(lambda leaf: rows(leaf, start, stop), data)
 
 

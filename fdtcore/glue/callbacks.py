@@ -9,9 +9,9 @@ import keras
 from keras.src.callbacks.callback_list import CallbackList
 from keras.src.utils.python_utils import is_default
 
-from fdtcore import shadowing
 from fdtcore.engine import Engine
 from fdtcore.glue import binding, metrics, saving, state
+from fdtcore.shadow_files import patches
 
 # They only write. BackupAndRestore also reads, but rank 0's state reaches every rank.
 _WRITERS = (
@@ -105,7 +105,7 @@ def _acting(callbacks: list[Any], engine: Engine) -> list[Any]:
 def _only_writes(callback: Any) -> bool:
     # A script's own kind of one may do more; what it writes is written once anyway.
     bound = binding.current()
-    if bound is not None and bound.everything and not shadowing.is_released():
+    if bound is not None and bound.everything and not patches.is_released():
         return type(callback) in _WRITERS
     return isinstance(callback, _WRITERS)
 

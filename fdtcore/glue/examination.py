@@ -22,8 +22,8 @@ from keras.src.backend.tensorflow import trainer as tf_trainer
 from keras.src.optimizers import base_optimizer
 from tensorflow.python.eager.polymorphic_function import polymorphic_function
 
-from fdtcore import observations
-from fdtcore.observations import Observation
+from fdtcore.examination import observations
+from fdtcore.examination.observations import Observation
 from fdtcore.process import Process
 
 BATCHES = 12  # of a ``fit``, or steps of a loop

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fdtcore.glue import native_files
-from fdtcore.shadow import Shadow
-from fdtcore.watch import Watch
+from fdtcore.shadow_files.rank0_view import Watch
+from fdtcore.shadow_files.shadow import Shadow
 
 _drafts: list[Drafts] = []
 

@@ -27,8 +27,8 @@ from tensorflow.python.ops import gen_lookup_ops as lookup_ops
 from tensorflow.python.profiler import profiler_v2
 
 from fdtcore.glue import calls, file_caches, native_files, saving
-from fdtcore.shadow import Shadow
-from fdtcore.watch import Watch
+from fdtcore.shadow_files.rank0_view import Watch
+from fdtcore.shadow_files.shadow import Shadow
 
 # They read in C++, at once or later.
 _READING = (

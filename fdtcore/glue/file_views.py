@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fdtcore import shadowing
 from fdtcore.engine import Engine
 from fdtcore.glue import file_data, native_files
-from fdtcore.journal import Journal
+from fdtcore.shadow_files import patches
+from fdtcore.shadow_files.journal import Journal
 
 
 def install(engine: Engine, job_dir: str | None) -> None:
@@ -16,11 +16,11 @@ def install(engine: Engine, job_dir: str | None) -> None:
         job_dir: Where each rank's output goes, if there is such a folder.
     """
     is_first = engine.process.rank == 0
-    path = engine.broadcast_text(shadowing.begin_journal() if is_first else "")
+    path = engine.broadcast_text(patches.begin_journal() if is_first else "")
     view = (
-        shadowing.watch(path)
+        patches.watch(path)
         if is_first
-        else shadowing.install([job_dir] if job_dir else [], Journal(path))
+        else patches.install([job_dir] if job_dir else [], Journal(path))
     )
     native_files.install(view)
     file_data.install(view)

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fdtcore import trainloops, voice
+from fdtcore import training_loops, voice
 from fdtcore.engine import Engine
 from fdtcore.glue import batches, data
 from fdtcore.process import Process
@@ -47,7 +47,7 @@ def install(engine: Engine) -> None:
         if (
             tf.executing_eagerly()
             and engine.process.size > 1
-            and caller.f_lineno in trainloops.lines(caller.f_code.co_filename)
+            and caller.f_lineno in training_loops.lines(caller.f_code.co_filename)
             and batched(self)
             and not data.is_split(self)
         ):

@@ -1,9 +1,9 @@
 """Functions of TensorFlow and h5py that take names of files, and open them in C++.
 
-They follow the rule of Python's own (``fdtcore/shadow.py``): what another rank than 0
-writes goes to its shadow, where it finds it again. ``tf.io.gfile``, ``FileIO`` and
-whatever else TensorFlow does with files in Python lead through the few functions that
-are replaced here.
+They follow the rule of Python's own (``fdtcore/shadow_files/shadow.py``): what another
+rank than 0 writes goes to its shadow, where it finds it again. ``tf.io.gfile``,
+``FileIO`` and whatever else TensorFlow does with files in Python lead through the few
+functions that are replaced here.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tensorflow.python.lib.io import _pywrap_file_io as file_io
 from tensorflow.python.lib.io import _pywrap_record_io as record_io
 from tensorflow.python.lib.io import tf_record
 
-from fdtcore.shadow import Shadow
-from fdtcore.watch import Watch
+from fdtcore.shadow_files.rank0_view import Watch
+from fdtcore.shadow_files.shadow import Shadow
 
 # They read or look, and their first argument is the name.
 _LOOKING = ("FileExists", "IsDirectory", "Stat", "HasAtomicMove", "BufferedInputStream")

@@ -17,9 +17,10 @@ from keras.src.export import saved_model
 from keras.src.models import model as keras_model
 from keras.src.saving import saving_api
 
-from fdtcore import atomic, shadowing
+from fdtcore import atomic_files
 from fdtcore.engine import Engine
 from fdtcore.glue import binding, file_caches
+from fdtcore.shadow_files import patches
 
 # Whether calls concern this rank only; the others do not make them.
 _alone = [False]
@@ -32,7 +33,7 @@ def alone() -> Iterator[None]:
     """Keeps saving and loading inside from waiting for the other ranks."""
     _alone.append(True)
     try:
-        with shadowing.apart():
+        with patches.apart():
             yield
     finally:
         _alone.pop()
@@ -49,7 +50,7 @@ def together() -> Engine | None:
     A script that knows nothing of ranks calls everything on all of them.
     """
     bound = binding.current()
-    if bound is None or not bound.everything or shadowing.is_released():
+    if bound is None or not bound.everything or patches.is_released():
         return None
     if _alone[-1] or _inside[-1]:
         return None
@@ -100,7 +101,11 @@ def _once(inner: Callable) -> Callable:
             shared.settle(model)
         overwrite = given.get("overwrite", True)
         with once(filepath) as writes:
-            return atomic.whole(save, filepath, overwrite=overwrite) if writes else None
+            return (
+                atomic_files.whole(save, filepath, overwrite=overwrite)
+                if writes
+                else None
+            )
 
     return write
 
@@ -153,9 +158,9 @@ def meet(engine: Engine, told: str = "") -> str:
         What rank 0 has told.
     """
     file_caches.publish()
-    mine = json.dumps([told, shadowing.position()])
+    mine = json.dumps([told, patches.position()])
     told, position = json.loads(engine.broadcast_text(mine))
-    shadowing.settle(position)
+    patches.settle(position)
     return told
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from nfdt.cluster import keeping
+from nfdt.cluster import checkpoint_store
 from nfdt.options import Options
 from nfdt.protocol import checkpoints
 from nfdt.protocol.keepsakes import Keepsakes
-from nfdt.protocol.roles import Roles
-from nfdt.protocol.service import Service
+from nfdt.protocol.server import Service
+from nfdt.protocol.topology import Roles
 
 
 class Memory:
@@ -35,7 +35,7 @@ class Memory:
         self.keepsakes = Keepsakes(about, found_earlier(options, roles, server))
         self._keeper = None
         if options.checkpoint:
-            self._keeper = keeping.Keeper(
+            self._keeper = checkpoint_store.Keeper(
                 options.checkpoint, server, roles.num_servers, options.checkpoint_every
             )
 
@@ -86,7 +86,7 @@ def found_earlier(options: Options, roles: Roles, server: int) -> Any:
     """
     if not options.resume:
         return None
-    number = keeping.newest(options.resume, roles.num_servers)
-    found = keeping.read(options.resume, number, server, roles.num_servers)
+    number = checkpoint_store.newest(options.resume, roles.num_servers)
+    found = checkpoint_store.read(options.resume, number, server, roles.num_servers)
     checkpoints.check(found, server, roles.num_servers, roles.num_workers)
     return found

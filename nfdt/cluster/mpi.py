@@ -18,7 +18,7 @@ import mpi4py
 from nfdt.cluster.tags import PeerLost, Tag
 from nfdt.cluster.waiting import Patience
 from nfdt.protocol.messages import HEADER_BYTES, Message, as_bytes
-from nfdt.protocol.roles import Roles
+from nfdt.protocol.topology import Roles
 
 mpi4py.rc.finalize = False  # survivors of a death cannot
 from mpi4py import MPI  # noqa: E402

@@ -9,7 +9,7 @@ import numpy as np
 
 from nfdt.protocol.gradients import WIRE_TYPES, unpack_gradient
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.service import Service
+from nfdt.protocol.server import Service
 
 
 class Pushes:

@@ -11,10 +11,10 @@ from fdtcore import evidence, settings
 from fdtcore.loading import uncollected
 from fdtcore.process import Process
 from nfdt import algorithms
-from nfdt.glue import making, monitoring
+from nfdt.glue import monitor, shard_factory
 from nfdt.options import Options
-from nfdt.protocol.roles import Roles
-from nfdt.simulation import starting as simulating
+from nfdt.protocol.topology import Roles
+from nfdt.simulation import launch as simulating
 
 _engine: Any = None
 _joined: list[Any] = []  # this process's end of the job
@@ -55,9 +55,9 @@ def check(environ: Mapping[str, str]) -> None:
         simulating.check(options, process, environ)
         return
     Roles(process.size, options.servers)
-    making.check_rule(algorithms.find(options.algorithm), options.servers)
+    shard_factory.check_rule(algorithms.find(options.algorithm), options.servers)
     if options.controller.monitors:
-        monitoring.check_psutil()
+        monitor.check_psutil()
     if process.size > 1:
         _join(process, options)
 
@@ -123,8 +123,8 @@ def _start(options: Options) -> Any:
 
 def _worker(peers: Any, process: Process, options: Options) -> Any:
     """Makes the engine of a worker, which leaves the job as it must."""
-    from nfdt.cluster import standing, wire
-    from nfdt.cluster.leaving import HIDDEN, Leaving, install
+    from nfdt.cluster import mpi_transport, stack_report
+    from nfdt.cluster.worker_exit import HIDDEN, Leaving, install
 
     worker = Process(
         process.rank,
@@ -133,7 +133,7 @@ def _worker(peers: Any, process: Process, options: Options) -> Any:
         process.local_size,
         process.host,
     )
-    transport = wire.MpiTransport(peers)
+    transport = mpi_transport.MpiTransport(peers)
     leaving = Leaving(worker, peers, transport, launchers_dir(os.environ))
     try:
         made = _engine_class()(worker, transport, options)
@@ -145,7 +145,7 @@ def _worker(peers: Any, process: Process, options: Options) -> Any:
     # A script that forgets to distribute what it trains is to be told.
     _bind(made)
     evidence.look_at_the_end("nfdt", lambda: peers.size, leaving.refuse)
-    standing.show_when_asked(peers, HIDDEN)
+    stack_report.show_when_asked(peers, HIDDEN)
     return made
 
 
@@ -157,9 +157,9 @@ def _bind(made: Any) -> None:
 
 def _alone(process: Process, options: Options, roles: Roles) -> Any:
     """One process: the same servers, in it."""
-    from nfdt.cluster import alone
+    from nfdt.cluster import in_process
 
-    return _engine_class()(process, alone.transport(options, roles), options)
+    return _engine_class()(process, in_process.transport(options, roles), options)
 
 
 def _engine_class() -> Any:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from nfdt.cluster import serving
-from nfdt.cluster.ending import Ending
+from nfdt.cluster import server_loop
 from nfdt.cluster.mpi import Peers
-from nfdt.cluster.wire import MpiServer
+from nfdt.cluster.mpi_transport import MpiServer
+from nfdt.cluster.shutdown import Ending
 from nfdt.options import Options
 
 
@@ -21,12 +21,14 @@ def serve(peers: Peers, options: Options, job_dir: str | None) -> int:
         The exit code; of a job that fails it does not return.
     """
     try:
-        server = serving.Serving(peers, options, job_dir)
+        server = server_loop.Serving(peers, options, job_dir)
     except Exception as error:  # what the launcher could not see
-        serving.show_frames()
+        server_loop.show_frames()
         wire = MpiServer(peers, lambda message, payload_bytes: bytearray(payload_bytes))
         ending = Ending(peers, wire, job_dir)
-        text = str(error) if isinstance(error, ValueError) else serving.name_of(error)
+        text = (
+            str(error) if isinstance(error, ValueError) else server_loop.name_of(error)
+        )
         ending.fail(text, range(peers.roles.num_workers), peers.rank)
         ending.leave(1)
     return server.run()

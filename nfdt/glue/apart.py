@@ -9,9 +9,9 @@ import keras
 import numpy as np
 
 from fdtcore.glue import binding
-from nfdt import algorithms, fitting
-from nfdt.glue import local
-from nfdt.glue.monitoring import Monitor
+from nfdt import algorithms, resolution
+from nfdt.glue import local_training
+from nfdt.glue.monitor import Monitor
 from nfdt.options import Options
 
 
@@ -56,14 +56,20 @@ class Apart:
         steps = self._options.local_steps
         if algorithm.sends == algorithms.ELASTIC:
             strength = algorithm.optimizer.strength(num_workers)
-            return {"exchange": local.Elastic(strength), "local_steps": steps}
+            return {"exchange": local_training.Elastic(strength), "local_steps": steps}
         controller = self._options.controller
         if controller.paces:
             monitor = Monitor() if controller.monitors else None
-            return {"exchange": local.Delta(), "paces": True, "monitor": monitor}
+            return {
+                "exchange": local_training.Delta(),
+                "paces": True,
+                "monitor": monitor,
+            }
         if self._options.trains_locally:
-            return {"exchange": local.Delta(), "local_steps": steps}
-        rule = fitting.fit_to(algorithm, config, num_workers)
+            return {"exchange": local_training.Delta(), "local_steps": steps}
+        rule = resolution.fit_to(algorithm, config, num_workers)
         if not rule.momentum:
             return {}
-        return {"lookahead": local.Lookahead(rule.momentum, np.zeros_like(params))}
+        return {
+            "lookahead": local_training.Lookahead(rule.momentum, np.zeros_like(params))
+        }

@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fdtcore import choices, output, shadowing, voice
+from fdtcore import environment_options, output, voice
 from fdtcore.glue import calls, exchange, state
 from fdtcore.process import Process
+from fdtcore.shadow_files import patches
 from nfdt.glue import keras_optimizers
-from nfdt.glue.applying import Applying
+from nfdt.glue.collectives import Gathering
 from nfdt.glue.epochs import Epochs
-from nfdt.glue.gathering import Gathering
 from nfdt.glue.groups import Groups
-from nfdt.glue.replicas import Replicas
-from nfdt.glue.resuming import Resuming
+from nfdt.glue.layer_state import Tallies
+from nfdt.glue.push_pull import Applying
+from nfdt.glue.replicated_steps import Replicas
+from nfdt.glue.resumption import Resuming
 from nfdt.glue.stepping import LeasedStep
-from nfdt.glue.tallies import Tallies
 from nfdt.glue.training import Training
 from nfdt.glue.turns import InTurn
 from nfdt.options import Options
@@ -75,7 +76,7 @@ class ParameterServerEngine(exchange.Exchange):
         """Becomes the voice of the job: the workers before this one are gone."""
         self.process = dataclasses.replace(self.process, rank=0)
         output.restore()
-        shadowing.end()
+        patches.end()
         voice.shout(f"worker {self.worker} prints, validates and saves from now on.")
 
     def choose(self, options: Options) -> None:
@@ -87,8 +88,8 @@ class ParameterServerEngine(exchange.Exchange):
         if options != self.options:
             raise ValueError(
                 "one job trains with one set of options, which its servers have. "
-                f"Received: {choices.difference(options, self.options)} in a later "
-                "call. Pass the same options to all, or to nfdt run."
+                f"Received: {environment_options.difference(options, self.options)} in "
+                "a later call. Pass the same options to all, or to nfdt run."
             )
 
     def fit(self, model: Any, arguments: dict[str, Any], run: Callable) -> Any:

@@ -15,13 +15,13 @@ from fdtcore import voice
 from fdtcore.glue.wrappers import steps_of
 from fdtcore.process import Process
 from nfdt import algorithms
-from nfdt.glue import constraints, descriptions, making, rates
+from nfdt.glue import constraints, learning_rates, optimizer_config, shard_factory
 from nfdt.glue.apart import Apart
-from nfdt.glue.flat import VariableGroup, dtype_of
 from nfdt.glue.keras_optimizers import build, follow, optimizers_of, path_of
+from nfdt.glue.variable_group import VariableGroup, dtype_of
 from nfdt.options import Options
+from nfdt.protocol.client import Group, NotFinite
 from nfdt.protocol.transport import Transport
-from nfdt.protocol.worker import Group, NotFinite
 
 
 class Groups:
@@ -84,7 +84,7 @@ class Groups:
         self._replaced.clear()
         for group in self._all():
             served = self.apart.on_servers(group.optimizer)
-            descriptions.check_unchanged(served, group.config)
+            optimizer_config.check_unchanged(served, group.config)
 
     def _replace(self, groups: dict[tuple, VariableGroup], key: tuple) -> None:
         """Lets go of groups that share variables with a new one."""
@@ -109,9 +109,9 @@ class Groups:
     def _open(self, optimizer: Any, variables: Sequence[Any]) -> VariableGroup:
         algorithm = algorithms.find(self._options.algorithm)
         served = self.apart.on_servers(optimizer)
-        config = descriptions.config_of(served)
-        descriptions.check(served, config)
-        making.check(algorithm, config, self._transport.num_servers)
+        config = optimizer_config.config_of(served)
+        optimizer_config.check(served, config)
+        shard_factory.check(algorithm, config, self._transport.num_servers)
         limits = constraints.described(variables, self._transport.num_servers)
         dtype = dtype_of(variables)
         wire = dtype if self._options.wire == "own" else self._options.wire
@@ -120,7 +120,7 @@ class Groups:
             self._transport,
             self._process.rank,
             _index(self.note(optimizer), shapes),
-            [making.size(shape) for _, shape in shapes],
+            [shard_factory.size(shape) for _, shape in shapes],
             dtype,
             wire,
         )
@@ -137,7 +137,7 @@ class Groups:
             "variables": shapes,
             "wire": wire,
             "constraints": limits,
-            "undecayed": descriptions.undecayed(served, variables),
+            "undecayed": optimizer_config.undecayed(served, variables),
         }
         group.open(description, made.flat())
         made.bring_state()
@@ -221,7 +221,7 @@ class Groups:
     def agree_on_rate(self, optimizer: Any, engine: Any) -> None:
         """Gives all workers worker 0's learning rates, where they are numbers."""
         found = steps_of(optimizer)
-        own = [rates.of_number(one) for one in found]
+        own = [learning_rates.of_number(one) for one in found]
         theirs = json.loads(engine.broadcast_text(json.dumps(own)))
         for one, mine, rate in zip(found, own, theirs, strict=False):
             if not math.isnan(rate) and rate != mine:

@@ -10,8 +10,8 @@ import tensorflow as tf
 from fdtcore.glue import aggregation, batches
 from fdtcore.glue.step import Step, under_way
 from fdtcore.glue.steps import TracedStep
-from nfdt.glue.leasing import unmarked
-from nfdt.glue.taking import Execution
+from nfdt.glue.batch_iterator import Execution
+from nfdt.glue.leased_data import unmarked
 
 
 class MarkedStep(Step):

@@ -12,10 +12,10 @@ import tensorflow as tf
 from fdtcore import voice
 from fdtcore.glue import data, metrics, refusals, saving, state
 from fdtcore.glue.wrappers import steps_of
-from nfdt.glue.acting import acting, reads_epochs
+from nfdt.glue.callbacks import acting, reads_epochs
 from nfdt.glue.keras_optimizers import build, has_stepped, optimizers_of, trained_by
-from nfdt.glue.leasing import LeasedAdapter
-from nfdt.glue.resuming import KeepNotes
+from nfdt.glue.leased_data import LeasedAdapter
+from nfdt.glue.resumption import KeepNotes
 from nfdt.protocol.messages import Kind, Message
 
 

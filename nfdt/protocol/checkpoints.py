@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nfdt.protocol.leases import Leases
-from nfdt.protocol.server import ShardServer
+from nfdt.protocol.shard_server import ShardServer
 
 FORMAT = 1
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from nfdt.protocol import checkpoints, packets, states
+from nfdt.protocol import checkpoints, packets, serialization
 from nfdt.protocol.descriptions import difference
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.service import Service
+from nfdt.protocol.server import Service
 
 
 class Mismatch(ValueError):
@@ -70,7 +70,7 @@ class Keepsakes:
     def handle(self, message: Message) -> list[Message]:
         """Takes a NOTE or a RECALL; returns those to send."""
         if message.kind is Kind.RECALL:
-            payload = states.dump(self._recalled)
+            payload = serialization.dump(self._recalled)
             return [Message(Kind.BYTES, message.worker, payload=payload)]
         description, data = packets.unpack(message.payload)
         self._notes[description["name"]] = bytes(data)

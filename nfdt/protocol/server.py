@@ -1,221 +1,226 @@
-"""The parameter server: one shard of one group of variables, as a state machine.
+"""What one server process does for its workers, besides its shards.
 
-``handle(message, now_s) -> messages``, and nothing else changes it. No MPI, no clock,
-no Keras: the same object serves a cluster, the tests and the simulator.
+Opens groups of variables, leases batches, holds meetings, and knows who is there.
+Pure, as ``nfdt.protocol.shard_server`` is: ``handle(message, now_s) -> messages``.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from nfdt.protocol.attendance import Attendance
-from nfdt.protocol.controllers import Controller, Decision
-from nfdt.protocol.copies import Copies
-from nfdt.protocol.events import Use
-from nfdt.protocol.held import Held
+import numpy as np
+
+from nfdt.protocol import packets, serialization
+from nfdt.protocol.descriptions import difference
+from nfdt.protocol.events import Event, Happening
+from nfdt.protocol.leases import Leases
+from nfdt.protocol.ledgers import Ledgers, fit_of
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.readings import unpacked
-from nfdt.protocol.records import Records
-from nfdt.protocol.refusals import Refusals
+from nfdt.protocol.rendezvous import Meetings
+from nfdt.protocol.shard_server import ShardServer
 from nfdt.rules.corrections import Vector
-from nfdt.rules.updates import Update
+
+# From a description and the first values of a shard to its server.
+Maker = Callable[[Mapping[str, Any], Vector], ShardServer]
 
 
-class ShardServer:
-    """Serves one shard: holds the parameters, and changes them with every update.
+class Service:
+    """One server process.
 
     Args:
-        params: First values, [P]; the server's own from now on.
-        update: What a group of gradients does to them.
-        controller: Who waits.
         num_workers: M.
-        learning_rate: The rate until a worker says another.
-        schedule: The rate as a function of the version, where it follows one.
+        make: Makes the server of a group's shard when the first worker opens it.
+        opened: Called with the service and the group, when it has been made.
+        present: The workers that are there at the start; None for all M.
     """
 
     def __init__(
         self,
-        params: Vector,
-        update: Update,
-        controller: Controller,
         num_workers: int,
-        learning_rate: float = 0.0,
-        schedule: Callable[[int], float] | None = None,
+        make: Maker,
+        opened: Callable[[Service, int], None] = lambda service, group: None,
+        present: Iterable[int] | None = None,
     ):
-        self.params = params
-        self.update = update
-        self.controller = controller
-        self.version = 0  # updates applied; never decreases
-        self.learning_rate = learning_rate if schedule is None else schedule(0)
-        self._schedule = schedule
-        self.records = Records()
-        self._refusals = Refusals()
-        self._attendance = Attendance(num_workers)
-        self._control = controller.init(num_workers)
-        self._copies = Copies()
-        self._held: dict[int, Held] = {}  # worker -> its gradient, by arrival
+        self.num_workers = num_workers
+        # Neither ended nor lost, nor still to come.
+        self.present = set(range(num_workers) if present is None else present)
+        self.failed: dict[int, str] = {}  # worker -> what went wrong
+        self.groups: dict[int, ShardServer] = {}
+        self.descriptions: dict[int, dict[str, Any]] = {}
+        self._make, self._opened = make, opened
+        self._meetings, self._ledgers = Meetings(), Ledgers()
+        self._away: set[int] = set()  # until they are back
 
     @property
-    def clocks(self) -> Mapping[int, int]:
-        """Active worker -> pushes received."""
-        return self._attendance.clocks
+    def leases(self) -> Mapping[int, Leases]:
+        """Epoch -> its batches."""
+        return self._ledgers.leases
 
     @property
-    def refused_in_a_row(self) -> int:
-        """Gradients that were not finite since the last that was."""
-        return self._refusals.in_a_row
+    def stopped(self) -> Collection[int]:
+        """The fits that ended early."""
+        return self._ledgers.stopped
 
     def handle(self, message: Message, now_s: float) -> list[Message]:
-        """Takes one message; returns those to send.
-
-        Args:
-            message: PUSH, STEP, PULL, AWAY or BYE of a worker.
-            now_s: The time.
-        """
+        """Takes one message; returns those to send."""
         worker = message.worker
+        if worker not in self.present:
+            return []  # sent before its end was noticed: its batch is another's now
+        if message.kind is Kind.AWAY:
+            self._away.add(worker)
+        elif message.kind in (Kind.BACK, Kind.PUSH, Kind.STEP):
+            self._away.discard(worker)
+        answers = self._handled(message, now_s)
+        return answers + self._excuse({worker, *(a.worker for a in answers)}, now_s)
+
+    def _handled(self, message: Message, now_s: float) -> list[Message]:
         match message.kind:
-            case Kind.PUSH:
-                return self._push(message, now_s)
-            case Kind.STEP:
-                return self._step(message, now_s)
+            case Kind.OPEN:
+                return self._open(message, now_s)
+            case Kind.PUSH | Kind.STEP:
+                answers = self.groups[message.group].handle(message, now_s)
+                answers = self._about(message.group, answers)
+                return answers + self._ledgers.finish(message)
             case Kind.PULL:
-                return [self._params_for(worker)]
-            case Kind.AWAY:
-                return self.excuse(worker, now_s)
-            case Kind.BYE | Kind.FAIL:
-                return self.leave(worker, now_s)
-        raise ValueError(f"a shard does not serve {message.kind.name}.")
+                found = self.groups[message.group].handle(message, now_s)
+                return self._about(message.group, found)
+            case Kind.AWAY | Kind.BACK:
+                return []
+            case Kind.LOAD:
+                return self._load(message, now_s)
+            case Kind.STATE:
+                return [self._state(message)]
+            case Kind.LEASE:
+                return self._ledgers.ask(message)
+            case Kind.DONE:
+                return self._ledgers.finish(message)
+            case Kind.STOP:
+                answers = self._ledgers.stop(fit_of(message.epoch))
+                return answers + self._close_meetings()
+            case Kind.MEET:
+                self._meetings.bring(message)
+                return self._close_meetings()
+            case Kind.BYE:
+                return self.lose(message.worker, now_s)
+            case Kind.FAIL:
+                self.failed[message.worker] = bytes(message.payload).decode()
+                return self.lose(message.worker, now_s)
+        raise ValueError(f"a server does not answer {message.kind.name}.")
 
-    def excuse(self, worker: int, now_s: float) -> list[Message]:
-        """Nobody waits for this worker until it is back; returns what that releases."""
-        self._attendance.excuse(worker)
-        return self._decide(now_s)
+    def join(self, worker: int, now_s: float) -> list[Message]:
+        """Goes on with a worker that was not there at the start.
 
-    def rejoin(self, worker: int) -> None:
-        """Counts a worker that was excused, or that is new, among those awaited."""
-        self._attendance.rejoin(worker)
-
-    def leave(self, worker: int, now_s: float) -> list[Message]:
-        """Goes on without a worker for ever; returns what that releases."""
-        self._note_release(worker, now_s)
-        self._attendance.leave(worker)
-        return self._decide(now_s)
-
-    def holds(self, worker: int) -> bool:
-        """Whether a gradient of this worker waits to be applied."""
-        return worker in self._held
-
-    def held_batches(self) -> list[tuple[int, int]]:
-        """Returns epoch and number of the batches whose gradients wait."""
-        return [(h.message.epoch, h.message.number) for h in self._held.values()]
-
-    def load(self, params: Vector, state: Mapping[str, Any] | None) -> None:
-        """Goes on from other values; None keeps the state of the rule."""
-        self.params[...] = params
-        self.update.rewrite(self.params)
-        if state is not None:
-            self.update.load(state)
-
-    def adopt(self, user_state: Mapping[str, Any], version: int) -> None:
-        """Goes on from the state of a user's optimizer.
+        It is awaited from now on, abreast of the slowest; as any other it opens its
+        groups, and takes the newest parameters so.
 
         Args:
-            user_state: As :meth:`nfdt.rules.updates.Update.adopt` takes it.
-            version: Steps that the optimizer has made.
+            worker: Its index, below M.
+            now_s: The time.
+
+        Raises:
+            ValueError: It is there, or its index is not below M.
         """
-        self.version = version
-        self._copies.renumber(version)
-        if self._schedule is not None:
-            self.learning_rate = self._schedule(version)
-        self.update.adopt(user_state)
-
-    def _push(self, message: Message, now_s: float) -> list[Message]:
-        worker = message.worker
-        lead = self._attendance.count_push(worker, message.clock)
-        if self._schedule is None and not math.isnan(message.rate):
-            self.learning_rate = message.rate
-        if refusal := self._refusals.find(message, self.version):
-            # It was a step all the same: others may have waited for it.
-            return refusal + self._decide(now_s)
-        pulled = self._copies.of(worker, self.version)
-        self._held[worker] = Held(message, lead, pulled)
-        self._attendance.waiting[worker] = now_s
-        return self._decide(now_s)
-
-    def _step(self, message: Message, now_s: float) -> list[Message]:
-        """Counts a step of a worker's own; nothing is pushed with it."""
-        worker = message.worker
-        lead = self._attendance.count_step(worker)
-        staleness = self.version - self._copies.of(worker, self.version).version
-        self.records.step(message, now_s, self.version, staleness, lead)
-        if len(message.payload):
-            readings = unpacked(message.payload)
-            self._attendance.speeds[worker] = readings.steps_per_s
-            self.records.readings(worker, now_s, readings)
-        return self._decide(now_s, asking=(worker,))
-
-    def _decide(self, now_s: float, asking: tuple[int, ...] = ()) -> list[Message]:
-        """Carries out what the controller decides, until it decides nothing more."""
-        answers = []
-        while True:
-            held = self._held.items()
-            late = frozenset(w for w, h in held if h.pulled.version < self.version)
-            ledger = self._attendance.ledger(tuple(self._held), late, asking)
-            decision, self._control = self.controller.decide(
-                ledger, self._control, now_s=now_s
+        if worker in self.present or not 0 <= worker < self.num_workers:
+            raise ValueError(
+                f"a worker that joins must be one of 0 .. {self.num_workers - 1} that "
+                f"is not there. Received: {worker} beside {sorted(self.present)}. "
+                "Make the service for as many workers as there may ever be."
             )
-            answers += self._carry_out(decision, now_s)
-            for worker in asking:
-                number = int(worker in decision.submit)
-                answers.append(Message(Kind.PACE, worker, number=number))
-            asking = ()
-            if not decision.apply or not self._held:
-                return answers
+        self.present.add(worker)
+        return self._excuse({worker}, now_s)
 
-    def _carry_out(self, decision: Decision, now_s: float) -> list[Message]:
-        for worker in decision.drop:
-            self._use(self._held.pop(worker), now_s, Use.DROPPED)
-        if decision.apply:
-            self._apply(decision, now_s)
-        if decision.note is not None:
-            self.records.happen(now_s, decision.note)
-        for worker in decision.release:
-            self._note_release(worker, now_s)
-        return [self._params_for(worker) for worker in decision.release]
+    def lose(self, worker: int, now_s: float) -> list[Message]:
+        """Goes on without a worker: one that has ended, failed or was killed."""
+        self.present.discard(worker)
+        answers = []
+        for group, server in self.groups.items():
+            answers += self._about(group, server.leave(worker, now_s))
+        answers += self._ledgers.lose(worker)
+        answers += self._close_meetings()
+        return answers + self._excuse({a.worker for a in answers}, now_s)
 
-    def _note_release(self, worker: int, now_s: float) -> None:
-        since_s = self._attendance.waiting.pop(worker, now_s)
-        self.records.release(worker, now_s - since_s)
+    def _excuse(self, workers: set[int], now_s: float) -> list[Message]:
+        """Lets nobody wait for workers that wait for others here, or are away."""
+        answers = []
+        for worker in sorted(workers & self.present):
+            waits = self._waits(worker)
+            for group, server in self.groups.items():
+                if waits or self._waits_elsewhere(worker, group):
+                    answers += self._about(group, server.excuse(worker, now_s))
+                else:
+                    server.rejoin(worker)
+        return answers
 
-    def _apply(self, decision: Decision, now_s: float) -> None:
-        held = [self._held.pop(worker) for worker in decision.apply]
-        about = (self.params, self.version, self.learning_rate, self.update.correction)
-        group = [one.late(*about) for one in held]
-        self.update.apply(
-            self.params, group, self.learning_rate, adds_up=decision.adds_up
+    def _waits(self, worker: int) -> bool:
+        is_idle = self._ledgers.is_idle(worker)
+        return is_idle or worker in self._away or self._meetings.is_in(worker)
+
+    def _waits_elsewhere(self, worker: int, group: int) -> bool:
+        """Whether another group's barrier holds a worker that makes its own steps.
+
+        Barriers of several groups come in no common order: waiting for each other,
+        two of them would never end.
+        """
+        return self.groups[group].controller.paces and any(
+            server.holds(worker)
+            for other, server in self.groups.items()
+            if other != group
         )
-        for one in held:
-            self._attendance.steps.pop(one.message.worker, None)
-            self._use(one, now_s, Use.UPDATE)
-        self.version += 1
-        if self._schedule is not None:
-            self.learning_rate = self._schedule(self.version)
 
-    def _use(self, held: Held, now_s: float, use: Use) -> None:
-        waits = held.message.worker in self._attendance.waiting
-        self.records.use(held, now_s, self.version, use, waits=waits)
+    def resume(self, leases: Mapping[int, Leases], stopped: Iterable[int]) -> None:
+        """Goes on with the ledger of an interrupted run."""
+        self._ledgers.resume(leases, stopped)
 
-    def _params_for(self, worker: int) -> Message:
-        # What a held gradient was computed at is still needed.
-        payload = self._copies.make(
-            worker, self.params, self.version, keeps_last=worker in self._held
-        )
-        return Message(
-            Kind.PARAMS,
-            worker,
-            version=self.version,
-            rate=self.learning_rate,
-            payload=payload,
-        )
+    def take_records(self) -> tuple[list[Event], list[Happening]]:
+        """Returns what the trace tells, since the last call."""
+        events: list[Event] = []
+        happenings: list[Happening] = []
+        for server in self.groups.values():
+            new = server.records.take()
+            events += new[0]
+            happenings += new[1]
+        return events, happenings
+
+    def _open(self, message: Message, now_s: float) -> list[Message]:
+        description, values = packets.unpack(message.payload)
+        group = message.group
+        if group not in self.groups:
+            vector = np.frombuffer(values, description["dtype"]).copy()
+            self.descriptions[group] = {**description, "opened_by": message.worker}
+            self.groups[group] = self._make(description, vector)
+            self._opened(self, group)
+            for worker in set(range(self.num_workers)) - self.present:
+                self.groups[group].excuse(worker, now_s)
+            self._excuse(self.present, now_s)
+        elif wrong := difference(self.descriptions[group], description, rates=False):
+            text = (
+                "all workers must train the same model. Received: "
+                f"{wrong[0]} on worker {self.descriptions[group]['opened_by']}, "
+                f"{wrong[1]} on worker {message.worker}."
+            )
+            return [Message(Kind.REFUSED, message.worker, payload=text.encode())]
+        pull = dataclasses.replace(message, kind=Kind.PULL, payload=b"")
+        return self._about(group, self.groups[group].handle(pull, now_s))
+
+    def _about(self, group: int, answers: list[Message]) -> list[Message]:
+        return [dataclasses.replace(answer, group=group) for answer in answers]
+
+    def _load(self, message: Message, now_s: float) -> list[Message]:
+        server = self.groups[message.group]
+        found = serialization.load(bytes(message.payload))
+        server.load(found["params"], found.get("state"))
+        if "user_state" in found:
+            server.adopt(found["user_state"], found["version"])
+        pull = dataclasses.replace(message, kind=Kind.PULL, payload=b"")
+        return self._about(message.group, server.handle(pull, now_s))
+
+    def _state(self, message: Message) -> Message:
+        server = self.groups[message.group]
+        found = {"version": server.version, "state": server.update.state()}
+        payload = serialization.dump(found)
+        return Message(Kind.BYTES, message.worker, message.group, payload=payload)
+
+    def _close_meetings(self) -> list[Message]:
+        return self._meetings.close(self.present, self._ledgers.is_stopped)

@@ -11,7 +11,7 @@ import numpy as np
 from nfdt.protocol.asking import Asking
 from nfdt.protocol.gradients import unpack_gradient
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.service import Service
+from nfdt.protocol.server import Service
 
 
 class ServerLost(RuntimeError):

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from fdtcore.validation import demand, demand_positive, is_number
 from nfdt.rules.corrections import Arrays, Push, Vector
 from nfdt.rules.delays import AUTO, MeanDelay, demand_q
-from nfdt.rules.demands import demand, demand_positive, is_number
 from nfdt.rules.optimizers import as_keras_keeps
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from nfdt.rules.demands import demand_decay, demand_positive
+from fdtcore.validation import demand_decay, demand_positive
 
 Vector = npt.NDArray[np.floating]
 Arrays = tuple[Vector, ...]  # state: the last axis of each is P

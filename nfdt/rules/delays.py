@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nfdt.rules.demands import demand, is_number
+from fdtcore.validation import demand, is_number
 
 AUTO = "auto"
 

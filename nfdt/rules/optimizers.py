@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fdtcore.validation import demand, is_number
 from nfdt.rules.corrections import Arrays, Push, Vector
-from nfdt.rules.demands import demand, is_number
 
 AUTO = "auto"
 

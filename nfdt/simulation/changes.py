@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nfdt.rules.demands import demand_positive
+from fdtcore.validation import demand_positive
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 
 import yaml
 
+from nfdt.clusters.cluster import Cluster
+from nfdt.clusters.machines import Group, Link, Servers
+from nfdt.clusters.step_times import Constant, Duration, Exponential, Gamma, Measured
+from nfdt.clusters.units import write_bytes_per_s, write_number, write_s
 from nfdt.simulation.changes import Change, Dies, Joins
-from nfdt.simulation.cluster import Cluster
-from nfdt.simulation.durations import Constant, Duration, Exponential, Gamma, Measured
-from nfdt.simulation.parts import Group, Link, Servers
-from nfdt.simulation.quantities import write_bytes_per_s, write_number, write_s
 
 _WIDTH = 88
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from nfdt.simulation.outcome import Outcome, best, ordered
+from nfdt.planning.outcome import Outcome, best, ordered
 
 _COLOURS = (
     "#2B86C5",

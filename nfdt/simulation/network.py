@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nfdt.simulation.parts import Link, Servers
+from nfdt.clusters.machines import Link, Servers
 
 
 def transfer_s(link: Link, num_bytes: float, random: np.random.Generator) -> float:

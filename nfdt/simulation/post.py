@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from nfdt.clusters.machines import Link
 from nfdt.protocol.gradients import WIRE_TYPES
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.service import Service
+from nfdt.protocol.server import Service
 from nfdt.rules.corrections import Vector
-from nfdt.simulation.agenda import Agenda
+from nfdt.simulation.event_queue import Agenda
 from nfdt.simulation.network import Network
-from nfdt.simulation.parts import Link
 
 _OVER_THE_NETWORK = (Kind.PARAMS, Kind.REFUSED, Kind.PACE)
 

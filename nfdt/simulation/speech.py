@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nfdt.protocol import packets
 from nfdt.protocol.messages import Kind, Message
-from nfdt.simulation.members import Member, Result
+from nfdt.simulation.workers import Member, Result
 
 
 def lease(member: Member, epoch: int, num_batches: int) -> Message:

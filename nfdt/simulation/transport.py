@@ -15,12 +15,12 @@ import numpy as np
 
 from nfdt.protocol.asking import Asking
 from nfdt.protocol.gradients import unpack_gradient
-from nfdt.protocol.meetings import Meetings
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.service import Service, fit_of
+from nfdt.protocol.rendezvous import Meetings
+from nfdt.protocol.server import Service, fit_of
 from nfdt.rules.corrections import Vector
-from nfdt.simulation.driver import Driver
 from nfdt.simulation.post import only_group
+from nfdt.simulation.simulator import Driver
 from nfdt.simulation.wishes import Sent, Steps, Wanted
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nfdt.telemetry.fates import epoch_name
 from nfdt.telemetry.summary import Summary, grouped
 from nfdt.telemetry.timeline import Spans, Table, Timeline, shares, smooth
+from nfdt.telemetry.worker_outcomes import epoch_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

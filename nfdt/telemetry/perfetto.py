@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from nfdt.protocol.events import READINGS
-from nfdt.telemetry import fates
+from nfdt.telemetry import worker_outcomes
 from nfdt.telemetry.timeline import Spans, Table, Timeline
 from nfdt.telemetry.trace import Trace, strict_json
 
@@ -103,7 +103,7 @@ def _instant(happening: Mapping[str, Any], origin_s: float) -> dict[str, Any]:
     has_track = isinstance(worker, int)
     return {
         "ph": "i",
-        "name": fates.in_words(happening),
+        "name": worker_outcomes.in_words(happening),
         "cat": "happening",
         "pid": _PROCESS,
         "ts": round(1e6 * max(0.0, happening["time_s"] - origin_s), 3),

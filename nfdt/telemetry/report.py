@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nfdt.protocol.events import Use
-from nfdt.telemetry import drawing, fates, page, perfetto, timeline
+from nfdt.telemetry import figure, html_page, perfetto, timeline, worker_outcomes
 from nfdt.telemetry.summary import Summary
 from nfdt.telemetry.trace import Trace, check_directory, read
 
@@ -34,7 +34,7 @@ def write(directory: str | Path, output: str | Path | None = None) -> Report:
         ValueError: There is no trace, nothing is in it, no file can be written, or
             matplotlib is not installed.
     """
-    drawing.check_matplotlib()
+    figure.check_matplotlib()
     trace = read(directory)
     _check_not_empty(trace, directory)
     source = Path(directory)
@@ -45,14 +45,14 @@ def write(directory: str | Path, output: str | Path | None = None) -> Report:
     line = timeline.build(trace.events)
     title = headline(trace.facts)
     light, dark = (
-        drawing.draw(line, summary, trace.happenings, title, theme)
-        for theme in (drawing.LIGHT, drawing.DARK)
+        figure.draw(line, summary, trace.happenings, title, theme)
+        for theme in (figure.LIGHT, figure.DARK)
     )
-    text = page.page(
+    text = html_page.page(
         title,
         summary.lines(),
         (light, dark),
-        fates.find(trace, line.table, summary, line.origin_s),
+        worker_outcomes.find(trace, line.table, summary, line.origin_s),
         trace.happenings,
         facts=trace.facts,
         origin_s=line.origin_s,
@@ -77,7 +77,7 @@ def headline(facts: Mapping[str, Any]) -> str:
 
 def _check_not_empty(trace: Trace, directory: str | Path) -> None:
     if not any(event.use == Use.UPDATE for event in trace.events):
-        said = "".join(f"; {fates.in_words(one)}" for one in trace.happenings)
+        said = "".join(f"; {worker_outcomes.in_words(one)}" for one in trace.happenings)
         raise ValueError(
             f"a report needs at least one update. Received: none in {directory}{said}. "
             "The run ended before its first update: see its own messages."

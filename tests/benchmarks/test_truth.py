@@ -8,10 +8,10 @@ import pytest
 from benchmarks import truth, truth_report
 from benchmarks.running import ContenderError
 from benchmarks.truth import CASES, Case, Checked, Speed
+from nfdt.clusters.cluster import Cluster
+from nfdt.clusters.machines import Group
+from nfdt.clusters.step_times import Gamma
 from nfdt.protocol.events import Event
-from nfdt.simulation.cluster import Cluster
-from nfdt.simulation.durations import Gamma
-from nfdt.simulation.parts import Group
 
 EVEN = Case(2, 1)
 UNEVEN = Case(2, 4)

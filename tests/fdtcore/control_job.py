@@ -9,8 +9,8 @@ import signal
 import sys
 import time
 
-from fdtcore.control import ControlLine
-from fdtcore.hooks import install_hooks
+from fdtcore.control.control_line import ControlLine
+from fdtcore.control.excepthook import install_hooks
 from fdtcore.process import Process
 
 RANK, SIZE = int(sys.argv[1]), int(sys.argv[2])

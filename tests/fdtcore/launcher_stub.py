@@ -10,12 +10,13 @@ import sys
 import time
 from pathlib import Path
 
-from fdtcore import descendants, jobs, output, settings
+from fdtcore import output, settings
 from fdtcore.failures import Failure, read_record, write_record
-from fdtcore.launch import Job
+from fdtcore.launcher import descendants, jobs
+from fdtcore.launcher.explanation import explain
+from fdtcore.launcher.launchers import Job
+from fdtcore.launcher.supervisor import supervise
 from fdtcore.process import Process
-from fdtcore.supervise import supervise
-from fdtcore.verdicts import explain
 
 
 def launch(size: int, logs: Path, words: list[str]) -> int:

@@ -1,6 +1,6 @@
 import pytest
 
-from fdtcore.banners import BannerFilter, Ended, parse
+from fdtcore.launcher.banners import BannerFilter, Ended, parse
 
 RULE = "-" * 74 + "\n"
 

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from fdtcore.channel import Channel, LineBuffer, encode
+from fdtcore.control.channel import Channel, LineBuffer, encode
 
 
 @pytest.mark.parametrize("step", [1, 2, 7, 1000])

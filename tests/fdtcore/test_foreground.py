@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from fdtcore import foreground
 from fdtcore.failures import Failure, read_record, write_record
-from fdtcore.foreground import Foreground
-from fdtcore.hosts import Host
-from fdtcore.launch import Direct, Job, OpenMpi
-from fdtcore.supervise import Outcome
+from fdtcore.launcher import foreground
+from fdtcore.launcher.foreground import Foreground
+from fdtcore.launcher.hosts import Host
+from fdtcore.launcher.launchers import Direct, Job, OpenMpi
+from fdtcore.launcher.supervisor import Outcome
 
 MPIRUN = OpenMpi("mpirun")
 

@@ -2,8 +2,8 @@ import socket
 
 import pytest
 
-from fdtcore import hosts
-from fdtcore.hosts import Host
+from fdtcore.launcher import hosts
+from fdtcore.launcher.hosts import Host
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,18 @@
 
 import pytest
 
-from fdtcore import failures, hub
+from fdtcore import failures
+from fdtcore.control import hub
+from fdtcore.control.hub import Hub, Member
+from fdtcore.control.stall import (
+    COMPUTING,
+    FINISHED,
+    INTERRUPTED,
+    WAITING,
+    Patience,
+    Status,
+)
 from fdtcore.failures import Failure
-from fdtcore.hub import Hub, Member
-from fdtcore.monitor import COMPUTING, FINISHED, INTERRUPTED, WAITING, Patience, Status
 
 FAILURE = Failure(1, 3, "b", "ValueError", "bad")
 OTHER = Failure(2, 3, "c", "KeyError", "'x'")

@@ -1,7 +1,7 @@
 """What two short runs of a script are found to differ in."""
 
-from fdtcore import observations
-from fdtcore.observations import Observation
+from fdtcore.examination import observations
+from fdtcore.examination.observations import Observation
 
 
 def fit(loss=(1.0, 0.5), kernel=(2.0, -3.0), steps=12, **more):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fdtcore import safety
+from fdtcore.examination import safety
 
 
 def test_a_copy_holds_the_users_files_and_links_what_is_large(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from hfdt.stack import Mpi, Stack, TensorFlow
+from hfdt.install.stack import Mpi, Stack, TensorFlow
 
 TENSORFLOW = TensorFlow("2.21.0", Path("/tf/include"), ("-DABI=1",), None)
 MPI = Mpi("Open MPI", "5.0.11", Path("/own/bin/mpirun"), Path("/own/bin/mpicxx"), True)

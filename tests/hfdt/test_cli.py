@@ -9,11 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 import hfdt
-from fdtcore.foreground import Foreground
-from fdtcore.hosts import Host
-from fdtcore.launch import Direct, OpenMpi
-from hfdt import cli, install
+from fdtcore.launcher.foreground import Foreground
+from fdtcore.launcher.hosts import Host
+from fdtcore.launcher.launchers import Direct, OpenMpi
+from hfdt import cli
 from hfdt.gloo import Gloo
+from hfdt.install import install
 from hfdt.options import Options
 
 ROOT = Path(__file__).parents[2]
@@ -142,11 +143,13 @@ def test_slurm_is_found(script, jobs_run, monkeypatch):
 def test_the_launcher_can_be_chosen(script, jobs_run, monkeypatch):
     call("run", "-np", "2", "--launcher", "gloo", script)
     assert isinstance(jobs_run[0][2], Gloo)
-    monkeypatch.setattr("fdtcore.jobs.find_mpirun", lambda python, path: "/x/mpirun")
-    monkeypatch.setattr("fdtcore.jobs.identify", OpenMpi)
+    monkeypatch.setattr(
+        "fdtcore.launcher.jobs.find_mpirun", lambda python, path: "/x/mpirun"
+    )
+    monkeypatch.setattr("fdtcore.launcher.jobs.identify", OpenMpi)
     call("run", "-np", "1", "--launcher", "mpirun", script)
     assert jobs_run[1][2] == OpenMpi("/x/mpirun")
-    monkeypatch.setattr("fdtcore.jobs.find_mpirun", lambda python, path: None)
+    monkeypatch.setattr("fdtcore.launcher.jobs.find_mpirun", lambda python, path: None)
     call("run", "-np", "2", script)
     assert isinstance(jobs_run[2][2], Gloo)  # for want of an mpirun
     result = call("run", "-np", "2", "--launcher", "srun", script)
@@ -211,7 +214,9 @@ def test_install_horovod(monkeypatch):
 
 
 def test_doctor(monkeypatch):
-    monkeypatch.setattr("hfdt.doctor.doctor", lambda report: report("fine") or 3)
+    monkeypatch.setattr(
+        "hfdt.install.doctor.doctor", lambda report: report("fine") or 3
+    )
     result = call("doctor")
     assert (result.exit_code, result.output) == (3, "fine\n")
 
@@ -298,7 +303,7 @@ def test_a_real_job_speaks_with_one_voice(tmp_path, launcher):
 @pytest.mark.horovod
 @pytest.mark.mpi
 def test_a_plain_mpirun_speaks_with_one_voice_too(tmp_path):
-    from fdtcore.mpirun import find_mpirun
+    from fdtcore.launcher.mpirun import find_mpirun
     from fdtcore.settings import root_permission
 
     write_script(tmp_path, "")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from hfdt import checks, doctor
-from hfdt.checks import Finding
-from hfdt.stack import InstallError
-from hfdt.trial import Trial
+from hfdt.install import checks, doctor
+from hfdt.install.checks import Finding
+from hfdt.install.stack import InstallError
+from hfdt.install.trial import Trial
 from tests.hfdt.stacks import CLUSTER, MPI, STACK
 
 

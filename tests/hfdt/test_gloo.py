@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fdtcore.hosts import Host
-from fdtcore.launch import Job
+from fdtcore.launcher.hosts import Host
+from fdtcore.launcher.launchers import Job
 from hfdt import gloo
 
 ROOT = Path(__file__).parents[2]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from hfdt import install
-from hfdt.install import check_installed, install_horovod, require_compiler
-from hfdt.sources import RECORD_NAME
-from hfdt.stack import InstallError
+from hfdt.install import install
+from hfdt.install.install import check_installed, install_horovod, require_compiler
+from hfdt.install.sources import RECORD_NAME
+from hfdt.install.stack import InstallError
 from tests.hfdt.stacks import STACK, program
 
 CURE = "hfdt install-horovod"
@@ -66,7 +66,8 @@ def test_horovod_without_tensorflow(package, content):
 
 def test_check_loads_neither_tensorflow_nor_horovod():
     code = (
-        "import sys; from hfdt.install import check_installed; check_installed(); "
+        "import sys; from hfdt.install.install import check_installed; "
+        "check_installed(); "
         "print([m for m in sys.modules if m.split('.')[0] in "
         "('tensorflow', 'keras', 'horovod', 'mpi4py')])"
     )

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hfdt import sources
-from hfdt.gpu import Gpu
-from hfdt.stack import InstallError, Stack
+from hfdt.install import sources
+from hfdt.install.gpu import Gpu
+from hfdt.install.stack import InstallError, Stack
 from tests.hfdt.stacks import CLUSTER, MPI, TENSORFLOW
 
 CMAKE = "horovod/tensorflow/CMakeLists.txt"

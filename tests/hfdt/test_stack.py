@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hfdt import stack as stacks
-from hfdt.gpu import Gpu, find_gpu
-from hfdt.stack import InstallError, TensorFlow, find_mpi, identify_mpi
+from hfdt.install import stack as stacks
+from hfdt.install.gpu import Gpu, find_gpu
+from hfdt.install.stack import InstallError, TensorFlow, find_mpi, identify_mpi
 from tests.hfdt.stacks import CLUSTER, MPI, STACK, TENSORFLOW, program
 
 
@@ -162,7 +162,9 @@ def test_newer_than_tested(version, newer):
 def test_gpu_needs_cuda_nccl_and_a_tensorflow_for_both(
     tmp_path, tensorflow_cuda, nccl, found, remark, monkeypatch
 ):
-    monkeypatch.setattr("hfdt.gpu._nccl_places", lambda environ: [tmp_path / "nccl"])
+    monkeypatch.setattr(
+        "hfdt.install.gpu._nccl_places", lambda environ: [tmp_path / "nccl"]
+    )
     program(tmp_path / "cuda/bin", "nvcc", "Cuda tools, release 12.5, V12.5.82")
     if nccl:
         (tmp_path / "nccl/include").mkdir(parents=True)

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from hfdt import trial
-from hfdt.install import check_installed
+from hfdt.install import trial
+from hfdt.install.install import check_installed
 from tests.hfdt.stacks import program
 
 TOLD = {"size": 2, "mpi": True, "gloo": True, "nccl": False}

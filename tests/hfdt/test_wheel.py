@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hfdt import sources, wheel
-from hfdt.gpu import Gpu
-from hfdt.stack import Stack
+from hfdt.install import sources, wheel
+from hfdt.install.gpu import Gpu
+from hfdt.install.stack import Stack
 from tests.hfdt.stacks import MPI, STACK
 
 OTHER = dataclasses.replace(STACK, mpi=dataclasses.replace(MPI, version="4.1.4"))

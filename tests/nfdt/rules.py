@@ -8,7 +8,6 @@ import numpy as np
 
 from nfdt import algorithms
 from nfdt.algorithms import Algorithm
-from nfdt.fitting import fit_to
 from nfdt.protocol.controllers import (
     Asynchronous,
     Backup,
@@ -20,7 +19,8 @@ from nfdt.protocol.controllers import (
     StaleSynchronous,
 )
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.server import ShardServer
+from nfdt.protocol.shard_server import ShardServer
+from nfdt.resolution import fit_to
 from nfdt.rules.updates import BlockUpdate
 
 CONTROLLERS: dict[str, Controller] = {

@@ -6,7 +6,7 @@ import numpy as np
 
 from nfdt.protocol import packets
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.service import Service
+from nfdt.protocol.server import Service
 from tests.nfdt.rules import server
 
 DESCRIPTION = {

@@ -7,7 +7,7 @@ from nfdt import algorithms
 from nfdt.algorithms import ALGORITHMS, ddc_asgd, find
 from nfdt.rules.averaging import DelayMomentum
 from nfdt.rules.corrections import NoCorrection
-from nfdt.rules.taylor import DelayedTaylor
+from nfdt.rules.delay_compensation import DelayedTaylor
 
 NAMES = {
     "asgd",

@@ -9,8 +9,8 @@ import re
 import numpy as np
 import pytest
 
-from nfdt.cluster import keeping
-from nfdt.protocol import checkpoints, states
+from nfdt.cluster import checkpoint_store
+from nfdt.protocol import checkpoints, serialization
 from nfdt.protocol.controllers import BulkSynchronous
 from nfdt.protocol.keepsakes import Keepsakes, Mismatch, check_batches
 from nfdt.protocol.messages import Kind, Message
@@ -31,7 +31,7 @@ def trained(earlier=None, **changes):
 
 
 def through_a_file(value):
-    return states.load(states.dump(value))
+    return serialization.load(serialization.dump(value))
 
 
 def step(made, number, worker=0):
@@ -81,12 +81,14 @@ def test_what_is_noted_is_recalled_also_after_two_interruptions():
     for _ in range(2):
         whole, kept = trained(earlier)
         if earlier is None:
-            payload = b"\x0f\0\0\0\0\0\0\0" + b'{"name": "one"}' + states.dump([3])
+            payload = (
+                b"\x0f\0\0\0\0\0\0\0" + b'{"name": "one"}' + serialization.dump([3])
+            )
             kept.handle(Message(Kind.NOTE, 0, payload=payload))
         earlier = through_a_file(kept.kept(whole))
     (answer,) = Keepsakes(ABOUT, earlier).handle(Message(Kind.RECALL, 1))
-    notes = states.load(bytes(answer.payload))["notes"]
-    assert states.load(notes["one"].tobytes()) == [3]
+    notes = serialization.load(bytes(answer.payload))["notes"]
+    assert serialization.load(notes["one"].tobytes()) == [3]
 
 
 def test_a_group_that_was_not_opened_again_is_not_lost():
@@ -127,7 +129,7 @@ def test_what_another_kind_of_job_has_kept_is_refused(changes, words):
 
 
 def keep(folder, *times_s, server=0, servers=1):
-    keeper = keeping.Keeper(str(folder), server, servers, every_s=1.0)
+    keeper = checkpoint_store.Keeper(str(folder), server, servers, every_s=1.0)
     assert not keeper.is_due(0.0, is_open=True)
     for time_s in times_s:
         assert keeper.is_due(time_s, is_open=True)
@@ -140,14 +142,14 @@ def test_files_are_whole_and_old_ones_go(tmp_path):
     keep(tmp_path, 1.2, 2.1, 3.0, 5.9)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [f"{number}.server-0-of-1.nfdt" for number in (2, 3, 5)]
-    assert keeping.newest(tmp_path, 1) == 5
-    assert keeping.read(tmp_path, 5, 0, 1) == {"time_s": 5.9}
+    assert checkpoint_store.newest(tmp_path, 1) == 5
+    assert checkpoint_store.read(tmp_path, 5, 0, 1) == {"time_s": 5.9}
 
 
 def test_another_run_numbers_on(tmp_path):
     keep(tmp_path, 4.0)
     keep(tmp_path, 1.0)
-    assert keeping.newest(tmp_path, 1) == 5
+    assert checkpoint_store.newest(tmp_path, 1) == 5
 
 
 def test_the_newest_is_the_newest_that_all_servers_have(tmp_path):
@@ -155,23 +157,23 @@ def test_the_newest_is_the_newest_that_all_servers_have(tmp_path):
     keep(tmp_path / "other", 1.1, 2.1, server=1, servers=2)
     for path in (tmp_path / "other").iterdir():
         path.rename(tmp_path / path.name)
-    assert keeping.newest(tmp_path, 2) == 2
+    assert checkpoint_store.newest(tmp_path, 2) == 2
     with pytest.raises(ValueError, match=r"Use --servers 2"):
-        keeping.newest(tmp_path, 1)
+        checkpoint_store.newest(tmp_path, 1)
 
 
 def test_an_empty_folder_and_a_broken_file_are_refused(tmp_path):
     with pytest.raises(ValueError, match="which has none that is whole"):
-        keeping.newest(tmp_path, 1)
+        checkpoint_store.newest(tmp_path, 1)
     with pytest.raises(ValueError, match="which has none that is whole"):
-        keeping.newest(tmp_path / "nowhere", 1)
+        checkpoint_store.newest(tmp_path / "nowhere", 1)
     (tmp_path / "4.server-0-of-1.nfdt").write_bytes(b"PK cut short")
     with pytest.raises(ValueError, match="a checkpoint must be whole"):
-        keeping.read(tmp_path, 4, 0, 1)
+        checkpoint_store.read(tmp_path, 4, 0, 1)
 
 
 def test_the_first_is_due_a_time_after_something_was_opened(tmp_path):
-    keeper = keeping.Keeper(str(tmp_path), 0, 1, every_s=10.0)
+    keeper = checkpoint_store.Keeper(str(tmp_path), 0, 1, every_s=10.0)
     assert not keeper.is_due(100.0, is_open=False)
     assert not keeper.is_due(200.0, is_open=True)
     assert not keeper.is_due(209.0, is_open=True)
@@ -182,7 +184,7 @@ def test_the_first_is_due_a_time_after_something_was_opened(tmp_path):
     assert keeper.is_due(220.0, is_open=True)
     keeper.keep({}, keeper.number(221.0) + 1)
     keeper.wait()
-    assert keeping.newest(tmp_path, 1) == 3
+    assert checkpoint_store.newest(tmp_path, 1) == 3
 
 
 @pytest.mark.mpi

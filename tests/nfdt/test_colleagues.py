@@ -9,7 +9,7 @@ import pytest
 
 from nfdt.cluster import colleagues
 from nfdt.cluster.colleagues import Colleagues
-from nfdt.protocol.roles import Roles
+from nfdt.protocol.topology import Roles
 
 
 @dataclasses.dataclass

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nfdt.rules.corrections import Block, GapAware, NoCorrection, Push, StalenessAware
-from nfdt.rules.taylor import (
+from nfdt.rules.delay_compensation import (
     AdaptiveDelayCompensation,
     DelayCompensation,
     DelayedTaylor,

@@ -7,11 +7,11 @@ import pytest
 
 from nfdt.algorithms import Algorithm, ddc_asgd, find
 from nfdt.protocol.controllers import Asynchronous, BulkSynchronous, StaleSynchronous
-from nfdt.protocol.server import ShardServer
+from nfdt.protocol.shard_server import ShardServer
 from nfdt.rules.averaging import DelayMomentum, FixedDelayMomentum
 from nfdt.rules.corrections import NoCorrection
+from nfdt.rules.delay_compensation import DelayCompensation
 from nfdt.rules.optimizers import Sgd
-from nfdt.rules.taylor import DelayCompensation
 from nfdt.rules.updates import BlockUpdate
 from tests import problems
 from tests.nfdt import references

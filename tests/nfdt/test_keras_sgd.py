@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from nfdt.fitting import plain_sgd
 from nfdt.protocol.controllers import Asynchronous
-from nfdt.protocol.server import ShardServer
+from nfdt.protocol.shard_server import ShardServer
+from nfdt.resolution import plain_sgd
 from nfdt.rules.corrections import NoCorrection
 from nfdt.rules.updates import BlockUpdate
 from tests.nfdt.rules import push

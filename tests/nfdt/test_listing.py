@@ -5,8 +5,9 @@ import inspect
 import pytest
 from click.testing import CliRunner
 
-from nfdt import commands, listing
+from nfdt import listing
 from nfdt.algorithms import ALGORITHMS, DEFAULT
+from nfdt.cli import inspection
 from nfdt.rules.corrections import NoCorrection
 
 
@@ -47,8 +48,10 @@ def test_every_line_of_the_equations_is_there(name):
 
 def test_commands():
     run = CliRunner().invoke
-    assert run(commands.algorithms, []).stdout == listing.table() + "\n"
-    assert run(commands.algorithms, ["easgd"]).stdout == listing.details("easgd") + "\n"
-    wrong = run(commands.algorithms, ["sgd"])
+    assert run(inspection.algorithms, []).stdout == listing.table() + "\n"
+    assert (
+        run(inspection.algorithms, ["easgd"]).stdout == listing.details("easgd") + "\n"
+    )
+    wrong = run(inspection.algorithms, ["sgd"])
     assert wrong.exit_code == 2
     assert all(name in wrong.stderr for name in ALGORITHMS)

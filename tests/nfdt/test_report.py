@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 from click.testing import CliRunner
 
-from nfdt import commands
+from nfdt.cli import inspection
 from nfdt.protocol.events import Use
 from nfdt.telemetry import dynamics, report, trace
 from tests.nfdt.synthetic_run import (
@@ -162,7 +162,7 @@ def test_without_matplotlib_the_cure_is_named(tmp_path, monkeypatch):
 
 def test_command(tmp_path):
     record(tmp_path, *RUNS["one"])
-    done = CliRunner().invoke(commands.report, [str(tmp_path), "--open", "no"])
+    done = CliRunner().invoke(inspection.report, [str(tmp_path), "--open", "no"])
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
     assert lines[0].startswith("updates    100 in ")
@@ -176,14 +176,14 @@ def test_command(tmp_path):
 @pytest.mark.parametrize(("wanted", "count"), [("yes", 1), ("no", 0), ("auto", 0)])
 def test_the_page_is_opened_where_wanted(reported, monkeypatch, wanted, count):
     found, opened = reported("one"), []
-    monkeypatch.setattr(commands.webbrowser, "open", opened.append)
+    monkeypatch.setattr(inspection.webbrowser, "open", opened.append)
     monkeypatch.setattr(report, "write", lambda directory, output: found)
-    CliRunner().invoke(commands.report, ["DIR", "--open", wanted])
+    CliRunner().invoke(inspection.report, ["DIR", "--open", wanted])
     assert opened == [found.page.as_uri()] * count
 
 
 def test_command_refuses_in_one_line(tmp_path):
-    done = CliRunner().invoke(commands.report, [str(tmp_path)])
+    done = CliRunner().invoke(inspection.report, [str(tmp_path)])
     assert done.exit_code == 2
     assert done.stderr.startswith("nfdt: a folder must hold trace.jsonl")
     assert done.stderr.count("\n") == 1

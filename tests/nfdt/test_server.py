@@ -1,155 +1,310 @@
-"""One shard: what it remembers, and what it tells."""
+"""What a server process does besides its shards."""
 
-import math
+import re
 
 import numpy as np
 import pytest
 
-from nfdt.protocol.controllers import BulkSynchronous, StaleSynchronous
+from nfdt.protocol import packets, serialization
+from nfdt.protocol.controllers import (
+    BulkSynchronous,
+    DynamicSynchronous,
+    LocalSteps,
+)
+from nfdt.protocol.events import Use
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.server import ShardServer
-from nfdt.rules.optimizers import Sgd
-from nfdt.rules.updates import BlockUpdate
-from tests.nfdt.rules import CONTROLLERS, ROWS, push, server
+from tests.nfdt.services import START, opening, service
 
-START = np.linspace(-1, 1, 5).astype(np.float32)
 ONES = np.ones(5, np.float32)
 
 
-def pull(made, worker, now_s=0.0):
-    (answer,) = made.handle(Message(Kind.PULL, worker), now_s)
-    return answer
+def opened(num_workers=2, controller=None):
+    made = service(num_workers, controller)
+    for worker in range(num_workers):
+        made.handle(opening(worker), 0.0)
+    return made
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", CONTROLLERS)
-def test_after_r_pushes_at_rate_minus_one_a_pull_gives_r_times_v(name, dtype):
-    made = server("asgd", np.zeros(5, dtype), 2, CONTROLLERS[name], rate=-1.0)
-    v = np.arange(5).astype(dtype)
-    for _ in range(4):
-        push(made, 0, v)
-        push(made, 1, v)
-    # Else a round of both is one mean, or the second of two comes too late.
-    counts_all = name.startswith(("asp", "ssp", "dsp")) or name == "backup keep"
-    updates = 8 if counts_all else 4
-    np.testing.assert_array_equal(pull(made, 0).payload, updates * v)
+def push(made, worker, gradient=ONES, now_s=0.0, **fields):
+    return made.handle(Message(Kind.PUSH, worker, payload=gradient, **fields), now_s)
 
 
-def test_staleness_is_the_updates_since_the_pull():
-    made = server("asgd", START)
-    for worker in (0, 1, 1, 2, 0):
-        push(made, worker, ONES)
-    found = [(e.worker, e.staleness, e.version) for e in made.records.events]
-    assert found == [(0, 0, 1), (1, 1, 2), (1, 0, 3), (2, 3, 4), (0, 3, 5)]
+def test_the_first_who_opens_brings_the_values():
+    made = service()
+    (first,) = made.handle(opening(0), 0.0)
+    (second,) = made.handle(opening(1, START * 0), 0.0)
+    for answer in (first, second):
+        assert answer.kind is Kind.PARAMS
+        np.testing.assert_array_equal(answer.payload, START)
 
 
-def test_what_was_sent_does_not_change_with_later_updates():
-    made = server("dc-asgd-c", START)
-    (answer,) = push(made, 0, ONES)
-    kept = answer.payload.copy()
-    push(made, 1, ONES)
-    np.testing.assert_array_equal(answer.payload, kept)
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"algorithm": "dc-asgd-a"}, "algorithm asgd on worker 0, dc-asgd-a on"),
+        (
+            {"undecayed": ["dense/bias"]},
+            r"no weight decay of \[\] on .*, of \['d",
+        ),
+        ({"optimizer": {"class_name": "SGD", "config": {}}}, "optimizer .*momentum"),
+    ],
+)
+def test_who_trains_otherwise_is_refused(changes, text):
+    made = service()
+    made.handle(opening(0), 0.0)
+    (answer,) = made.handle(opening(1, **changes), 0.0)
+    assert answer.kind is Kind.REFUSED
+    assert re.search(text, bytes(answer.payload).decode())
 
 
-def test_a_pull_during_a_hold_does_not_change_what_the_gradient_was_computed_at():
-    made = server("dc-asgd-c", START, 2, BulkSynchronous())
-    push(made, 0, ONES)
-    made.params += 1  # as another worker's load would
-    made.version += 1
-    pull(made, 0)
-    push(made, 1, ONES)
-    moved = [e for e in made.records.events if e.worker == 0]
-    assert moved[0].staleness == 1
-    step = made.params - (START + 1)
-    late = ONES + np.float32(0.04)
-    np.testing.assert_allclose(step, -0.1 * late, rtol=1e-5)
+def test_a_rate_that_a_callback_has_changed_before_another_began_is_no_other_model():
+    made = service()
+    for worker, rate in enumerate((0.1, 0.2)):
+        config = {"momentum": 0.9, "learning_rate": rate}
+        optimizer = {"class_name": "SGD", "config": config}
+        (answer,) = made.handle(opening(worker, optimizer=optimizer), 0.0)
+        assert answer.kind is Kind.PARAMS
 
 
-def test_a_rate_holds_from_the_push_that_says_it():
-    made = server("asgd", START * 0, rate=1.0)
-    push(made, 0, ONES)
-    push(made, 1, ONES, rate=0.5)
-    (answer,) = push(made, 2, ONES)
-    np.testing.assert_array_equal(made.params, -2 * ONES)
-    assert answer.rate == 0.5
+def test_groups_are_apart():
+    made = opened(1)
+    made.handle(opening(0, START + 1, group=1), 0.0)
+    (answer,) = push(made, 0, group=1)
+    assert answer.group == 1
+    assert [made.groups[g].version for g in (0, 1)] == [0, 1]
+    assert [e.group for e in made.take_records()[0]] == [1]
+    assert made.take_records() == ([], [])
 
 
-def test_a_schedule_follows_the_version():
-    made = ShardServer(
-        START * 0,
-        BlockUpdate(ROWS["asgd"][0].correction, Sgd(), START, 1),
-        CONTROLLERS["asp"],
-        1,
-        schedule=lambda version: 2.0**-version,
-    )
-    assert pull(made, 0).rate == 1.0
+def test_state_goes_to_another_service():
+    made, other = opened(), opened()
     for _ in range(3):
-        push(made, 0, ONES, rate=7.0)  # a worker does not overrule a schedule
-    np.testing.assert_array_equal(made.params, -1.75 * ONES)
-    assert pull(made, 0).rate == 0.125
+        push(made, 0)
+    (answer,) = made.handle(Message(Kind.STATE, 0), 0.0)
+    found = serialization.load(answer.payload)
+    assert found["version"] == 3
+    params = made.groups[0].params
+    data = serialization.dump({"params": params, "state": found["state"]})
+    (answer,) = other.handle(Message(Kind.LOAD, 1, payload=data), 0.0)
+    np.testing.assert_array_equal(answer.payload, params)
+    push(made, 0)
+    push(other, 0)
+    np.testing.assert_array_equal(other.groups[0].params, made.groups[0].params)
 
 
-def test_times_of_an_event():
-    made = server("asgd", START, 2, BulkSynchronous())
-    one = Message(
-        Kind.PUSH, 0, clock=1, loss=0.5, compute_s=2.0, exchange_s=0.1, payload=ONES
-    )
-    made.handle(one, 3.0)
-    assert made.holds(0)
-    made.handle(Message(Kind.PUSH, 1, clock=1, payload=ONES), 7.5)
-    first, second = made.records.events
-    assert (first.time_s, first.wait_s, first.lead) == (7.5, 4.5, 1)
-    assert (first.loss, first.compute_s, first.exchange_s) == (0.5, 2.0, 0.1)
-    assert (second.wait_s, second.lead) == (0.0, 0)
-    assert math.isnan(second.loss)
-    assert not made.holds(0)
+def ask(made, worker, epoch=0, batches=5):
+    return made.handle(Message(Kind.LEASE, worker, epoch=epoch, parts=batches), 0.0)
 
 
-def test_the_gradient_of_a_worker_that_left_is_used_and_told():
-    made = server("asgd", START * 0, 3, BulkSynchronous(), rate=1.0)
-    push(made, 0, ONES)
-    assert made.leave(0, 1.0) == []
-    push(made, 1, 3 * ONES)
-    push(made, 2, 5 * ONES)
-    np.testing.assert_array_equal(made.params, -3 * ONES)
-    assert sorted(e.worker for e in made.records.events) == [0, 1, 2]
-
-
-def test_leaving_releases_those_who_waited():
-    made = server("asgd", START, 2, StaleSynchronous(max_lead=1))
-    push(made, 0, ONES)
-    assert push(made, 0, ONES) == []
-    (answer,) = made.handle(Message(Kind.AWAY, 1), 5.0)
-    assert answer.worker == 0
-    assert made.leave(1, 6.0) == []  # twice is no error
-
-
-def test_who_comes_back_is_abreast_of_the_slowest():
-    made = server("asgd", START, 2, StaleSynchronous(max_lead=0))
-    made.leave(1, 0.0)
-    for _ in range(5):
-        assert [a.worker for a in push(made, 0, ONES)] == [0]
-    assert [a.worker for a in push(made, 1, ONES)] == [1]
-    assert made.clocks == {0: 5, 1: 5}
-
-
-def test_who_comes_back_alone():
-    made = server("asgd", START, 1)
-    made.leave(0, 0.0)
-    push(made, 0, ONES, clock=9)
-    assert made.clocks == {0: 9}
-
-
-def test_loading_replaces_values_and_state():
-    made, other = server("asgd momentum", START), server("asgd momentum", START)
+def test_a_push_finishes_its_batch():
+    made = opened(1)
+    numbers = []
     for _ in range(3):
-        push(made, 0, ONES)
-    other.load(made.params, made.update.state())
-    push(made, 0, ONES)
-    push(other, 0, ONES)
-    np.testing.assert_array_equal(made.params, other.params)
+        (grant,) = ask(made, 0, batches=2)
+        assert grant.kind is Kind.LEASE
+        numbers.append(grant.number)
+        if grant.number >= 0:
+            push(made, 0, epoch=0, number=grant.number)
+    assert numbers == [0, 1, -1]
 
 
-def test_what_a_shard_does_not_serve():
-    with pytest.raises(ValueError, match="MEET"):
-        server("asgd", START).handle(Message(Kind.MEET, 0), 0.0)
+def test_a_refused_gradient_and_a_skipped_batch_finish_theirs_too():
+    made = opened(1)
+    for _ in range(2):
+        ask(made, 0, batches=2)
+    push(made, 0, ONES * np.nan, number=0)
+    made.handle(Message(Kind.DONE, 0, number=1), 0.0)
+    assert made.leases[0].is_over
+
+
+def test_batches_of_a_lost_worker_go_to_who_is_left():
+    made = opened()
+    for worker in (0, 1):
+        ask(made, worker, batches=2)
+    push(made, 1, number=1)
+    assert ask(made, 1, batches=2) == []
+    (answer,) = made.lose(0, 1.0)
+    assert (answer.kind, answer.worker, answer.number) == (Kind.LEASE, 1, 0)
+
+
+def test_what_a_lost_worker_had_sent_comes_too_late():
+    """Its batch is another's by then: used, it would count twice."""
+    made = opened(2, BulkSynchronous())
+    ask(made, 0)
+    made.lose(0, 1.0)
+    assert push(made, 0, number=0) == []
+    assert made.leases[0].done == frozenset()
+    assert [a.worker for a in push(made, 1)] == [1]  # and nobody waits for it again
+
+
+def test_a_worker_that_joins_is_waited_for():
+    made = service(3, BulkSynchronous(), present=[0, 1])
+    for worker in (0, 1):
+        made.handle(opening(worker), 0.0)
+    push(made, 0)
+    assert [a.worker for a in push(made, 1)] == [0, 1]  # two are all there are
+    assert push(made, 2) == []  # not there: as if it had not come
+    made.join(2, 1.0)
+    assert push(made, 0) == push(made, 1) == []
+    (params,) = made.handle(opening(2), 1.0)
+    assert params.version == 1
+    assert {a.worker for a in push(made, 2)} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("worker", [0, 2, -1])
+def test_who_joins_is_new_and_among_the_workers(worker):
+    with pytest.raises(ValueError, match=r"that is not there\. Received: .*Make the"):
+        service(2, present=[0]).join(worker, 0.0)
+
+
+def test_nobody_waits_for_a_worker_lost_before_a_group_was_opened():
+    made = service(3, BulkSynchronous())
+    made.lose(1, 0.0)
+    come(made, 2)
+    made.handle(opening(0), 1.0)
+    assert [a.worker for a in push(made, 0)] == [0]
+
+
+def test_losing_twice_is_losing_once():
+    made = opened()
+    made.lose(0, 1.0)
+    assert made.lose(0, 2.0) == []
+    assert made.present == {1}
+
+
+def test_losing_releases_who_waited_in_a_shard():
+    made = opened(2, BulkSynchronous())
+    assert push(made, 0) == []
+    (answer,) = made.handle(Message(Kind.BYE, 1), 2.0)
+    assert (answer.kind, answer.worker) == (Kind.PARAMS, 0)
+
+
+def test_who_is_away_is_still_there():
+    made = opened(2, BulkSynchronous())
+    made.handle(Message(Kind.AWAY, 1), 0.0)
+    assert [a.worker for a in push(made, 0)] == [0]
+    assert made.present == {0, 1}
+    assert push(made, 1) == []  # it is back, and waits for 0
+
+
+def test_a_step_of_a_workers_own_finishes_its_batch_and_is_answered():
+    made = opened(2, LocalSteps(2))
+    for number, submits in ((0, 0), (1, 1)):
+        ask(made, 0, batches=5)
+        step = Message(Kind.STEP, 0, number=number)
+        (pace,) = made.handle(step, 0.0)
+        assert (pace.kind, pace.worker, pace.number) == (Kind.PACE, 0, submits)
+    assert made.leases[0].done == {0, 1}
+    events, _ = made.take_records()
+    assert [(e.use, e.number, e.lead) for e in events] == [
+        (Use.OWN, 0, 1),
+        (Use.OWN, 1, 2),
+    ]
+
+
+def test_who_steps_is_back():
+    made = opened(2, LocalSteps(1))
+    made.handle(Message(Kind.AWAY, 1), 0.0)
+    made.handle(Message(Kind.STEP, 1), 0.0)
+    assert push(made, 0) == []
+
+
+def test_barriers_of_two_groups_do_not_wait_for_each_other():
+    """Worker 0 is held in one group's barrier, worker 1 in the other's."""
+    made = opened(2, DynamicSynchronous(1, 1, fixed=True))
+    for worker in (0, 1):
+        made.handle(opening(worker, group=1), 0.0)
+    assert push(made, 0, group=0) == []
+    (answer,) = push(made, 1, group=1)  # worker 0 cannot submit here
+    assert (answer.worker, answer.group) == (1, 1)
+    answers = push(made, 1, group=0)
+    assert {(a.worker, a.group) for a in answers} == {(0, 0), (1, 0)}
+
+
+def test_who_is_back_is_waited_for_before_it_pushes():
+    """Else what it has pulled would be old by then."""
+    made = opened(2, BulkSynchronous())
+    made.handle(Message(Kind.AWAY, 1), 0.0)
+    made.handle(Message(Kind.BACK, 1), 0.0)
+    assert push(made, 0) == []
+    assert {a.worker for a in push(made, 1)} == {0, 1}
+
+
+def test_a_failure_is_remembered():
+    made = opened()
+    made.handle(Message(Kind.FAIL, 1, payload=b"ValueError: no"), 0.0)
+    assert made.failed == {1: "ValueError: no"}
+    assert made.present == {0}
+
+
+def meet(made, worker, name, epoch=-1):
+    payload = packets.pack({"name": name})
+    return made.handle(Message(Kind.MEET, worker, epoch=epoch, payload=payload), 0.0)
+
+
+def test_a_meeting_and_a_loss():
+    made = opened(3)
+    assert meet(made, 0, "sum") == []
+    assert meet(made, 2, "sum") == []
+    answers = made.lose(1, 0.0)
+    assert [(a.kind, a.worker) for a in answers] == [(Kind.BYTES, 0), (Kind.BYTES, 2)]
+
+
+def test_a_stopped_fit_leases_nothing_and_awaits_no_epoch():
+    made = opened(2)
+    fit = 3 << 32
+    assert ask(made, 0, epoch=fit + 1, batches=1)[0].number == 0
+    assert ask(made, 1, epoch=fit + 1, batches=1) == []
+    assert meet(made, 0, "epoch 1", epoch=fit + 1) == []
+    answers = made.handle(Message(Kind.STOP, 0, epoch=fit + 1), 0.0)
+    lease, meeting = answers
+    assert (lease.worker, lease.number, lease.parts) == (1, -1, 1)
+    assert (meeting.kind, meeting.worker) == (Kind.BYTES, 0)
+    assert ask(made, 1, epoch=fit + 2)[0].number == -1
+    assert ask(made, 1, epoch=4 << 32)[0].number == 0  # another fit
+
+
+def test_what_a_server_does_not_answer():
+    with pytest.raises(ValueError, match="PARAMS"):
+        opened().handle(Message(Kind.PARAMS, 0), 0.0)
+
+
+def come(made, worker, name="end of epoch"):
+    payload = packets.pack({"name": name}, np.zeros(0, np.uint8))
+    return made.handle(Message(Kind.MEET, worker, epoch=-1, payload=payload), 0.0)
+
+
+def test_nobody_waits_for_a_worker_that_waits_in_a_meeting():
+    made = opened(2, BulkSynchronous())
+    assert come(made, 0) == []
+    (answer,) = push(made, 1)  # alone: worker 0 cannot push before it has come
+    assert (answer.kind, answer.worker) == (Kind.PARAMS, 1)
+    assert {a.worker for a in come(made, 1)} == {0, 1}
+    assert push(made, 0) == []  # they wait for each other again
+    assert len(push(made, 1)) == 2
+
+
+def test_a_gradient_that_is_held_is_applied_when_its_peer_comes_to_a_meeting():
+    made = opened(2, BulkSynchronous())
+    assert push(made, 1) == []
+    (answer,) = come(made, 0)
+    assert (answer.kind, answer.worker) == (Kind.PARAMS, 1)
+
+
+def test_nobody_waits_for_a_worker_that_can_get_no_batch():
+    made = opened(2, BulkSynchronous())
+    (first,) = ask(made, 0, batches=1)
+    assert ask(made, 1, batches=1) == []  # the only one is in another's hand
+    answers = push(made, 0, epoch=first.epoch, number=first.number)
+    assert [a.kind for a in answers if a.worker == 0] == [Kind.PARAMS]
+    assert [a.number for a in answers if a.kind is Kind.LEASE] == [-1]
+
+
+def test_a_worker_that_asks_while_its_push_is_held_is_released_with_the_rest():
+    made = opened(2, BulkSynchronous())
+    mine, theirs = (ask(made, w, batches=2)[0] for w in (0, 1))
+    assert push(made, 1, epoch=theirs.epoch, number=theirs.number) == []
+    assert ask(made, 1, batches=2) == []
+    answers = push(made, 0, epoch=mine.epoch, number=mine.number)
+    assert {a.worker for a in answers if a.kind is Kind.PARAMS} == {0, 1}
+    assert made.groups[0].version == 1  # one update, of both

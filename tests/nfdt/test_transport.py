@@ -10,7 +10,7 @@ from nfdt.protocol import packets
 from nfdt.protocol.controllers import BulkSynchronous
 from nfdt.protocol.gradients import Rows, pack_gradient
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.service import Service
+from nfdt.protocol.server import Service
 from nfdt.protocol.shards import Range
 from nfdt.protocol.transport import LocalTransport
 from tests.nfdt.rules import server

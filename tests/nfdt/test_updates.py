@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nfdt.algorithms import LOOKAHEAD
-from nfdt.protocol import shards, states
+from nfdt.protocol import serialization, shards
 from nfdt.protocol.controllers import BulkSynchronous
 from nfdt.rules import updates
 from nfdt.rules.averaging import DelayMomentum
@@ -89,19 +89,19 @@ def test_a_saved_state_goes_on_to_the_bit(row, dtype):
     made = server(row, START.astype(dtype))
     for worker, gradient in schedule(2, 15, SIZE):
         push(made, worker, gradient.astype(dtype))
-    saved = states.dump(made.update.state())
+    saved = serialization.dump(made.update.state())
     late = [
         Late(Push(0, 4, 0.05), g.astype(dtype), START.astype(dtype))
         for _, g in schedule(3, 5, SIZE)
     ]
     other = update(row, np.zeros(SIZE, dtype))
-    other.load(states.load(saved))
+    other.load(serialization.load(saved))
     ours, theirs = made.params.copy(), made.params.copy()
     for one in late:
         made.update.apply(ours, [one], 0.05)
         other.apply(theirs, [one], 0.05)
     np.testing.assert_array_equal(ours, theirs)
-    assert states.dump(other.state()) == states.dump(made.update.state())
+    assert serialization.dump(other.state()) == serialization.dump(made.update.state())
 
 
 @pytest.mark.parametrize("row", ROWS)

@@ -11,7 +11,7 @@ import numpy as np
 
 from nfdt.protocol.events import Event, Use
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.server import ShardServer
+from nfdt.protocol.shard_server import ShardServer
 
 
 class Step(NamedTuple):

@@ -16,12 +16,12 @@ dynamic         barriers that come when they must (DSP); its ``thresholds``
 """
 
 from nfdt.protocol.controllers.asynchronous import Asynchronous
+from nfdt.protocol.controllers.barriers import StaleSynchronous
 from nfdt.protocol.controllers.bulk import BulkSynchronous
 from nfdt.protocol.controllers.decisions import Controller, Decision, Ledger
 from nfdt.protocol.controllers.dynamic import DynamicSynchronous
 from nfdt.protocol.controllers.local import LocalSteps
-from nfdt.protocol.controllers.partial import Backup, Partial
-from nfdt.protocol.controllers.stale import StaleSynchronous
+from nfdt.protocol.controllers.rounds import Backup, Partial
 
 __all__ = [
     "Asynchronous",

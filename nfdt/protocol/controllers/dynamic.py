@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+from fdtcore.validation import demand, is_count
 from nfdt.protocol.controllers.bulk import all_are_in
 from nfdt.protocol.controllers.decisions import Controller, Decision, Ledger
 from nfdt.protocol.controllers.thresholds import performance_factor, set_anew
 from nfdt.protocol.events import BARRIER
-from nfdt.rules.demands import demand, is_count
 
 # Why a barrier is on.
 WEAK, STALE, EARLY = "weak", "stale", "early"

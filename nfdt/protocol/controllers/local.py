@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from fdtcore.validation import demand, is_count
 from nfdt.protocol.controllers.bulk import all_are_in
 from nfdt.protocol.controllers.decisions import Controller, Decision, Ledger
-from nfdt.rules.demands import demand, is_count
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from nfdt.clusters import cluster_yaml
+from nfdt.clusters.cluster import Cluster
 from nfdt.options import Options
 from nfdt.protocol.events import Event
-from nfdt.simulation import clusterfile
-from nfdt.simulation.cluster import Cluster
 from nfdt.telemetry.summary import Summary
 
 
@@ -74,14 +74,14 @@ def simulate(
     import keras
 
     from fdtcore.glue import bind
-    from nfdt.glue import epochloop
+    from nfdt.glue import keras_loop
     from nfdt.simulation.glue.engine import SimulatedEngine
 
     if not isinstance(cluster, Cluster):
-        cluster = clusterfile.read(cluster)
+        cluster = cluster_yaml.read(cluster)
     options = Options.from_environ(os.environ, **choices)
     engine: Any = SimulatedEngine(options, cluster, seed)
-    epochloop.patch()
+    keras_loop.patch()
     given = (
         dict(zip("xy", data, strict=False)) if isinstance(data, tuple) else {"x": data}
     )

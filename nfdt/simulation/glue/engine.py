@@ -9,19 +9,19 @@ import keras
 
 from fdtcore.process import Process
 from nfdt import algorithms, consistency
+from nfdt.clusters.cluster import Cluster
 from nfdt.glue.engine import ParameterServerEngine
-from nfdt.glue.making import maker
+from nfdt.glue.shard_factory import maker
 from nfdt.options import Options
 from nfdt.protocol.asking import LEAVE_S
 from nfdt.protocol.events import Event
-from nfdt.protocol.roles import Roles
-from nfdt.protocol.service import Service
-from nfdt.simulation import limits
-from nfdt.simulation.cluster import Cluster
-from nfdt.simulation.driver import Driver
-from nfdt.simulation.glue.locally import ApartOfEach, ApplyingOfEach
+from nfdt.protocol.server import Service
+from nfdt.protocol.topology import Roles
+from nfdt.simulation import supported
+from nfdt.simulation.glue.worker_state import ApartOfEach, ApplyingOfEach
+from nfdt.simulation.simulator import Driver
 from nfdt.simulation.transport import VirtualTransport
-from nfdt.telemetry.recording import Recording
+from nfdt.telemetry.recorder import Recording
 
 
 class SimulatedEngine(ParameterServerEngine):
@@ -41,7 +41,7 @@ class SimulatedEngine(ParameterServerEngine):
 
     def __init__(self, options: Options, cluster: Cluster, seed: int = 0):
         options = dataclasses.replace(options, servers=cluster.servers.count)
-        limits.check(options, cluster)
+        supported.check(options, cluster)
         count = len(cluster.members())
         roles = Roles(count + options.servers, options.servers)
         make = maker(

@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 import nfdt
-from nfdt.glue.local import Lookahead
-from nfdt.simulation.driver import Driver
-from nfdt.simulation.durations import Gamma
+from nfdt.clusters.step_times import Gamma
+from nfdt.glue.local_training import Lookahead
+from nfdt.simulation.simulator import Driver
 from nfdt.simulation.wishes import Sent, drive
 from tests.nfdt.simulation import toys
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from nfdt.cli import main
+from nfdt.cli.command import main
 from nfdt.telemetry import trace
 
 CLUSTERS = Path(__file__).parents[3] / "examples" / "clusters"
@@ -164,8 +164,8 @@ def test_help_teaches(command):
 def test_several_processes_are_no_simulation(monkeypatch, script):
     from fdtcore.process import Process
     from nfdt.options import Options
-    from nfdt.simulation import starting
+    from nfdt.simulation import launch
 
-    environ = {**os.environ, starting.CLUSTER: str(CLUSTERS / "even.yaml")}
+    environ = {**os.environ, launch.CLUSTER: str(CLUSTERS / "even.yaml")}
     with pytest.raises(ValueError, match="a simulation is one process"):
-        starting.check(Options(), Process(1, 2), environ)
+        launch.check(Options(), Process(1, 2), environ)

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from nfdt import algorithms, consistency
-from nfdt.glue.making import maker
+from nfdt.clusters.cluster import Cluster
+from nfdt.clusters.machines import Edge, Group, Link, Servers
+from nfdt.clusters.step_times import Constant, Duration
+from nfdt.glue.shard_factory import maker
 from nfdt.protocol import packets, shards
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.service import Service
+from nfdt.protocol.server import Service
 from nfdt.simulation.changes import Change
-from nfdt.simulation.cluster import Cluster
-from nfdt.simulation.driver import Driver
-from nfdt.simulation.durations import Constant, Duration
-from nfdt.simulation.parts import Edge, Group, Link, Servers
+from nfdt.simulation.simulator import Driver
 from nfdt.simulation.wishes import Sent, Wanted, drive
 
 SIZE = 6

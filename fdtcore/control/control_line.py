@@ -1,0 +1,272 @@
+"""The control line: what goes wrong on one rank is known to every rank.
+
+Beside the training traffic each rank keeps one TCP connection to rank 0, over which
+pass statuses (in which call am I?), the first failure and stacks. So nobody depends
+on a collective to learn that collectives no longer work.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Collection
+
+from fdtcore import tracebacks
+from fdtcore.control import endpoint, hub, stall
+from fdtcore.control.channel import Channel
+from fdtcore.control.deadline import Countdown
+from fdtcore.control.endpoint import ControlError
+from fdtcore.control.first_failure import News
+from fdtcore.control.hub import Message
+from fdtcore.control.sockets import Switchboard
+from fdtcore.control.stall import Status
+from fdtcore.failures import Failure
+from fdtcore.process import Process
+
+__all__ = ["ControlError", "ControlLine"]
+
+INTERRUPT_CODE = 130
+
+_LOOK_S = 0.5  # how often a changed status is sent
+_ECHO_TIMEOUT_S = 2.0
+_FAREWELL_S = 3.0
+_IN_SCRIPT = (stall.COMPUTING, stall.WAITING)
+
+
+class ControlLine:
+    """One rank's end of the line. With one rank it only keeps the record.
+
+    Args:
+        process: This process.
+        exchange: Collective, called once by ``open``: returns rank 0's text to all.
+        stall_timeout_s: How long a rank may wait for another; ``inf`` is for ever.
+        job_dir: Where the first failure is recorded.
+        address: Rank 0's address towards the others; found by itself if None.
+        on_abort: Ends this process.
+        hidden: Names of top-level packages whose frames are left out of stacks.
+        debug: Keep every frame.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        exchange: Callable[[str | None], str],
+        *,
+        stall_timeout_s: float,
+        job_dir: str | os.PathLike[str] | None = None,
+        address: str | None = None,
+        on_abort: Callable[[], None] = lambda: os._exit(1),
+        hidden: Collection[str] = (),
+        debug: bool = False,
+    ) -> None:
+        self.process = process
+        self._exchange = exchange
+        self._patience = stall.Patience(stall_timeout_s)
+        self._address = address
+        self._hidden = tuple(hidden)
+        self._debug = debug
+        self._status = Status()
+        self._reported = Status()
+        self._pid = os.getpid()
+        self._channel: Channel | None = None  # None: one rank, or not open
+        self._switchboard: Switchboard | None = None  # rank 0 only
+        self._serving: threading.Thread | None = None
+        self._rank_zero = hub.Member("", 0)
+        self._stopping = False  # rank 0 was interrupted: its end is no failure
+        self._acknowledged = threading.Event()  # every peer knows what we said
+        self._over = threading.Event()  # finished, failed, or rank 0 has left
+        self._countdown = Countdown(on_abort)
+        self._news = News(process, job_dir, self._countdown)
+
+    @property
+    def failure(self) -> Failure | None:
+        """The job's first failure, as far as this rank knows."""
+        return self._news.failure
+
+    def open(self) -> None:
+        """Connects all ranks; every rank calls it once, after its transport is up.
+
+        Raises:
+            ControlError: Rank 0 cannot listen or cannot be reached.
+        """
+        if self.process.size == 1:
+            return
+        offer = self._listen() if self.process.rank == 0 else None
+        place = endpoint.read_offer(self._exchange(offer))
+        self._rank_zero = hub.Member(place.host, place.pid)
+        self._channel = endpoint.connect(place, self.process)
+        self._countdown.start()
+        threading.Thread(
+            target=self._attend, args=(self._channel,), name="control", daemon=True
+        ).start()
+        atexit.register(self.close)
+        _forget_in_children(self)
+
+    def enter(self, label: str) -> None:
+        """Notes the beginning of a call that every rank joins under this label."""
+        self._status = Status(self._status[0] + 1, label, stall.WAITING)
+
+    def leave(self) -> None:
+        """Notes the end of the call last entered."""
+        calls, label, _ = self._status
+        self._status = Status(calls, label, stall.COMPUTING)
+
+    def fail(self, failure: Failure) -> bool:
+        """Makes this rank's failure known; returns when told which came first.
+
+        From now on this process ends by itself after a few seconds.
+
+        Args:
+            failure: What happened here.
+
+        Returns:
+            Whether it is the job's first, which is then in ``self.failure``.
+        """
+        channel = self._usable_channel()
+        if channel is not None and not self._news.told.is_set():
+            message = {"type": "failure", "failure": failure.to_json()}
+            if channel.send(message):
+                self._news.told.wait(_ECHO_TIMEOUT_S)
+        self._news.learn(failure)  # changes nothing where the hub has answered
+        return self.failure == failure
+
+    def wait_failure(self, timeout_s: float) -> Failure | None:
+        """Waits for news of a failure, already printed when this returns.
+
+        Args:
+            timeout_s: How long at most.
+        """
+        if self._usable_channel() is not None:
+            self._news.told.wait(timeout_s)
+        return self.failure
+
+    def wait_for_peers(self, timeout_s: float) -> None:
+        """Waits until every rank has told its user of the failure, or is gone.
+
+        The launcher kills all ranks at the first that exits with an error. To be
+        called when this rank has printed what it has to say.
+
+        Args:
+            timeout_s: How long at most.
+        """
+        channel = self._usable_channel()
+        if channel is not None and channel.send({"type": "received"}):
+            self._acknowledged.wait(timeout_s)
+
+    def interrupt(self) -> None:
+        """Tells that this process stops at the user's wish: no failure of its own."""
+        channel = self._usable_channel()
+        if channel is None or self.failure is not None:
+            return
+        if self._say_goodbye(channel, stall.INTERRUPTED) and self.process.rank == 0:
+            # The others would take its silence for a crash: it tells them first.
+            self._acknowledged.wait(_ECHO_TIMEOUT_S)
+
+    def close(self) -> None:
+        """Ends in order: returns when every rank has come to its end.
+
+        A rank that ends early would tear down the transport under the others, and
+        their errors would hide that this one is missing. So it stays, and is named.
+        After a failure it ends this process instead, which must not exit with 0.
+        """
+        channel = self._usable_channel()
+        if channel is None:
+            return
+        atexit.unregister(self.close)
+        try:
+            self._say_goodbye(channel, stall.FINISHED)
+            self._over.wait()
+            if self.failure is not None:
+                self._countdown.join()
+        except KeyboardInterrupt:
+            self.interrupt()
+            os._exit(INTERRUPT_CODE)
+        if self._serving is not None:
+            self._serving.join(_FAREWELL_S)
+        channel.close()
+        self._channel = None
+
+    def _listen(self) -> str:
+        text, listener, token = endpoint.offer(self.process, self._address)
+        if listener is not None:
+            center = hub.Hub(self.process.size, self._patience, time.monotonic())
+            self._switchboard = Switchboard(center, listener, token)
+            self._serving = threading.Thread(
+                target=self._switchboard.serve, name="control hub", daemon=True
+            )
+            self._serving.start()
+        return text
+
+    def _usable_channel(self) -> Channel | None:
+        # A forked child has the object, but neither its threads nor a say.
+        return self._channel if os.getpid() == self._pid else None
+
+    def _say_goodbye(self, channel: Channel, state: str) -> bool:
+        calls, label, _ = self._status
+        self._status = Status(calls, label, state)
+        return channel.send(hub.status_message(self._status, "goodbye"))
+
+    def _attend(self, channel: Channel) -> None:
+        try:
+            finished = False
+            while not finished:
+                for message in channel.receive(_LOOK_S):
+                    finished = self._handle(channel, message) or finished
+                self._report(channel)
+        except (OSError, ValueError):
+            if not self._stopping:
+                self._news.learn(hub.gone(0, self.process.size, self._rank_zero))
+        finally:
+            self._over.set()
+
+    def _handle(self, channel: Channel, message: Message) -> bool:
+        match message.get("type"):
+            case "failure":
+                failure = Failure.from_json(message.get("failure"))
+                self._news.learn(failure)
+                if not self._news.is_own(failure):
+                    channel.send({"type": "received"})
+                self._over.set()
+            case "acknowledged":
+                self._acknowledged.set()
+            case "stopping":
+                self._stopping = True
+                self._acknowledged.set()
+            case "send_stack":
+                self._report(channel)  # the stack belongs to this status
+                channel.send({"type": "stack", "text": self._main_stack()})
+            case "finished":
+                return True
+        return False
+
+    def _report(self, channel: Channel) -> None:
+        status = self._status
+        if status != self._reported and status.state in _IN_SCRIPT:
+            self._reported = status
+            channel.send(hub.status_message(status))
+
+    def _main_stack(self) -> str:
+        frame = sys._current_frames().get(threading.main_thread().ident or 0)
+        return tracebacks.format_stack(frame, hidden=self._hidden, debug=self._debug)
+
+    def _forget_in_child(self) -> None:
+        # Copies of the descriptors would keep a dead rank's connection alive.
+        if self._channel is not None:
+            self._channel.close()
+        if self._switchboard is not None:
+            self._switchboard.close()
+
+
+def _forget_in_children(line: ControlLine) -> None:
+    reference = weakref.ref(line)
+
+    def forget() -> None:
+        line = reference()
+        if line is not None:
+            line._forget_in_child()
+
+    os.register_at_fork(after_in_child=forget)

@@ -1,0 +1,104 @@
+"""How the ranks find rank 0: an address and a token that only the job's ranks get."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from typing import NamedTuple
+
+from fdtcore.control import channel
+from fdtcore.process import Process
+
+_CONNECT_TIMEOUT_S = 20.0
+
+
+class ControlError(RuntimeError):
+    """The control line cannot be set up."""
+
+
+class Place(NamedTuple):
+    """Where rank 0 listens."""
+
+    address: str
+    port: int
+    token: str  # goes through the job's own transport; never into argv or a log
+    host: str
+    pid: int
+
+
+def offer(
+    process: Process, address: str | None
+) -> tuple[str, socket.socket | None, str]:
+    """Starts to listen, on rank 0.
+
+    Args:
+        process: Rank 0.
+        address: Its address towards the other ranks, or None.
+
+    Returns:
+        The text for ``read_offer`` on every rank, the listening socket and the token.
+        Where listening fails there is no socket and the text says why: the others
+        wait for it in any case.
+    """
+    try:
+        address = address or _job_address(process)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        listener = socket.create_server(
+            (address, 0), family=family, backlog=process.size + 16
+        )
+    except (OSError, ControlError) as error:
+        return json.dumps({"error": str(error), "address": address}), None, ""
+    token = secrets.token_hex(32)
+    place = Place(address, listener.getsockname()[1], token, process.host, os.getpid())
+    return json.dumps(place._asdict()), listener, token
+
+
+def read_offer(text: str) -> Place:
+    """Reads rank 0's offer.
+
+    Raises:
+        ControlError: Rank 0 could not listen.
+    """
+    fields = json.loads(text)
+    if "error" in fields:
+        raise ControlError(
+            "Rank 0 must be able to listen on the job's network. "
+            f"Received: {fields['error']} (address {fields['address']}). "
+            "Give rank 0's address on an interface that the other hosts reach."
+        )
+    return Place(**fields)
+
+
+def connect(place: Place, process: Process) -> channel.Channel:
+    """Connects this rank to rank 0 and says hello.
+
+    Raises:
+        ControlError: Rank 0 cannot be reached.
+    """
+    target = (place.address, place.port)
+    try:
+        connection = socket.create_connection(target, timeout=_CONNECT_TIMEOUT_S)
+    except OSError as error:
+        raise ControlError(
+            "Every rank must reach rank 0 over TCP. "
+            f"Received: {process} ({process.host}) got '{error}' from "
+            f"{place.host} ({place.address}:{place.port}). "
+            "Open the hosts' firewalls to each other, or give rank 0's address on "
+            "an interface that the other hosts reach."
+        ) from error
+    channel.keep_alive(connection)
+    line = channel.Channel(connection)
+    hello = {"token": place.token, "rank": process.rank, "host": process.host}
+    line.send({**hello, "pid": os.getpid()})
+    return line
+
+
+def _job_address(process: Process) -> str:
+    if process.local_size == process.size:
+        return "127.0.0.1"
+    address = socket.gethostbyname(socket.gethostname())
+    if address.startswith("127."):
+        raise ControlError(f"{process.host} resolves to {address}, itself alone")
+    return address

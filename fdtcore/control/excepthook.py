@@ -1,0 +1,111 @@
+"""What a process does with an exception that nobody caught."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+import types
+from collections.abc import Callable, Collection
+from typing import TextIO
+
+from fdtcore import output
+from fdtcore.control.control_line import INTERRUPT_CODE, ControlLine
+from fdtcore.failures import Failure, PeerFailure
+from fdtcore.process import Process
+
+_TRUE_FAILURE_TIMEOUT_S = 4.0
+_PEERS_TIMEOUT_S = 3.0
+
+
+def install_hooks(
+    line: ControlLine,
+    process: Process,
+    shutdown: Callable[[], None],
+    *,
+    is_collateral: Callable[[BaseException], bool] = lambda error: False,
+    terminal: TextIO | None = None,
+    hidden: Collection[str] = (),
+    debug: bool = False,
+) -> None:
+    """Makes ``sys.excepthook`` tell all ranks of an exception, then end the process.
+
+    Args:
+        line: The open control line.
+        process: This process.
+        shutdown: Ends the transport, so that calls pending on other ranks fail.
+        is_collateral: Tells an error that only follows from another rank's failure.
+        terminal: The user's terminal where ``sys.stderr`` is not; the first rank to
+            fail shows its traceback there, too.
+        hidden: Names of top-level packages whose frames are left out.
+        debug: Keep every frame.
+    """
+    pid = os.getpid()
+    previous = sys.excepthook
+
+    def hook(
+        kind: type[BaseException],
+        error: BaseException,
+        trace: types.TracebackType | None,
+    ) -> None:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        if os.getpid() != pid or (interrupted and process.size == 1):
+            previous(kind, error, trace)  # a child of the user's, or nobody to tell
+            return
+        if interrupted:
+            line.interrupt()
+            _leave(INTERRUPT_CODE)
+        if not _is_explained(line, error, is_collateral):
+            failure = Failure.from_exception(process, error, hidden=hidden, debug=debug)
+            first = line.fail(failure)
+            _show(line, failure, terminal if first else None)
+        if process.size > 1:
+            line.wait_for_peers(_PEERS_TIMEOUT_S)
+            # It may hang; the line then ends this process after its grace.
+            _try(shutdown)
+            _leave(1)
+
+    sys.excepthook = hook
+
+
+def _is_explained(
+    line: ControlLine,
+    error: BaseException,
+    is_collateral: Callable[[BaseException], bool],
+) -> bool:
+    """Whether the failure behind this error is known, and has been printed."""
+    if isinstance(error, PeerFailure):
+        return True
+    if not is_collateral(error):
+        return False
+    return line.wait_failure(_TRUE_FAILURE_TIMEOUT_S) is not None
+
+
+def _show(line: ControlLine, failure: Failure, terminal: TextIO | None) -> None:
+    known = line.failure
+    same = known is not None and (known.type, known.where, known.message) == (
+        failure.type,
+        failure.where,
+        failure.message,
+    )
+    if same and known != failure:
+        return  # the same mistake on every rank: the line has said it in one line
+    prefix = f"rank {failure.rank}/{failure.size}: " if failure.size > 1 else ""
+    for stream in (sys.stderr, terminal):
+        if stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                stream.write(prefix + failure.traceback)
+                stream.flush()
+
+
+def _try(shutdown: Callable[[], None]) -> None:
+    try:
+        shutdown()
+    except Exception:  # the process ends here; the failure has been shown
+        traceback.print_exc()
+
+
+def _leave(code: int) -> None:
+    output.flush()
+    os._exit(code)

@@ -1,0 +1,83 @@
+"""The first failure as one rank learns of it: recorded, told to the user, final."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+
+from fdtcore import failures
+from fdtcore.control.deadline import Countdown
+from fdtcore.failures import Failure
+from fdtcore.process import Process
+
+_OWN_GRACE_S = 6.0  # the failing rank prints, waits for its peers, shuts down
+_PEER_GRACE_S = 3.0  # the others unwind: their collectives fail by themselves
+_STALL_GRACE_S = 1.0  # nothing unwinds from a stall
+
+
+class News:
+    """Takes the first failure and no other.
+
+    Args:
+        process: This process.
+        job_dir: Where the failure is recorded, or None.
+        countdown: Armed as soon as something is known: printing may block.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        job_dir: str | os.PathLike[str] | None,
+        countdown: Countdown,
+    ) -> None:
+        self.failure: Failure | None = None  # the job's first; never replaced
+        self.told = threading.Event()  # it is recorded and printed
+        self._process = process
+        self._job_dir = job_dir
+        self._countdown = countdown
+        self._learning = threading.Lock()
+
+    def is_own(self, failure: Failure) -> bool:
+        """Tells whether this rank raised it, and so prints its own traceback."""
+        raised = failure.kind == failures.EXCEPTION
+        return raised and failure.rank == self._process.rank
+
+    def learn(self, failure: Failure) -> None:
+        """Takes a failure, from this rank or over the line."""
+        with self._learning:
+            if self.failure is not None:
+                return
+            self.failure = failure
+            self._countdown.arm(self._grace_s(failure))
+            self._record(failure)
+            if not self.is_own(failure):
+                self._print(failure)
+            self.told.set()
+
+    def _grace_s(self, failure: Failure) -> float:
+        if failure.kind == failures.STALL:
+            return _STALL_GRACE_S
+        return _OWN_GRACE_S if self.is_own(failure) else _PEER_GRACE_S
+
+    def _record(self, failure: Failure) -> None:
+        if self._job_dir is None:
+            return
+        try:
+            failures.write_record(self._job_dir, failure)
+        except OSError as error:
+            _say(f"{self._process} cannot record the failure: {error}\n")
+
+    def _print(self, failure: Failure) -> None:
+        text = f"{self._process} stops: {failure.headline()}\n"
+        if failure.kind == failures.STALL and self._process.rank == 0:
+            text += failure.traceback
+        _say(text)
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # closed; the job ends anyway
+        sys.stderr.write(text)
+        sys.stderr.flush()
+        sys.stdout.flush()  # what the user printed comes out before the end

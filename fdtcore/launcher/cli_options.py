@@ -1,0 +1,154 @@
+"""What ``run`` is told of where and how to start, alike for every framework."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fdtcore import user_program
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """The options of ``run`` that no framework reads a meaning of its own into.
+
+    Args:
+        size: What ``-np`` says; None where it was not given.
+        module: Whether `script` is the name of a module.
+        hosts: Machines and their slots, as ``-H`` takes them; None without it.
+        hostfile: Path of a file that names them; None without it.
+        launcher: What starts the processes, or ``"auto"``.
+        directory: Folder for what all ranks but one print; None for a new one.
+        verbose: Whether TensorFlow's and MPI's messages are shown.
+        debug: Whether the framework's own frames stay in tracebacks.
+        script: Path of the program, or its module's name.
+        args: The program's own arguments.
+    """
+
+    size: int | None
+    module: bool
+    hosts: str | None
+    hostfile: str | None
+    launcher: str
+    directory: Path | None
+    verbose: bool
+    debug: bool
+    script: str
+    args: tuple[str, ...]
+
+    def command(self, package: str) -> tuple[str, ...]:
+        """Returns what each rank runs: the program, under ``python -m package``.
+
+        Raises:
+            ValueError: The program is not there, or is no Python.
+        """
+        program = checked_program(self.script, self.args, module=self.module)
+        return (sys.executable, "-m", package, *program)
+
+
+def program_options(
+    *, required: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Adds ``-m``, ``script`` and ``args`` to a command: a program of the user's.
+
+    Args:
+        required: Whether there must be one.
+    """
+    parameters = (
+        click.option(
+            "-m", "module", is_flag=True, help="SCRIPT is the name of a module."
+        ),
+        click.argument("script", required=required),
+        click.argument("args", nargs=-1, type=click.UNPROCESSED),
+    )
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for parameter in reversed(parameters):
+            command = parameter(command)
+        return command
+
+    return add
+
+
+def checked_program(
+    script: str, args: Sequence[str], *, module: bool
+) -> tuple[str, ...]:
+    """Returns a program of the user's as ``python`` takes it.
+
+    Args:
+        script: Its path, or its module's name.
+        args: Its own arguments.
+        module: Whether it is a module.
+
+    Raises:
+        ValueError: It is not there, or is no Python.
+    """
+    (user_program.check_module if module else user_program.check_script)(script)
+    return (*(("-m",) if module else ()), script, *args)
+
+
+def run_options(
+    program: str, launchers: Sequence[str], ranks: str = "processes"
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Adds the options of `Request` to a command, whose first argument it becomes.
+
+    Args:
+        program: Name of the framework's command.
+        launchers: What can start its processes.
+        ranks: What ``-np`` counts.
+    """
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            names = [field.name for field in dataclasses.fields(Request)]
+            command(Request(**{name: given.pop(name) for name in names}), **given)
+
+        # Help shows the last one first.
+        for parameter in reversed(_parameters(program, launchers, ranks)):
+            parameter(run)
+        return run
+
+    return add
+
+
+def _parameters(
+    program: str, launchers: Sequence[str], ranks: str
+) -> tuple[Callable[..., Any], ...]:
+    return (
+        click.option("-np", "--np", "-n", "size", type=int, help=f"Number of {ranks}."),
+        click.option(
+            "-H", "--hosts", metavar="HOST:N,...", help="Machines and their slots."
+        ),
+        click.option("--hostfile", metavar="FILE", help="Lines like: node1 slots=4"),
+        click.option(
+            "--launcher",
+            default="auto",
+            show_default=True,
+            type=click.Choice(["auto", *launchers]),
+            help="What starts the processes.",
+        ),
+        click.option(
+            "--output",
+            "directory",
+            metavar="DIR",
+            type=click.Path(path_type=Path),
+            help="Folder for the output of ranks 1, 2, ... "
+            f"[default: {program}-logs/DATE-TIME-PID]",
+        ),
+        click.option(
+            "--verbose", is_flag=True, help="Show TensorFlow's and MPI's messages."
+        ),
+        click.option(
+            "--debug",
+            is_flag=True,
+            help=f"Keep {program.upper()}'s own frames in tracebacks.",
+        ),
+        program_options(),
+    )

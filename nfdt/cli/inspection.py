@@ -1,0 +1,101 @@
+"""The commands beside ``run``: ``nfdt report``, ``algorithms`` and ``doctor``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import webbrowser
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from fdtcore.examination import safety
+from fdtcore.launcher.cli_options import checked_program, program_options
+
+_EXAMINED = """
+\b
+Example:
+  nfdt doctor train.py --epochs 3
+
+Each fit ends after 12 batches, and the script after 3 of them or 12 steps of a loop
+by hand. One worker is to give the numbers of plain Python; two train together, and
+are to end alike. Exit code 1: there is something to look at.
+"""
+
+
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Ends the command with one line on standard error."""
+    click.echo(f"nfdt: {message}", err=True)
+    raise SystemExit(code)
+
+
+@click.command()
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--output",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder for the files. [default: that of the trace]",
+)
+@click.option(
+    "--open",
+    "wanted",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "yes", "no"]),
+    help="Show the page in a browser; auto: where there is a screen.",
+)
+def report(*, directory: Path, output: Path | None, wanted: str) -> None:
+    """Draw the trace in DIR: a picture, a page, and a file for ui.perfetto.dev."""
+    from nfdt.telemetry import report as reports
+
+    try:
+        found = reports.write(directory, output)
+    except ValueError as error:
+        fail(str(error))
+    for line in found.lines:
+        click.echo(line)
+    for name in ("picture", "page", "perfetto"):
+        click.echo(f"{name:<9}  {getattr(found, name)}")
+    if wanted == "yes" or (wanted == "auto" and _has_screen()):
+        webbrowser.open(found.page.resolve().as_uri())
+
+
+@click.command()
+@click.argument("name", required=False)
+def algorithms(*, name: str | None) -> None:
+    """List the algorithms, or show the equations of the one called NAME."""
+    from nfdt import listing
+
+    try:
+        click.echo(listing.details(name) if name else listing.table())
+    except ValueError as error:
+        fail(str(error))
+
+
+@click.command(context_settings={"allow_interspersed_args": False}, epilog=_EXAMINED)
+@program_options()
+def doctor(*, module: bool, script: str, args: tuple[str, ...]) -> None:
+    """Check whether SCRIPT is safe to distribute.
+
+    SCRIPT runs for some steps, in a copy of this folder, and each thing that differs is
+    named: what, why, and what to write.
+    """
+    try:
+        program = checked_program(script, args, module=module)
+    except ValueError as error:
+        fail(str(error))
+    command = (sys.executable, "-m", "nfdt.cli", "run", "-np")
+    ways = [
+        safety.Way("nfdt run -np 1", (*command, "1"), 1, is_exact=True),
+        safety.Way("nfdt run -np 2", (*command, "2"), 2, is_exact=False),
+    ]
+    raise SystemExit(safety.examine(program, "nfdt", ways, click.echo))
+
+
+def _has_screen() -> bool:
+    is_terminal = sys.stdout.isatty()
+    return is_terminal and bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )

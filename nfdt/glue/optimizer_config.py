@@ -1,0 +1,93 @@
+"""An optimizer as servers are told of it: its configuration, and what is beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from fdtcore.glue import binding
+from nfdt.glue import learning_rates
+from nfdt.glue.keras_optimizers import path_of
+from nfdt.glue.server_optimizer import deserialize
+
+_SCALARS = (bool, int, float, str, type(None))
+
+
+def config_of(optimizer: Any) -> dict[str, Any]:
+    """Returns an optimizer's configuration, from which a server makes it again.
+
+    A rate that no server can compute stands in it as one that workers send.
+    """
+    if not learning_rates.is_of_script(optimizer):
+        config = keras.optimizers.serialize(optimizer)
+    else:
+        with binding.replaced(optimizer, "_learning_rate", learning_rates.Sent()):
+            config = keras.optimizers.serialize(optimizer)
+    kind = type(optimizer)
+    if config["module"] is None and kind.__module__ != "__main__":
+        # Keras leaves it out for what is registered; a server has to import it.
+        config |= {"module": kind.__module__, "class_name": kind.__qualname__}
+    return dict(config)
+
+
+def check(optimizer: Any, config: Mapping[str, Any]) -> None:
+    """Refuses an optimizer that its configuration does not tell all of.
+
+    Raises:
+        ValueError: It would be another one on a server.
+    """
+    again = deserialize(config)
+    for name, value in vars(optimizer).items():
+        found = getattr(again, name, None)
+        if name != "built" and _is_plain(value) and _is_plain(found) and value != found:
+            raise ValueError(
+                "a server makes the optimizer from its configuration. Received: "
+                f"{type(optimizer).__name__} with {name}={value!r}, which would be "
+                f"{found!r} there. Return {name} from its get_config."
+            )
+
+
+def undecayed(optimizer: Any, variables: Sequence[Any]) -> list[str]:
+    """Returns the paths of the variables that are excluded from weight decay."""
+    if not hasattr(optimizer, "_exclude_from_weight_decay"):
+        return []
+    return [
+        path_of(v)
+        for v in variables
+        # As Keras asks: by the name that TensorFlow has given.
+        if not optimizer._use_weight_decay(
+            v.value if isinstance(v, keras.Variable) else v
+        )
+    ]
+
+
+def check_unchanged(optimizer: Any, opened: Mapping[str, Any]) -> None:
+    """Refuses an optimizer that is another one than the servers have.
+
+    Args:
+        optimizer: The user's.
+        opened: Its configuration when it began to train. The rate may change, but no
+            longer where the servers compute it.
+
+    Raises:
+        ValueError: It has changed.
+    """
+    before, now = opened["config"], config_of(optimizer)["config"]
+    is_served = learning_rates.is_served(opened)
+    for name in now:
+        if name == "learning_rate" and not is_served:
+            continue
+        if now[name] != before.get(name):
+            raise ValueError(
+                "an optimizer stays as it was when it began to train, on the servers. "
+                f"Received: {name}={now[name]!r}, which was {before.get(name)!r}. "
+                "Compile the model with a new optimizer."
+            )
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return bool(value) and all(isinstance(one, _SCALARS) for one in value)
+    return isinstance(value, _SCALARS)

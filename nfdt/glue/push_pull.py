@@ -1,0 +1,311 @@
+"""One step of an optimizer: what a worker sends for it, and what it goes on from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from fdtcore.glue import state, step
+from fdtcore.glue.wrappers import steps_of
+from nfdt.glue import learning_rates, replicated_steps
+from nfdt.glue.keras_optimizers import trained_by
+from nfdt.glue.variable_group import check_real, copied, dtype_of
+from nfdt.protocol.client import NotFinite
+from nfdt.rules.corrections import Vector
+
+
+class Applying:
+    """Turns the gradients of this worker into exchanges with the servers.
+
+    Args:
+        engine: This worker's engine.
+    """
+
+    def __init__(self, engine: Any):
+        self._engine = engine
+        # TensorFlow keeps the order of what writes one variable, and of nothing else.
+        self._order: Any = None
+        self._loss = _Loss()
+
+    def in_order(self, call: Callable[[Any], list[Any]]) -> list[Any]:
+        """Makes a call of Python that TensorFlow runs neither before nor beside others.
+
+        Args:
+            call: From a tensor that it must take to its operation or its tensors.
+        """
+        if self._order is None:
+            with tf.init_scope():
+                self._order = tf.Variable(0, trainable=False, dtype=tf.int64)
+        found = call(self._order.assign_add(1, read_value=True))
+        if not tf.executing_eagerly():
+            with tf.control_dependencies([one for one in found if one is not None]):
+                self._order.assign_add(1)
+        return found
+
+    def apply(
+        self,
+        optimizer: Any,
+        gradients: list[Any],
+        variables: list[Any] | None,
+        *,
+        share: Any,
+        inner: Callable[[Any, Any], Any],
+    ) -> Any:
+        """Pushes one gradient, and gives the variables what comes back.
+
+        Args:
+            optimizer: The optimizer that takes the step, under any loss scaling.
+            gradients: A tensor, ``IndexedSlices`` or None for each variable.
+            variables: The variables, or None for those it was built with.
+            share: 1.
+            inner: The optimizer's own ``apply``, used to complain as Keras does.
+        """
+        del share
+        trained = list(variables or optimizer._trainable_variables)
+        pairs = [
+            (g, v) for g, v in zip(gradients, trained, strict=True) if g is not None
+        ]
+        if not pairs:
+            return inner(gradients, variables)
+        try:
+            check_real([v for _, v in pairs])
+        except ValueError as error:
+            self._engine.finding = error
+            raise
+        if self._engine.options.trains_locally:
+            return self._apply_locally(optimizer, gradients, trained, inner)
+        if not optimizer.built:
+            with tf.init_scope():
+                optimizer.build(trained)
+        # Those that take a value in place of a gradient are nothing for a server.
+        replace = optimizer._overwrite_variables_directly_with_gradients
+        pairs = list(zip(*replace(*zip(*pairs, strict=True)), strict=True))
+        kinds = [isinstance(g, tf.IndexedSlices) for g, _ in pairs]
+        tensors = [t for g, _ in pairs for t in _tensors(g)]
+        own = [v for _, v in pairs]
+        mark, loss = _mark_and_loss()
+
+        def exchange_(order: Any, *sent: Any) -> Any:
+            del order
+            mark, loss, rate, *values = sent
+            about = {"mark": mark, "totals": loss, "rate": float(rate)}
+            return self._push(optimizer, own, kinds, values, **about)
+
+        sent = [mark, loss, learning_rates.computed(optimizer), *tensors]
+        types = [tf.as_dtype(dtype_of(own)), tf.int64]
+        vector, version = self.in_order(
+            lambda n: tf.numpy_function(exchange_, [n, *sent], types)
+        )
+        # Taken apart by TensorFlow: value by value it would be Python's work.
+        sizes = [int(np.prod(v.shape, dtype=int)) for v in own]
+        parts = tf.split(tf.ensure_shape(vector, [sum(sizes)]), sizes)
+        for variable, part in zip(own, parts, strict=True):
+            value = tf.reshape(part, variable.shape)
+            variable.assign(tf.cast(value, variable.dtype))
+        version = tf.ensure_shape(version, [])
+        optimizer._iterations.assign(tf.cast(version, optimizer._iterations.dtype))
+        return optimizer.iterations
+
+    def check_left_alone(self, wrapper: Any) -> None:
+        """Looks whether a wrapper writes variables behind the optimizers it holds.
+
+        The next answer of the servers would undo it. One worker brings it to them.
+
+        Args:
+            wrapper: An optimizer that has just handed its step on.
+        """
+        held = steps_of(wrapper)
+        trained = [v for o in held for v in trained_by(o, o._trainable_variables)]
+
+        def look(order: Any, *values: Any) -> Any:
+            own = dict(zip(map(id, trained), values, strict=True))
+            for group in self._engine.groups.under(wrapper):
+                here = [own[id(v)] for v in group.variables]
+                if all(map(np.array_equal, here, group.values())):
+                    continue
+                if self._engine.process.size == 1:
+                    group.group.load(group.joined(here))
+                    continue
+                self._engine.finding = _written(wrapper)
+                raise self._engine.finding
+            return order
+
+        values = [tf.convert_to_tensor(v) for v in trained]
+        self.in_order(lambda n: [tf.numpy_function(look, [n, *values], tf.int64)])
+
+    def _apply_locally(
+        self, optimizer: Any, gradients: Any, trained: list[Any], inner: Callable
+    ) -> Any:
+        """Makes a step of this worker's own, and exchanges parameters at times."""
+        own = self._engine.groups.apart.on_worker(optimizer)
+        apply = inner if own is optimizer else own.apply
+        moved = [
+            v
+            for g, v in zip(gradients, trained, strict=True)
+            if g is not None and not state.is_overwritten(v)
+        ]
+        with tf.init_scope():  # with values that no step has changed yet
+            if not optimizer.built:
+                optimizer.build(trained)
+            self._engine.groups.of(optimizer, moved)
+        result = apply(gradients, trained)
+        mark, loss = _mark_and_loss()
+
+        def exchange_(order: Any, mark: Any, loss: Any, *values: Any) -> Any:
+            del order
+            return self._exchange(optimizer, moved, mark, loss, values)
+
+        sent = [mark, loss, *[tf.convert_to_tensor(v) for v in moved]]
+        types = [tf.as_dtype(v.dtype) for v in moved]
+        # What the optimizer keeps is written as well before Python looks at it.
+        with tf.control_dependencies([tf.convert_to_tensor(v) for v in own.variables]):
+            new = self.in_order(lambda n: tf.py_function(exchange_, [n, *sent], types))
+        for variable, value in zip(moved, new, strict=True):
+            value.set_shape(variable.shape)
+            variable.assign(value)
+        return result
+
+    def _exchange(
+        self,
+        optimizer: Any,
+        variables: Sequence[Any],
+        mark: Any,
+        loss: Any,
+        values: Sequence[Any],
+    ) -> list[Any]:
+        epoch, number = map(int, mark.numpy())
+        group = self._engine.groups.of(optimizer, variables)
+        try:
+            loss_of_batch = self._loss.of_batch(epoch, loss.numpy())
+            about = {"epoch": epoch, "number": number, "loss": loss_of_batch}
+            for_all = self._engine.replicas
+            if self._engine.process.size == 1 or not for_all.has_step(epoch):
+                return self._stepped(group, values, about)
+
+            def stepped() -> bytes:
+                return group.joined(self._stepped(group, values, about)).tobytes()
+
+            found = np.frombuffer(for_all.step(stepped), group.group.params.dtype)
+            return list(group.split(found))
+        except NotFinite as error:
+            self._engine.groups.report(group, error)
+            self._engine.epochs.pushed(epoch, number)
+            return list(group.values())  # what the steps have come to is lost
+        except Exception as error:
+            self._engine.finding = error
+            raise
+
+    def _stepped(
+        self, group: Any, values: Sequence[Any], about: dict[str, Any]
+    ) -> list[Any]:
+        """Returns what to go on from after a step of this worker's own."""
+        new = group.step(values, **about)
+        if new is not None or group.paces:
+            # The server knows already.
+            self._engine.epochs.pushed(about["epoch"], about["number"])
+        return list(values) if new is None else new
+
+    def _push(
+        self,
+        optimizer: Any,
+        variables: Sequence[Any],
+        kinds: Sequence[bool],
+        values: Sequence[Any],
+        *,
+        mark: Any,
+        totals: Any,
+        rate: float,
+    ) -> tuple[Vector, np.int64]:
+        epoch, number = map(int, mark)
+        self._engine.epochs.taken += epoch < 0  # else it was counted when it was given
+        try:
+            loss = self._loss.of_batch(epoch, totals)
+            about = {"epoch": epoch, "number": number, "loss": loss, "rate": rate}
+            gradient = (kinds, values)
+            if self._engine.replicas.has_step(epoch):
+                group = self._push_for_all(optimizer, variables, gradient, about)
+            else:
+                group = self._engine.groups.of(optimizer, variables)
+                if self._engine.options.overlap:
+                    found = group.push_ahead(*gradient, **about)
+                    return found, np.int64(group.group.version)
+                self._push_finite(group, gradient, about)
+        except Exception as error:
+            self._engine.finding = error
+            raise
+        finally:
+            self._engine.epochs.pushed(epoch, number)
+        # Copied: variables may go on using the memory that is returned.
+        return copied(group.group.params), np.int64(group.group.version)
+
+    def _push_for_all(
+        self, optimizer: Any, variables: Sequence[Any], gradient: Any, about: Any
+    ) -> Any:
+        """Makes a step that all workers make; returns the group, with what it gave."""
+        groups, for_all = self._engine.groups, self._engine.replicas
+
+        def push() -> Any:
+            group = groups.of(optimizer, variables)
+            if not group.is_as_pulled():
+                group.bring()  # what the loop has set by hand
+            self._push_finite(group, gradient, about)
+            return group
+
+        if self._engine.process.size == 1:
+            return push()
+        found = for_all.step(lambda: replicated_steps.packed(push().group))
+        group = groups.of(optimizer, variables)
+        replicated_steps.unpacked(group.group, found)
+        return group
+
+    def _push_finite(self, group: Any, gradient: Any, about: dict[str, Any]) -> None:
+        try:
+            group.push(*gradient, **about)
+        except NotFinite as error:
+            self._engine.groups.report(group, error)
+
+
+def _written(wrapper: Any) -> ValueError:
+    return ValueError(
+        "an optimizer that holds others must leave the variables to them. Received: "
+        f"{type(wrapper).__name__}, which changes them after their step, where several "
+        "workers do not see it. Train it with hfdt, or on one worker."
+    )
+
+
+def _tensors(gradient: Any) -> list[Any]:
+    if isinstance(gradient, tf.IndexedSlices):
+        return [gradient.values, gradient.indices]
+    return [gradient]
+
+
+_NO_MARK = (-1, -1)
+
+
+def _mark_and_loss() -> tuple[Any, Any]:
+    """The mark of the batch, and total and count of the loss that is tracked."""
+    current = step.current()
+    mark = getattr(current, "mark", None)
+    tracker = getattr(getattr(current, "model", None), "_loss_tracker", None)
+    loss = [tracker.total.value, tracker.count.value] if tracker else [math.nan] * 2
+    loss = tf.stack([tf.cast(value, tf.float32) for value in loss])
+    return tf.constant(_NO_MARK, tf.int64) if mark is None else mark, loss
+
+
+class _Loss:
+    """The loss of each batch, from the running totals that Keras keeps."""
+
+    def __init__(self) -> None:
+        self._epoch, self._total, self._count = -1, 0.0, 0.0
+
+    def of_batch(self, epoch: int, totals: Any) -> float:
+        """Returns what was added since the last batch; NaN where nothing is known."""
+        total, count = map(float, totals)
+        before = (self._total, self._count) if epoch == self._epoch else (0.0, 0.0)
+        self._epoch, self._total, self._count = epoch, total, count
+        samples = count - before[1]
+        return (total - before[0]) / samples if samples > 0 else math.nan

@@ -1,0 +1,131 @@
+"""A worker's part in going on with an interrupted run.
+
+The script runs from its beginning. Epochs that are noted as finished are skipped, and
+stand in the history; of the one that was under way the servers lease what is left. So
+that a batch's number means the same samples, shuffles are seeded as they were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from fdtcore.glue import state
+from nfdt.options import Options
+from nfdt.protocol import packets, serialization
+from nfdt.protocol.messages import Kind, Message
+from nfdt.protocol.transport import Transport
+
+
+class Resuming:
+    """What worker 0 notes on server 0, and what all workers recall from it.
+
+    Args:
+        transport: The way to the servers.
+        worker: This worker's index.
+        options: The user's choices.
+    """
+
+    def __init__(self, transport: Transport, worker: int, options: Options):
+        self._transport, self._worker = transport, worker
+        self._notes: dict[str, Any] = {}  # of the run that was interrupted
+        self.groups: dict[int, Any] = {}  # its groups' descriptions, until opened
+        self.keeps = bool(options.checkpoint)
+        self.resumes = bool(options.resume)
+        self.past: list[dict[str, float]] = []  # logs of this fit's finished epochs
+
+    def begin(self) -> Callable[[int], int]:
+        """Recalls what was noted; returns what gives the seeds of the job."""
+        if self.resumes:
+            message = Message(Kind.RECALL, self._worker)
+            answer = self._transport.call_all({0: message}, {})[0]
+            found = serialization.load(bytes(answer.payload))
+            for name, data in found["notes"].items():
+                self._notes[name] = serialization.load(data.tobytes())
+            self.groups = {int(g): about for g, about in found["groups"].items()}
+        seed = self._notes.get("seed", random.getrandbits(31))
+        if self._worker == 0 and self.keeps:
+            self._note("seed", seed)
+        return random.Random(seed).getrandbits
+
+    def begin_fit(self, epochs: Any, arguments: dict[str, Any]) -> None:
+        """Skips the epochs of a fit that are finished.
+
+        Args:
+            epochs: This worker's epochs, at the beginning of the fit.
+            arguments: Of the call, by name; changed.
+        """
+        self.past = []
+        while (name := _name(epochs.fit, len(self.past))) in self._notes:
+            self.past.append(self._notes[name])
+        epochs.skip(len(self.past))
+        arguments["initial_epoch"] += len(self.past)
+
+    def note_epoch(self, fit: int, epoch: int, logs: Any, variables: Any) -> None:
+        """Notes that an epoch is over, and what servers do not have."""
+        numbers = {}
+        for name, value in (logs or {}).items():
+            with contextlib.suppress(TypeError, ValueError):
+                numbers[name] = float(value)
+        self._note(_name(fit, epoch), numbers)
+        self._note("variables", [np.asarray(v.value) for v in variables])
+
+    def recall_variables(self, variables: Any) -> None:
+        """Gives a model's other variables what was noted of them, once."""
+        found = self._notes.pop("variables", [])
+        if [v.shape for v in variables] == [value.shape for value in found]:
+            for variable, value in zip(variables, found, strict=True):
+                variable.assign(value)
+
+    def complete(self, history: Any) -> None:
+        """Adds the epochs that were skipped to a history."""
+        skipped = len(self.past)
+        first = min(history.epoch, default=skipped) - skipped
+        history.epoch[:0] = range(first, first + skipped)
+        for name in dict.fromkeys(n for logs in self.past for n in logs):
+            before = [logs.get(name, float("nan")) for logs in self.past]
+            history.history[name] = before + history.history.get(name, [])
+
+    def _note(self, name: str, value: Any) -> None:
+        payload = packets.pack({"name": name}) + serialization.dump(value)
+        self._transport.post(0, Message(Kind.NOTE, self._worker, payload=payload))
+
+
+class KeepNotes(keras.callbacks.Callback):
+    """Notes each epoch that is over, and begins a resumed fit where it was.
+
+    Args:
+        engine: This worker's engine.
+        first: Keras's number of the fit's first epoch.
+    """
+
+    def __init__(self, engine: Any, first: int):
+        super().__init__()
+        self._engine, self._first = engine, first
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        del logs
+        if self._engine.resuming.groups:
+            self._engine.groups.reopen(self.model, self._engine.resuming.groups)
+            others = _not_on_servers(self.model)
+            self._engine.resuming.recall_variables(others)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        engine = self._engine
+        if engine.resuming.keeps and not engine.process.rank:
+            others = _not_on_servers(self.model)
+            fit = engine.epochs.fit
+            engine.resuming.note_epoch(fit, epoch - self._first, logs, others)
+
+
+def _not_on_servers(model: Any) -> list[Any]:
+    return [*model.non_trainable_variables, *state.overwritten(model)]
+
+
+def _name(fit: int, epoch: int) -> str:
+    return f"epoch {epoch} of fit {fit}"

@@ -1,0 +1,144 @@
+"""From the options of a job and what a worker says to the server of one shard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nfdt import resolution
+from nfdt.algorithms import Algorithm
+from nfdt.protocol import shards
+from nfdt.protocol.controllers import Controller
+from nfdt.protocol.server import Maker
+from nfdt.protocol.shard_server import ShardServer
+from nfdt.rules.corrections import Vector
+from nfdt.rules.updates import BlockUpdate, Update
+
+
+def check(algorithm: Algorithm, config: Mapping[str, Any], num_servers: int) -> None:
+    """Refuses rules that several servers cannot share.
+
+    Args:
+        algorithm: The algorithm.
+        config: The user's optimizer as Keras serialises it.
+        num_servers: Number of servers.
+
+    Raises:
+        ValueError: The correction or the optimizer is not elementwise.
+    """
+    check_rule(algorithm, num_servers)
+    if num_servers > 1 and resolution.plain_sgd(config) is None:
+        from nfdt.glue.server_optimizer import is_elementwise
+
+        if not is_elementwise(config):
+            raise ValueError(
+                "several servers need an optimizer that treats each parameter alone. "
+                f"Received: {config['class_name']} with {num_servers} servers, which "
+                "needs whole variables or norms. Use one server."
+            )
+
+
+def check_rule(algorithm: Algorithm, num_servers: int) -> None:
+    """Refuses an algorithm that several servers cannot share.
+
+    Args:
+        algorithm: The algorithm.
+        num_servers: Number of servers.
+
+    Raises:
+        ValueError: Its correction is not elementwise.
+    """
+    if num_servers > 1 and not algorithm.correction.elementwise:
+        raise ValueError(
+            "several servers need a rule that treats each parameter alone. Received: "
+            f"{algorithm.name}, which scales by norms of the whole gradient, with "
+            f"{num_servers} servers. Use one server, or --algorithm dc-asgd-a."
+        )
+
+
+def maker(
+    algorithm: Algorithm,
+    controller: Controller,
+    num_workers: int,
+    num_servers: int,
+) -> Maker:
+    """Returns what makes a shard's server when a worker opens its group.
+
+    Args:
+        algorithm: The algorithm.
+        controller: Who waits.
+        num_workers: M.
+        num_servers: Number of servers.
+    """
+
+    def make(description: Mapping[str, Any], params: Vector) -> ShardServer:
+        config = description["optimizer"]
+        rate = config["config"].get("learning_rate", 0.0)
+        return ShardServer(
+            params,
+            _update(algorithm, description, params, num_workers, num_servers),
+            controller,
+            num_workers,
+            learning_rate=rate if isinstance(rate, int | float) else 0.0,
+            schedule=_schedule(config),
+        )
+
+    return make
+
+
+def _update(
+    algorithm: Algorithm,
+    description: Mapping[str, Any],
+    params: Vector,
+    num_workers: int,
+    num_servers: int,
+) -> Update:
+    made = _unconstrained(algorithm, description, params, num_workers, num_servers)
+    constraints = description.get("constraints", ())
+    if not any(constraints):
+        return made
+    from nfdt.glue.constraints import Constrained
+
+    shapes = [shape for _, shape in description["variables"]]
+    return Constrained(made, constraints, shapes)
+
+
+def _unconstrained(
+    algorithm: Algorithm,
+    description: Mapping[str, Any],
+    params: Vector,
+    num_workers: int,
+    num_servers: int,
+) -> Update:
+    config = description["optimizer"]
+    rule = resolution.fit_to(algorithm, config, num_workers)
+    if rule.optimizer is not None:
+        return BlockUpdate(rule.correction, rule.optimizer, params, num_workers)
+    from nfdt.glue.server_optimizer import KerasUpdate
+
+    sizes = [size(shape) for _, shape in description["variables"]]
+    return KerasUpdate(
+        rule.correction,
+        config,
+        params,
+        num_workers,
+        variables=description["variables"],
+        shard=shards.split(sum(sizes), num_servers)[description["shard"]],
+        undecayed=description.get("undecayed", ()),
+    )
+
+
+def size(shape: Any) -> int:
+    """Returns the number of elements of a shape."""
+    product = 1
+    for length in shape:
+        product *= length
+    return product
+
+
+def _schedule(config: Mapping[str, Any]) -> Callable[[int], float] | None:
+    if not isinstance(config["config"].get("learning_rate"), Mapping):
+        return None
+    from nfdt.glue import learning_rates
+
+    return learning_rates.schedule(config) if learning_rates.is_served(config) else None

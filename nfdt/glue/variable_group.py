@@ -1,0 +1,273 @@
+"""The variables that one optimizer trains, of many shapes, and their flat vector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from fdtcore.glue import state
+from nfdt.glue import learning_rates, optimizer_state
+from nfdt.glue.keras_optimizers import has_stepped, path_of
+from nfdt.glue.local_training import Exchange, Lookahead, OnServers
+from nfdt.glue.monitor import Monitor
+from nfdt.protocol.client import Group
+from nfdt.protocol.gradients import Dense, merged
+from nfdt.rules.corrections import Vector
+
+_ALIGNMENT_BYTES = 64  # of memory that TensorFlow takes over without a copy
+
+
+def copied(vector: Vector) -> Vector:
+    """Copies a vector to memory that TensorFlow takes over as it is."""
+    room = np.empty(vector.nbytes + _ALIGNMENT_BYTES, np.uint8)
+    start = -room.ctypes.data % _ALIGNMENT_BYTES
+    found = room[start : start + vector.nbytes].view(vector.dtype)
+    np.copyto(found, vector)
+    return found
+
+
+def dtype_of(variables: Sequence[Any]) -> str:
+    """Returns the type of a vector that holds the values of all variables."""
+    return str(np.result_type(*[np.dtype(state.dtype_of(v)) for v in variables]))
+
+
+def check_real(variables: Sequence[Any]) -> None:
+    """Refuses variables whose values no vector of real numbers holds.
+
+    Raises:
+        ValueError: One is complex.
+    """
+    for variable in variables:
+        dtype = np.dtype(state.dtype_of(variable))
+        if np.issubdtype(dtype, np.complexfloating):
+            raise ValueError(
+                "a variable must be real to be trained through a parameter server. "
+                f"Received: {dtype} for {getattr(variable, 'path', variable.name)}. "
+                "Train its real and its imaginary part as two variables."
+            )
+
+
+class VariableGroup:
+    """The variables that one optimizer trains, and their vector on the servers.
+
+    Args:
+        group: The vector.
+        optimizer: The user's.
+        variables: Those with a gradient, in order.
+        config: The optimizer as the servers make it.
+        lookahead: What is done to gradients before they are sent, if anything.
+        exchange: How this worker's own parameters meet the shared ones, if it has any.
+        local_steps: Steps between two exchanges.
+        paces: Whether the server says when to exchange, in place of a number.
+        monitor: What the server is told of this worker then, if anything.
+    """
+
+    def __init__(
+        self,
+        group: Group,
+        optimizer: Any,
+        variables: Sequence[Any],
+        *,
+        config: Mapping[str, Any],
+        lookahead: Lookahead | None = None,
+        exchange: Exchange | None = None,
+        local_steps: int = 1,
+        paces: bool = False,
+        monitor: Monitor | None = None,
+    ):
+        self.group, self.optimizer = group, optimizer
+        self.variables, self.config = list(variables), config
+        self._lookahead, self._exchange = lookahead, exchange
+        self._local_steps, self._steps = local_steps, 0  # steps since an exchange
+        self.paces, self._monitor = paces, monitor
+        self._pending: Future | None = None  # a push whose answer is not used yet
+        self._thread = ThreadPoolExecutor(1, "nfdt push")
+        self._rate = learning_rates.of_number(optimizer)  # as the servers know it
+        self._state: bytes | None = None  # of the optimizer, as the servers know it
+
+    @property
+    def version(self) -> tf.Tensor:
+        """Updates so far, int64 scalar."""
+        return tf.constant(self.group.version, tf.int64)
+
+    def flat(self) -> Vector:
+        """Returns the variables' values as the vector."""
+        return self.joined(self.variables)
+
+    def joined(self, values: Sequence[Any]) -> Vector:
+        """Returns values of the variables as the vector."""
+        dtype = self.group.params.dtype
+        parts = [np.asarray(value).reshape(-1).astype(dtype) for value in values]
+        return np.concatenate(parts)
+
+    def values(self) -> list[tf.Tensor]:
+        """Returns the vector that was pulled last, as values of the variables."""
+        return self.split(self.group.params)
+
+    def split(self, vector: Vector) -> list[tf.Tensor]:
+        """Returns the vector as values of the variables."""
+        starts = self.group.starts
+        return [
+            tf.constant(vector[start:stop].reshape(v.shape), v.dtype)
+            for v, start, stop in zip(self.variables, starts, starts[1:], strict=False)
+        ]
+
+    def assign(self) -> None:
+        """Gives the variables what was pulled last."""
+        for variable, value in zip(self.variables, self.values(), strict=True):
+            variable.assign(value)
+        if self._exchange is None:
+            self.optimizer._iterations.assign(self.group.version)
+
+    def step(self, values: Sequence[Any], **about: Any) -> list[Any] | None:
+        """Notes a step of this worker's own; exchanges parameters where it is time.
+
+        Args:
+            values: The variables after it.
+            **about: As in :meth:`nfdt.protocol.client.Group.push`.
+
+        Returns:
+            What to go on from; None without an exchange.
+        """
+        self._steps += 1
+        if self.paces:
+            if not self._is_to_exchange(about):
+                return None
+            about = {}  # the server knows of the batch
+        elif self._steps < self._local_steps:
+            return None
+        return self.split(self._exchanged(self.joined(values), about))
+
+    def _is_to_exchange(self, about: dict[str, Any]) -> bool:
+        """Tells the server of a step; returns whether it wants what it has come to."""
+        readings = b""
+        if self._monitor is not None:
+            readings = self._monitor.step(self.group.step_s())
+        return self.group.step(**about, readings=readings)
+
+    def flush(self) -> None:
+        """Ends what is under way: an answer not used yet, steps not exchanged yet."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+            self.assign()
+        if self._steps:
+            self._exchanged(self.flat(), {})
+
+    def _exchanged(self, own: Vector, about: dict[str, Any]) -> Vector:
+        assert self._exchange is not None
+        self._steps = 0
+        return self._exchange.exchange(own, OnServers(self.group, about))
+
+    def push_ahead(self, *args: Any, **about: Any) -> Vector:
+        """As :meth:`push`, but returns what the push before was answered."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+        # Copied: they are written while the next gradient is computed.
+        found = copied(self.group.params)
+        self._pending = self._thread.submit(self.push, *args, **about)
+        return found
+
+    def push(
+        self,
+        are_rows: Sequence[bool],
+        values: Sequence[Any],
+        *,
+        rate: float = math.nan,
+        **about: Any,
+    ) -> None:
+        """Sends a gradient.
+
+        Args:
+            are_rows: For each variable whether its gradient is ``IndexedSlices``.
+            values: The tensors: values, or values and indices.
+            rate: What the optimizer's schedule has come to; NaN where it has none.
+            **about: As in :meth:`nfdt.protocol.client.Group.push`.
+        """
+        own = learning_rates.of_number(self.optimizer)
+        changed = own if own != self._rate else math.nan
+        if not learning_rates.is_served(self.config) and not math.isnan(rate):
+            changed = rate
+        tensors = iter(values)
+        gradients = [
+            merged(int(start), v.shape, next(tensors), next(tensors))
+            if has_rows
+            else Dense(int(start), np.asarray(next(tensors)).reshape(-1))
+            for has_rows, v, start in zip(
+                are_rows, self.variables, self.group.starts, strict=False
+            )
+        ]
+        if self._lookahead is not None:
+            whole = np.zeros_like(self.group.params)
+            for gradient in gradients:
+                gradient.add_to(whole)
+            gradients = [Dense(0, self._lookahead.ahead(whole))]
+        self.group.push(gradients, rate=changed, **about)
+        self._follow(own)
+
+    def _follow(self, own: float) -> None:
+        """Takes over a rate that another worker has changed."""
+        theirs = self.group.learning_rate
+        self._rate = own
+        if not math.isnan(own) and not math.isnan(theirs) and theirs != own:
+            self.optimizer.learning_rate = theirs
+            self._rate = learning_rates.of_number(self.optimizer)
+
+    def is_as_pulled(self) -> bool:
+        """Whether the variables are as they came from the servers."""
+        starts = self.group.starts
+        for variable, start, stop in zip(
+            self.variables, starts, starts[1:], strict=False
+        ):
+            own = np.asarray(variable).reshape(-1)
+            pulled = self.group.params[start:stop].astype(own.dtype, copy=False)
+            if not np.array_equal(own.view(np.uint8), pulled.view(np.uint8)):
+                return False
+        return True
+
+    def bring(self) -> None:
+        """Makes the servers go on from what is here, where it differs."""
+        values = self.flat()
+        has_changed = values.tobytes() != self.group.params.tobytes()
+        # Never taken, it is not what the servers have, but nothing was done to it.
+        known = self._state is not None
+        if known and optimizer_state.digest(self.optimizer) != self._state:
+            self._load(values)
+        elif has_changed:
+            self.group.load(values)
+
+    def bring_state(self) -> None:
+        """Makes servers go on from an optimizer that has gone on without them."""
+        if self._exchange is not None:
+            return
+        if not has_stepped(self.optimizer):
+            return
+        if self.group.version < int(self.optimizer._iterations.numpy()):
+            self._load(self.flat())
+
+    def _load(self, values: np.ndarray) -> None:
+        parts = optimizer_state.cut(
+            self.optimizer, self.variables, self.group.starts, self.group.shards
+        )
+        self.group.load(values, parts, int(self.optimizer._iterations.numpy()))
+        self._state = optimizer_state.digest(self.optimizer)
+
+    def take_state(self) -> None:
+        """Gives the optimizer the state that the servers hold for it."""
+        if not self.optimizer.built or self._exchange is not None:
+            return
+        found = [one["state"] for one in self.group.state()]
+        optimizer_state.take(self.optimizer, self.variables, self.group.starts, found)
+        self.optimizer._iterations.assign(self.group.version)
+        self._state = optimizer_state.digest(self.optimizer)
+
+    def name_of(self, element: int) -> str:
+        """Returns the path of the variable that an element of the vector is of."""
+        index = int(np.searchsorted(self.group.starts, element, "right")) - 1
+        return path_of(self.variables[index])

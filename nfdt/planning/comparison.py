@@ -1,0 +1,158 @@
+"""``nfdt compare``: several ways to train the same program, side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from nfdt import environment
+from nfdt.clusters.cluster import Cluster
+from nfdt.clusters.machines import Servers
+from nfdt.planning import outcome
+from nfdt.planning.outcome import Outcome
+from nfdt.simulation import clustertext, comparedraw
+from nfdt.simulation import launch as simulating
+from nfdt.telemetry import figure, trace
+
+# The plain one, the default, the one that survives the highest rates, and one of each
+# kind of waiting.
+PAIRS = (
+    "asgd/asp",
+    "ddc-asgd/asp",
+    "gap-aware/asp",
+    "ddc-asgd/ssp:3",
+    "asgd/dsp",
+    "asgd/partial:0.8",
+)
+HFDT = "hfdt"
+TABLE, PICTURE = "compare.txt", "compare.png"
+
+
+class Candidate(NamedTuple):
+    """One way to train."""
+
+    name: str
+    algorithm: str
+    consistency: str
+    cluster: Path | None = None  # None: the user's
+
+    @property
+    def folder(self) -> str:
+        """A name for files."""
+        return self.name.replace("/", "-").replace(":", "")
+
+
+def compare(
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    pairs: Sequence[str],
+    target: float | None,
+    output: Path,
+) -> str:
+    """Simulates a program in several ways.
+
+    Args:
+        words: The command that runs it.
+        environ: Its environment, which names the cluster.
+        pairs: ``algorithm/consistency``; none: a handful of them.
+        target: The loss to reach; None: one that half of them reach.
+        output: Folder for traces, table and picture.
+
+    Returns:
+        The table, and a recommendation.
+
+    Raises:
+        ValueError: A pair or the cluster is wrong, or no run has given a push.
+    """
+    figure.check_matplotlib()
+    trace.check_directory(output)
+    candidates = [_candidate(pair) for pair in pairs or PAIRS]
+    candidates.append(_hfdt(simulating.cluster(environ), output))
+    environs = [_environ(one, environ, output) for one in candidates]
+    found = []
+    for index, (one, own) in enumerate(zip(candidates, environs, strict=True)):
+        click.echo(
+            f"nfdt: {index + 1}/{len(candidates)} {one.name} ...", err=True, nl=False
+        )
+        began_s = time.monotonic()
+        found.append(_run(one, words, own, output))
+        click.echo(f" {time.monotonic() - began_s:.0f} s", err=True)
+    if not any(len(one.losses) for one in found):
+        problems = "; ".join(sorted({one.problem for one in found}))
+        raise ValueError(
+            "a program must train a model to be compared. Received: no push of any "
+            f"run ({problems}). Read {output}/*/output.txt."
+        )
+    target = outcome.common_target(found) if target is None else target
+    text = f"{outcome.table(found, target)}\n\n{outcome.recommendation(found, target)}"
+    (output / TABLE).write_text(f"{text}\n", encoding="utf-8")
+    comparedraw.draw(found, target, output / PICTURE)
+    return f"{text}\n\npicture  {output / PICTURE}"
+
+
+def _candidate(pair: str) -> Candidate:
+    algorithm, slash, consistency = pair.partition("/")
+    if not slash:
+        raise ValueError(
+            "a pair must be ALGORITHM/CONSISTENCY. "
+            f"Received: {pair!r}. Write for example ddc-asgd/asp."
+        )
+    return Candidate(pair, algorithm, consistency)
+
+
+def _hfdt(cluster: Cluster, output: Path) -> Candidate:
+    """Everybody waits, gradients are reduced in a ring: one batch for each worker."""
+    servers = Servers(allreduce=True)
+    path = output / "hfdt.yaml"
+    ring = dataclasses.replace(cluster, servers=servers)
+    path.write_text(clustertext.written(ring), encoding="utf-8")
+    return Candidate(HFDT, "asgd", "bsp", path)
+
+
+def _environ(
+    one: Candidate, environ: Mapping[str, str], output: Path
+) -> dict[str, str]:
+    chosen = {
+        "algorithm": one.algorithm,
+        "consistency": one.consistency,
+        "trace": str(output / one.folder),
+    }
+    found = {**environ, **environment.chosen(chosen)}
+    if one.cluster is not None:
+        found[simulating.CLUSTER] = str(one.cluster.absolute())
+        found.pop(simulating.WORKERS, None)  # its file has the number
+    simulating.check_environ(found)
+    return found
+
+
+def _run(
+    one: Candidate, words: Sequence[str], environ: Mapping[str, str], output: Path
+) -> Outcome:
+    folder = output / one.folder
+    folder.mkdir(exist_ok=True)
+    with (folder / "output.txt").open("w") as file:
+        code = subprocess.run(
+            words,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        ).returncode
+    problem = "" if not code else _last_line(folder / "output.txt")
+    try:
+        return outcome.outcome(one.name, trace.read(folder), problem)
+    except ValueError:
+        return outcome.outcome(one.name, trace.Trace({}, [], []), problem)
+
+
+def _last_line(path: Path) -> str:
+    """Returns the error that a program has ended with, as it is said last."""
+    lines = path.read_text(errors="replace").splitlines()
+    said = [line for line in lines if line.strip() and not line.startswith("nfdt:")]
+    return said[-1] if said else "it ended without a word"

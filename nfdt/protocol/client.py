@@ -1,0 +1,255 @@
+"""The worker's side: one group of variables as a flat vector on the servers.
+
+No Keras and no MPI: over any transport, with gradients from anywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nfdt.protocol import packets, serialization, shards
+from nfdt.protocol.gradients import WIRE_TYPES, Dense, Rows, pack_gradient
+from nfdt.protocol.messages import Kind, Message
+from nfdt.protocol.transport import Transport
+from nfdt.rules.corrections import Vector
+
+
+class Refused(RuntimeError):
+    """A server has refused what this worker asked."""
+
+
+class NotFinite(RuntimeError):
+    """A server has refused a gradient.
+
+    Args:
+        element: Index in the flat vector of the first element that is not finite.
+        in_a_row: Gradients refused one after the other, of all workers.
+    """
+
+    def __init__(self, element: int, in_a_row: int):
+        super().__init__("a gradient must be finite")
+        self.element, self.in_a_row = element, in_a_row
+
+
+class Group:
+    """What one optimizer trains, on the servers.
+
+    Args:
+        transport: The way to them.
+        worker: This worker's index.
+        index: The group's; the same on every worker.
+        sizes: Elements of each variable, in order.
+        dtype: Type of the parameters.
+        wire: Type of gradients on the way, of ``gradients.WIRE_TYPES``.
+        now: A clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        worker: int,
+        index: int,
+        sizes: Sequence[int],
+        dtype: str,
+        wire: str,
+        now: Callable[[], float] = time.perf_counter,
+    ):
+        self._transport, self._worker, self._index = transport, worker, index
+        self._wire, self._now = wire, now
+        self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
+        self.shards = shards.split(int(self.starts[-1]), transport.num_servers)
+        self.params = np.empty(int(self.starts[-1]), dtype)  # as pulled last
+        self._gradient = np.empty(self.params.size, WIRE_TYPES[wire])
+        self._into = {
+            server: self.params[shard.start : shard.stop]
+            for server, shard in enumerate(self.shards)
+        }
+        self.clock = 0  # pushes and steps so far
+        self.version = 0  # of the parameters, on server 0
+        self.learning_rate = math.nan  # in force on the servers
+        self._released_s = self._now()
+        self._begun_s = self._released_s  # the step: released or pulled, the later one
+        self._exchange_s = 0.0
+
+    def open(self, description: Mapping[str, Any], values: Vector) -> None:
+        """Brings first values to the servers; pulls those of whoever was first.
+
+        Args:
+            description: What the group is; compared between workers.
+            values: First values, [P].
+
+        Raises:
+            Refused: Another worker opened it with another description.
+        """
+        self._call(
+            {
+                server: self._message(
+                    Kind.OPEN,
+                    payload=packets.pack(
+                        {**description, "dtype": str(values.dtype), "shard": server},
+                        values[shard.start : shard.stop],
+                    ),
+                )
+                for server, shard in enumerate(self.shards)
+            }
+        )
+
+    def pull(self) -> None:
+        """Takes the newest parameters into ``params``."""
+        self._call({server: self._message(Kind.PULL) for server in self._into})
+        self._begun_s = self._now()
+
+    def take(self, values: Any, version: int, learning_rate: float) -> None:
+        """Takes what another worker has pulled.
+
+        Args:
+            values: The bytes of the parameters.
+            version: Of them.
+            learning_rate: In force on the servers.
+        """
+        self.params.view(np.uint8)[...] = np.frombuffer(values, np.uint8)
+        self.version, self.learning_rate = version, learning_rate
+        self._begun_s = self._now()
+
+    def load(
+        self,
+        values: Vector,
+        user_state: Sequence[Any] | None = None,
+        version: int = 0,
+    ) -> None:
+        """Makes the servers go on from other values.
+
+        Args:
+            values: The parameters, [P].
+            user_state: Each server's part of the state of the user's optimizer; None
+                keeps what the servers have.
+            version: Steps that the optimizer has made; of use with its state.
+        """
+        messages = {}
+        for server, shard in enumerate(self.shards):
+            found: dict[str, Any] = {"params": values[shard.start : shard.stop]}
+            if user_state is not None:
+                found |= {"user_state": user_state[server], "version": version}
+            data = serialization.dump(found)
+            messages[server] = self._message(Kind.LOAD, payload=data)
+        self._call(messages)
+
+    def state(self) -> list[Any]:
+        """Returns each server's state of its rule."""
+        messages = {server: self._message(Kind.STATE) for server in self._into}
+        answers = self._transport.call_all(messages, {})
+        return [serialization.load(bytes(answers[s].payload)) for s in sorted(answers)]
+
+    def push(
+        self,
+        gradients: Sequence[Dense | Rows],
+        *,
+        epoch: int = -1,
+        number: int = -1,
+        rate: float = math.nan,
+        loss: float = math.nan,
+    ) -> None:
+        """Sends a gradient; returns with the parameters to go on from in ``params``.
+
+        Args:
+            gradients: One for each variable.
+            epoch: Of the batch.
+            number: Of the batch in its epoch; -1 for none.
+            rate: The learning rate where it has changed; NaN where not.
+            loss: Of the batch; NaN where it is not known.
+
+        Raises:
+            NotFinite: The gradient was refused; ``params`` is as it was.
+            ServerLost: A server is gone.
+        """
+        about = {"epoch": epoch, "number": number, "rate": rate, "loss": loss}
+        with self._exchange(Kind.PUSH, **about) as message:
+            self._call(self._pushes(gradients, message))
+
+    def step(
+        self,
+        *,
+        epoch: int = -1,
+        number: int = -1,
+        loss: float = math.nan,
+        readings: bytes = b"",
+    ) -> bool:
+        """Tells of a step of this worker's own; nothing is pushed.
+
+        Args:
+            epoch: Of the batch.
+            number: Of the batch in its epoch; -1 for none.
+            loss: Of the batch; NaN where it is not known.
+            readings: What its monitor has read, where it has.
+
+        Returns:
+            Whether what the steps have come to is to be pushed now.
+
+        Raises:
+            ServerLost: A server is gone.
+        """
+        about = {"epoch": epoch, "number": number, "loss": loss, "payload": readings}
+        with self._exchange(Kind.STEP, **about) as message:
+            # Who waits is decided by one server.
+            answer = self._transport.call_all({0: message}, {})[0]
+        return bool(answer.number)
+
+    def step_s(self) -> float:
+        """Returns for how long this worker has been in its step.
+
+        Unlike what a push tells, it is without the end of an epoch before the step.
+        """
+        return self._now() - self._begun_s
+
+    @contextlib.contextmanager
+    def _exchange(self, kind: Kind, **about: Any) -> Iterator[Message]:
+        """Counts and times what a worker says after a step."""
+        self.clock += 1
+        started_s = self._now()
+        times = {
+            "compute_s": started_s - self._released_s,
+            "exchange_s": self._exchange_s,
+        }
+        try:
+            yield self._message(kind, **about, **times)
+        finally:
+            self._released_s = self._begun_s = self._now()
+            self._exchange_s = self._released_s - started_s
+
+    def _pushes(
+        self, gradients: Sequence[Dense | Rows], message: Message
+    ) -> dict[int, Message]:
+        if any(isinstance(gradient, Rows) for gradient in gradients):
+            packed = [pack_gradient(gradients, s, self._wire) for s in self.shards]
+        else:
+            for gradient in gradients:
+                stop = gradient.start + gradient.values.size
+                self._gradient[gradient.start : stop] = gradient.values
+            # As bytes: not every type is known to those who send them.
+            whole = [self._gradient[s.start : s.stop] for s in self.shards]
+            packed = [(0, part.view(np.uint8)) for part in whole]
+        return {
+            server: dataclasses.replace(message, parts=parts, payload=payload)
+            for server, (parts, payload) in enumerate(packed)
+        }
+
+    def _message(self, kind: Kind, **fields: Any) -> Message:
+        return Message(kind, self._worker, self._index, self.clock, **fields)
+
+    def _call(self, messages: Mapping[int, Message]) -> None:
+        answers = self._transport.call_all(messages, self._into)
+        for server, answer in answers.items():
+            if answer.kind is Kind.REFUSED and answer.number >= 0:
+                start = self.shards[server].start
+                raise NotFinite(start + answer.number, answer.clock)
+            if answer.kind is Kind.REFUSED:
+                raise Refused(bytes(answer.payload).decode())
+        self.version = answers[0].version
+        self.learning_rate = answers[0].rate

@@ -1,0 +1,110 @@
+"""Rounds that close before everybody is in: k of n, and backup workers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from fdtcore.validation import demand, is_count, is_number
+from nfdt.protocol.controllers.decisions import Controller, Decision, Ledger
+
+
+class Rounds(Controller):
+    """Closes a round when ``wanted(n)`` of n active workers' gradients are in.
+
+    Their mean is one update, and all who wait are released. A gradient that comes
+    after its round was computed at older parameters than the server has: it is late.
+
+    * Dropped (``keeps_late`` is false): it counts for nothing, its sender goes on at
+      once, and its batch is over without having been trained on.
+    * Kept: it counts in the next round, as any other, and its staleness is >= 1, so
+      that the algorithm's correction acts. Its sender waits for that round; would it
+      count only beside k fresh ones, two such senders of four could keep a round of
+      three open for ever.
+
+    With drops, an update is of gradients computed at the newest parameters alone.
+    """
+
+    keeps_late: bool
+
+    def wanted(self, num_active: int) -> int:
+        """Returns k, in 1 .. n, for n active workers."""
+        raise NotImplementedError
+
+    def decide(
+        self, ledger: Ledger, state: Any, *, now_s: float
+    ) -> tuple[Decision, Any]:
+        """Holds until enough are in; drops what is late, where it is not kept."""
+        del now_s
+        late = frozenset() if self.keeps_late else ledger.late
+        useless = tuple(w for w in ledger.held if w in late)
+        useful = tuple(w for w in ledger.held if w not in late)
+        # Who has pushed counts, even where nobody waits for it any more.
+        active = len({*ledger.clocks, *ledger.held})
+        if useful and len(useful) >= self.wanted(active):
+            return Decision(apply=useful, release=ledger.waiting, drop=useless), state
+        return Decision((), release=useless, drop=useless), state
+
+
+@dataclass(frozen=True)
+class Partial(Rounds):
+    """Waits for a share of the workers: k = ceil(share * n) of n (k of n).
+
+    Args:
+        share: In (0, 1]; 1 waits for all.
+        keeps_late: Whether a late gradient is kept for the next round.
+
+    Raises:
+        ValueError: share is out of its range.
+
+    Source: Chen, Pan, Monga, Bengio, Jozefowicz, "Revisiting Distributed Synchronous
+    SGD", 2016, arXiv:1604.00981; a share of results, as Kurochkin, GRID'2021, asks for.
+    To keep what is late is ours.
+    """
+
+    share: float
+    keeps_late: bool = False
+
+    def __post_init__(self) -> None:
+        demand(
+            is_number(self.share) and 0 < self.share <= 1,
+            "share must be a number in (0, 1]",
+            "Use 0.8 for four workers of five, or BulkSynchronous() (bsp) for all.",
+            share=self.share,
+        )
+
+    def wanted(self, num_active: int) -> int:
+        """Returns ceil(share * n), at least 1."""
+        # Rounded: 0.28 * 25 is a little more than 7 in floating point.
+        return max(1, math.ceil(round(self.share * num_active, 9)))
+
+
+@dataclass(frozen=True)
+class Backup(Rounds):
+    """Waits for all but some: k = n - spare of n workers (backup workers).
+
+    Args:
+        spare: Workers that a round does not wait for, >= 1.
+        keeps_late: Whether a late gradient is kept for the next round.
+
+    Raises:
+        ValueError: spare is no such integer.
+
+    Source: as :class:`Partial`, there sec. 3.
+    """
+
+    spare: int
+    keeps_late: bool = False
+
+    def __post_init__(self) -> None:
+        demand(
+            is_count(self.spare, at_least=1),
+            "spare must be an integer >= 1",
+            "Use BulkSynchronous() (bsp) to wait for all.",
+            spare=self.spare,
+        )
+
+    def wanted(self, num_active: int) -> int:
+        """Returns n - spare, at least 1."""
+        return max(1, num_active - self.spare)

@@ -1,0 +1,159 @@
+"""What simulated workers have of their own: parameters, optimizers, momentum.
+
+One process plays them all, so what a step has written into the model's variables is put
+aside, and the next worker's is taken out.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from nfdt.glue.apart import Apart
+from nfdt.glue.local_training import Exchange, Lookahead
+from nfdt.glue.push_pull import Applying
+from nfdt.options import Options
+from nfdt.rules.corrections import Vector
+from nfdt.simulation.transport import VirtualTransport
+from nfdt.simulation.wishes import Sent, Wanted
+
+
+class LookaheadOfEach:
+    """The momentum of each worker; see :class:`nfdt.glue.local_training.Lookahead`.
+
+    Args:
+        first: What each begins with.
+        worker: Returns whose step is computed.
+    """
+
+    def __init__(self, first: Lookahead, worker: Callable[[], int]):
+        self._first, self._worker = first, worker
+        self._found: dict[int, Lookahead] = {}
+
+    def ahead(self, gradient: Vector) -> Vector:
+        """Returns what is sent for a gradient."""
+        worker = self._worker()
+        if worker not in self._found:
+            self._found[worker] = copy.deepcopy(self._first)
+        return self._found[worker].ahead(gradient)
+
+
+class ApartOfEach(Apart):
+    """What the options make of a user's optimizer, for all workers in one process.
+
+    Args:
+        options: The user's choices.
+        num_workers: M.
+        virtual: The workers.
+    """
+
+    def __init__(self, options: Options, num_workers: int, virtual: VirtualTransport):
+        super().__init__(options, num_workers)
+        self._virtual = virtual
+        self.exchange: Exchange | None = None  # how own parameters meet the shared
+
+    def own_part(self, algorithm: Any, config: Any, params: Any) -> dict[str, Any]:
+        """Returns what a worker does besides sending gradients."""
+        part = super().own_part(algorithm, config, params)
+        self.exchange = part.get("exchange")
+        if "lookahead" in part:
+            part["lookahead"] = LookaheadOfEach(
+                part["lookahead"], lambda: self._virtual.current().worker
+            )
+        return part
+
+
+class _Shared:
+    """The shared parameters, as an exchange sees them; see `nfdt.glue.local_training`.
+
+    Args:
+        params: As the worker pulled them.
+        newest: Returns the newest.
+    """
+
+    def __init__(self, params: Vector, newest: Callable[[], Vector]):
+        self.params, self._newest = params, newest
+        self.pushed: Vector | None = None
+
+    def pull(self) -> None:
+        self.params = self._newest()
+
+    def push_vector(self, vector: Vector) -> None:
+        self.pushed = vector
+
+
+class ApplyingOfEach(Applying):
+    """Steps of workers that train parameters of their own.
+
+    Args:
+        engine: The engine.
+        virtual: The workers.
+    """
+
+    def __init__(self, engine: Any, virtual: VirtualTransport):
+        super().__init__(engine)
+        self._virtual = virtual
+        virtual.submit = self._submitted
+        self._own: dict[int, Vector] = {}  # worker -> its parameters; none: as pulled
+        self._steps: dict[int, int] = {}  # worker -> steps since its last push
+        self._slots: dict[int, list[np.ndarray]] = {}  # worker -> its optimizer's
+        self._fresh: list[np.ndarray] | None = None  # of an optimizer without a step
+
+    def _apply_locally(
+        self, optimizer: Any, gradients: Any, trained: list[Any], inner: Callable
+    ) -> Any:
+        own = self._engine.groups.apart.on_worker(optimizer)
+        with tf.init_scope():
+            if not own.built:
+                own.build(trained)
+            if self._fresh is None:
+                self._fresh = _values(own)
+        return super()._apply_locally(optimizer, gradients, trained, inner)
+
+    def _stepped(self, group: Any, values: Sequence[Any], about: dict) -> list[Any]:
+        """Puts a worker's step aside; returns what the next one goes on from."""
+        wanted = self._virtual.current()
+        worker = wanted.worker
+        own = self._engine.groups.apart.on_worker(group.optimizer)
+        self._own[worker] = group.joined(values)
+        self._slots[worker] = _values(own)
+        self._steps[worker] = self._steps.get(worker, 0) + 1
+        paces = self._engine.options.controller.paces
+        if paces or self._steps[worker] < self._engine.options.local_steps:
+            sent = Sent(None, about["loss"])
+        else:
+            sent = Sent(self._submitted(wanted), about["loss"])
+        self._engine.epochs.pushed(about["epoch"], about["number"])
+        following = self._virtual.advance(sent)
+        if following is None:  # all begin the next epoch with what is shared then
+            self._own.clear()
+            return list(values)
+        assert self._fresh is not None
+        found = self._slots.get(following.worker, self._fresh)
+        for variable, value in zip(own.variables, found, strict=True):
+            variable.assign(value)
+        pulled = self._own.get(following.worker, following.params)
+        return group.split(pulled)
+
+    def _submitted(self, wanted: Wanted) -> Vector:
+        """Returns what a worker pushes; it goes on from what its exchange says."""
+        exchange = self._engine.groups.apart.exchange
+        worker, pulled = wanted.worker, wanted.params
+        shared = _Shared(
+            self._virtual.newest() if pulled is None else pulled, self._virtual.newest
+        )
+        before = shared.params
+        kept = exchange.exchange(self._own.pop(worker), shared)
+        self._steps[worker] = 0
+        if kept is not before:  # else it goes on from what will come back
+            self._own[worker] = kept
+        assert shared.pushed is not None  # an exchange is a push
+        return shared.pushed
+
+
+def _values(optimizer: Any) -> list[np.ndarray]:
+    return [np.array(variable) for variable in optimizer.variables]

@@ -1,0 +1,264 @@
+"""What simulated workers do: take a batch, compute, push, go on, meet at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nfdt.clusters.cluster import Cluster
+from nfdt.protocol.messages import Kind, Message
+from nfdt.protocol.server import Service
+from nfdt.rules.corrections import Vector
+from nfdt.simulation import speech
+from nfdt.simulation.event_queue import Agenda
+from nfdt.simulation.network import Network, transfer_s
+from nfdt.simulation.post import Post
+from nfdt.simulation.wishes import NO_BATCH, Sent, Wanted
+from nfdt.simulation.workers import Member, Result, members, nodes
+
+
+class Moves:
+    """The members of a cluster, and what each does next.
+
+    Args:
+        services: The servers.
+        cluster: The cluster.
+        agenda: Where what comes next is planned; what is planned returns a wish or
+            None.
+        seed: Of all chance.
+        wire: Type of gradients on the way; empty: that of the parameters.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        cluster: Cluster,
+        agenda: Agenda,
+        seed: int,
+        wire: str,
+    ):
+        self.services, self._agenda = services, agenda
+        self.members = members(cluster)
+        self.of_worker = {t: m for m in self.members for t in m.terminals}
+        self.nodes = nodes(cluster, seed)
+        self._jitter = np.random.default_rng((seed, 2))
+        links = [member.link for member in self.members]
+        network = Network(cluster.servers, links, np.random.default_rng((seed, 3)))
+        self._post = Post(services, agenda, network, links, wire, self._receive)
+        self._first: Vector | None = None  # what all begin with, once it is known
+        self._epoch = self._num_batches = -1
+
+    def begin(self, epoch: int, num_batches: int) -> None:
+        """Begins an epoch, with nothing in hand.
+
+        Args:
+            epoch: Its index; -1: batches have no number.
+            num_batches: Its batches.
+        """
+        self._epoch, self._num_batches = epoch, num_batches
+        for member in self.members:
+            member.begin()
+            if member.is_there:
+                self._enter(member)
+
+    def have_all_met(self) -> bool:
+        """Whether all that are left have come to the end of the epoch."""
+        is_over = all(m.has_met or not m.is_there for m in self.members)
+        return is_over and any(m.is_there for m in self.members)
+
+    def join(self, member: Member) -> None:
+        """Lets a member that was not there take part."""
+        member.is_there = True
+        for server, service in enumerate(self.services):
+            now_s = self._agenda.now_s
+            self._post.carry(server, service.join(member.index, now_s))
+        self._enter(member)
+
+    def die(self, worker: int) -> None:
+        """Lets a worker end for ever."""
+        member = self.of_worker[worker]
+        if worker not in member.terminals:
+            return  # it is dead already
+        member.terminals.remove(worker)
+        number = member.busy.pop(worker, NO_BATCH)
+        if member.terminals:  # an edge node goes on without it
+            if number >= 0:
+                member.returned.append(number)
+            self._close_round(member)
+            return
+        member.is_there = False
+        for server, service in enumerate(self.services):
+            answers = service.lose(member.index, self._agenda.now_s)
+            self._post.carry(server, answers)
+
+    def _enter(self, member: Member) -> None:
+        """Lets a member begin with the newest parameters."""
+        if self._post.group < 0:  # all begin with the same values
+            self._go_on(member)
+        else:
+            member.awaited = len(self.services)
+            self._post.pull(member.index)
+
+    def _go_on(self, member: Member) -> None:
+        """Lets each terminal that has nothing to do take a batch."""
+        for terminal in member.free:
+            if self._epoch < 0:
+                self._begin(member, terminal, NO_BATCH)
+            elif member.returned:
+                self._begin(member, terminal, member.returned.pop())
+            else:
+                member.asking.append(terminal)
+                ask = speech.lease(member, self._epoch, self._num_batches)
+                self._post.tell(ask)
+
+    def _begin(self, member: Member, terminal: int, number: int) -> None:
+        member.busy[terminal] = number
+        ends_s = self._agenda.now_s + self.nodes[terminal].step_s()
+        ends_s += self._inside_s(member, terminal)  # its parameters come down first
+        self._agenda.plan(ends_s, self._computed, member, terminal, member.params)
+
+    def _inside_s(self, member: Member, terminal: int) -> float:
+        """Returns the time of a vector between a terminal and its edge node."""
+        if not member.is_edge or self._post.group < 0:
+            return 0.0
+        link = self.nodes[terminal].link
+        return transfer_s(link, self._post.push_bytes, self._jitter)
+
+    def _computed(
+        self, member: Member, terminal: int, params: Vector | None
+    ) -> Wanted | None:
+        if not member.is_there or terminal not in member.busy:
+            return None  # it has died meanwhile
+        found = self._first if params is None else params
+        return Wanted(terminal, self._epoch, member.busy[terminal], found, False)
+
+    def found(self, wanted: Wanted, sent: Sent) -> None:
+        """Goes on with what was found."""
+        member = self.of_worker[wanted.worker]
+        if self._post.group < 0:
+            self._open()
+        if sent.vector is None:
+            del member.busy[wanted.worker]
+            self._step_alone(member, wanted.number, sent.loss)
+            return
+        result = Result(wanted.number, sent.vector, sent.loss, sent.rate)
+        if wanted.submits:
+            self._push(member, result)
+        else:
+            arrives_s = self._agenda.now_s + self._inside_s(member, wanted.worker)
+            self._agenda.plan(arrives_s, self._merge, member, wanted.worker, result)
+
+    def _open(self) -> None:
+        """Gives all the first values, at which they have begun to compute."""
+        self._post.open()
+        for member in filter(lambda member: member.is_there, self.members):
+            for server, service in enumerate(self.services):
+                pull = Message(Kind.PULL, member.index, self._post.group)
+                (answer,) = service.handle(pull, self._agenda.now_s)
+                member.shards[server] = answer.payload
+        self._first = np.concatenate(
+            [s.groups[self._post.group].params for s in self.services]
+        )
+
+    def _merge(self, member: Member, terminal: int, result: Result) -> None:
+        """Takes a result into the round; pushes where it was the last one awaited."""
+        if member.is_there and member.busy.pop(terminal, None) is not None:
+            member.results.append(result)
+            self._close_round(member)
+
+    def _close_round(self, member: Member) -> None:
+        if member.busy or member.awaited or not member.results:
+            return
+        for one in member.results[1:]:  # what the push itself does not tell
+            self._post.tell(speech.done(member, self._epoch, one.number))
+        self._push(member, member.take_round())
+
+    def _push(self, member: Member, result: Result) -> None:
+        member.unsent = 0
+        member.awaited = len(self.services)
+        compute_s = self._count(member)
+        message = speech.push(member, self._post.group, self._epoch, result, compute_s)
+        self._post.push(message, result.vector)
+
+    def _step_alone(self, member: Member, number: int, loss: float) -> None:
+        """Goes on after a step that a worker has made on parameters of its own."""
+        member.unsent += 1
+        if not self._post.paces:
+            self._post.tell(speech.done(member, self._epoch, number))
+            self._go_on(member)
+            return
+        compute_s = self._count(member)
+        readings = b""
+        if self._post.monitors:
+            readings = member.speed.step(compute_s, self._agenda.now_s)
+        message = speech.step(
+            *(member, self._post.group, self._epoch, number, loss),
+            compute_s=compute_s,
+            readings=readings,
+        )
+        self._post.step(message)
+
+    def _count(self, member: Member) -> float:
+        """Counts what a member says after a step; returns how long it has computed."""
+        member.clock += 1
+        member.pushed_s = self._agenda.now_s
+        return self._agenda.now_s - member.released_s
+
+    def _paced(self, member: Member, *, submits: bool) -> None:
+        self._note_release(member)
+        if submits:
+            self._agenda.plan(self._agenda.now_s, self._submits, member)
+        else:
+            self._go_on(member)
+
+    def _submits(self, member: Member) -> Wanted | None:
+        if not member.is_there:
+            return None
+        (terminal,) = member.terminals
+        return Wanted(terminal, self._epoch, NO_BATCH, member.params, True)
+
+    def _receive(self, server: int, answer: Message) -> None:
+        """Takes an answer that has come."""
+        member = self.members[answer.worker]
+        if not member.is_there:
+            return
+        match answer.kind:
+            case Kind.LEASE:
+                terminal = member.asking.popleft()
+                if answer.number >= 0:
+                    self._begin(member, terminal, answer.number)
+                elif member.is_idle:
+                    self._agenda.plan(self._agenda.now_s, self._end_epoch, member)
+            case Kind.BYTES:
+                member.has_met = True
+            case Kind.PACE:
+                self._paced(member, submits=bool(answer.number))
+            case Kind.PARAMS | Kind.REFUSED:
+                if answer.kind is Kind.PARAMS:
+                    # The server writes what it sends next to the same memory, while
+                    # a terminal that was late still computes.
+                    late = bool(member.busy)
+                    payload = answer.payload
+                    member.shards[server] = payload.copy() if late else payload
+                member.awaited -= 1
+                if not member.awaited:
+                    self._release(member)
+
+    def _release(self, member: Member) -> None:
+        self._note_release(member)
+        self._go_on(member)
+        self._close_round(member)
+
+    def _note_release(self, member: Member) -> None:
+        member.released_s = self._agenda.now_s
+        member.exchange_s = self._agenda.now_s - member.pushed_s
+
+    def _end_epoch(self, member: Member) -> Wanted | None:
+        """Sends what it has not sent yet; then meets the others."""
+        if not member.is_there:
+            return None
+        if member.unsent:
+            return self._submits(member)
+        self._post.tell(speech.meet(member, self._epoch))
+        return None

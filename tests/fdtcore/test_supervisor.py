@@ -1,0 +1,235 @@
+"""Real jobs under mpirun, without TensorFlow: exit codes, signals, nothing left."""
+
+import contextlib
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+STUB = Path(__file__).with_name("launcher_stub.py")
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.mpi
+
+
+def start(size, logs, *words):
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, str(STUB), str(size), str(logs), *words],
+        env=environ,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def finish(job, timeout_s=20):
+    try:
+        out, err = job.communicate(timeout=timeout_s)
+    finally:
+        job.kill()
+    return job.returncode, out, err
+
+
+def last(err):
+    return err.splitlines()[-1]
+
+
+def pids(logs):
+    texts = [file.read_text() for file in logs.glob("pid-*")]
+    return [int(text) for text in texts if text]  # else it is being written
+
+
+def is_running(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def wait_for(condition, timeout_s=15):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def logs(tmp_path):
+    yield tmp_path
+    left = [pid for pid in pids(tmp_path) if is_running(pid)]
+    for pid in left:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    assert not left, "processes were left running"
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_job_that_ends_well(logs, size):
+    code, out, err = finish(start(size, logs, "end"))
+    assert (code, out, last(err)) == (0, f"out rank 0/{size}\n", "stub: None")
+    assert len(pids(logs)) == size
+    for rank in range(1, size):
+        text = (logs / f"rank-{rank}.log").read_text()
+        assert text == f"out rank {rank}/{size}\nerr rank {rank}/{size}\n"
+
+
+def test_a_rank_that_is_killed_is_named(logs):
+    code, _, err = finish(start(2, logs, "kill-9"))
+    assert code == 137
+    assert "rank 1/2 (" in last(err)
+    assert "was killed by signal 9 (SIGKILL). Often the machine ran out" in last(err)
+    assert last(err).endswith(f"See {logs / 'rank-1.log'}.")
+
+
+def test_a_rank_that_exits_is_named_and_its_code_passed_on(logs):
+    code, _, err = finish(start(2, logs, "exit-3"))
+    assert code == 3
+    assert last(err).startswith("stub: rank 1/2 ended with exit code 3.")
+
+
+def test_mpiruns_own_words_are_not_shown(logs):
+    _, _, err = finish(start(2, logs, "kill-9"))
+    assert err.splitlines()[:-1] == ["err rank 0/2"]
+
+
+def test_one_rank_speaks_for_itself(logs):
+    code, _, err = finish(start(1, logs, "raise", "0"))
+    assert (code, last(err)) == (1, "stub: None")
+    assert "ValueError: bad value" in err
+
+
+def test_one_rank_that_is_killed_cannot_speak_for_itself(logs):
+    code, _, err = finish(start(1, logs, "kill-9", "0"))
+    assert code == 137
+    assert "rank 0/1 was killed by signal 9 (SIGKILL)" in last(err)
+
+
+def test_a_recorded_failure_is_named_and_ends_a_job_that_hangs(logs):
+    code, _, err = finish(start(2, logs, "record"))
+    assert code != 0
+    assert "rank 1/2 (" in last(err)
+    assert "failed: ValueError: bad value (launcher_stub.py:" in last(err)
+    assert 'raise ValueError("bad value"))' in last(err)
+
+
+def test_a_failure_that_the_script_swallows_is_a_failure(logs):
+    code, _, err = finish(start(2, logs, "swallow"))
+    assert code == 1
+    assert "failed: ValueError: bad value" in last(err)
+
+
+@pytest.mark.parametrize(
+    ("size", "number", "behaviour"),
+    [
+        (1, signal.SIGINT, "sleep"),
+        (1, signal.SIGTERM, "stubborn"),
+        (2, signal.SIGINT, "sleep"),
+        (2, signal.SIGINT, "stubborn"),
+        (2, signal.SIGTERM, "stubborn"),
+        (2, signal.SIGHUP, "sleep"),
+        (2, signal.SIGQUIT, "sleep"),
+    ],
+)
+def test_a_signal_to_the_launcher_stops_every_rank(logs, size, number, behaviour):
+    job = start(size, logs, behaviour, str(size - 1))
+    wait_for(lambda: len(pids(logs)) == size)
+    job.send_signal(number)
+    code, _, err = finish(job, timeout_s=10)
+    assert code == 128 + number
+    assert last(err) == f"stub: stopped by {number.name}; every rank has ended."
+    assert "Abort is in progress" not in err
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_ctrl_c_in_a_terminal_stops_every_rank(logs, size):
+    pid, terminal = pty.fork()
+    if pid == 0:  # the terminal's foreground job, as under a shell
+        words = [sys.executable, str(STUB), str(size), str(logs), "sleep"]
+        os.execve(words[0], words, os.environ | {"PYTHONPATH": str(ROOT)})
+    text = b""
+    try:
+        wait_for(lambda: len(pids(logs)) == size)
+        os.write(terminal, b"\x03")
+        with contextlib.suppress(OSError):  # how a terminal tells its end
+            while data := os.read(terminal, 4096):
+                text += data
+        _, status = os.waitpid(pid, 0)
+    finally:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert b"stub: stopped by SIGINT; every rank has ended." in text
+
+
+def test_a_second_ctrl_c_does_not_wait(logs):
+    job = start(1, logs, "stubborn", "0")
+    wait_for(lambda: len(pids(logs)) == 1)
+    time.sleep(0.3)  # until it ignores the signal
+    job.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    job.send_signal(signal.SIGINT)
+    assert finish(job, timeout_s=10)[0] == 130
+
+
+def test_three_fast_ctrl_c_end_with_the_line_and_the_code(logs):
+    job = start(2, logs, "sleep")
+    wait_for(lambda: len(pids(logs)) == 2)
+    for _ in range(12):  # also while the launcher ends
+        job.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    code, _, err = finish(job)
+    assert (code, last(err)) == (130, "stub: stopped by SIGINT; every rank has ended.")
+
+
+@pytest.mark.parametrize(("size", "code"), [(1, 0), (2, 0), (2, 3)])
+def test_what_a_rank_started_itself_ends_with_the_job(logs, size, code):
+    rank = str(size - 1)
+    words = ("family", rank) if code == 0 else (f"family-{code}", rank)
+    job = start(size, logs, *words)
+    wait_for(lambda: (logs / "pid-child").exists())
+    if code == 0 and size > 1:  # the other rank goes on: end the job
+        job.send_signal(signal.SIGTERM)
+    finish(job, timeout_s=10)
+    assert len(pids(logs)) == size + 1  # the fixture sees that none is running
+
+
+def test_killing_the_launcher_stops_the_ranks(logs):
+    job = start(2, logs, "sleep")
+    wait_for(lambda: len(pids(logs)) == 2)
+    job.kill()
+    job.wait()
+    wait_for(lambda: not any(map(is_running, pids(logs))), timeout_s=10)
+
+
+def test_killing_mpirun_stops_the_ranks(logs):
+    job = start(2, logs, "sleep")
+    wait_for(lambda: len(pids(logs)) == 2)
+    children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    code, _, err = finish(job, timeout_s=10)
+    assert code == 137
+    assert "the launcher was killed by signal 9 (SIGKILL)" in last(err)
+
+
+def test_a_rank_reaches_the_terminal_past_its_file(logs):
+    job = start(2, logs, "terminal")
+    wait_for(lambda: len(pids(logs)) == 2)
+    time.sleep(1)
+    job.send_signal(signal.SIGTERM)
+    _, _, err = finish(job)
+    assert "for the user\n" in err
+    assert "for the user" not in (logs / "rank-1.log").read_text()
+
+
+def test_what_does_not_exist_cannot_be_started(tmp_path):
+    from fdtcore.launcher.supervisor import supervise
+
+    with pytest.raises(FileNotFoundError):
+        supervise([str(tmp_path / "none")], {}, filtered=False)

@@ -1,0 +1,76 @@
+"""The Taylor terms: by hand, by direction and by size."""
+
+import numpy as np
+import pytest
+
+from nfdt.rules.corrections import Block, Push
+from nfdt.rules.delay_compensation import (
+    AdaptiveDelayCompensation,
+    DelayCompensation,
+    DelayedTaylor,
+)
+
+G, W, V = np.array([2.0, -1.0]), np.array([1.0, 1.0]), np.array([0.5, 3.0])
+
+
+def test_the_constant_term_by_hand():
+    found, _ = DelayCompensation(0.5).correct(Block(G, W, V), (), None)
+    np.testing.assert_allclose(found, [2 + 0.5 * 4 * 0.5, -1 + 0.5 * 1 * -2])
+
+
+def test_the_adaptive_term_by_hand():
+    rule = AdaptiveDelayCompensation(strength=1.0, decay=0.75, epsilon=1e-7)
+    found, (mean,) = rule.correct(Block(G, W, V), (np.array([4.0, 0.0]),), None)
+    np.testing.assert_allclose(mean, [4.0, 0.25])
+    expected = [2 + 4 * 0.5 / np.sqrt(4 + 1e-7), -1 + 1 * -2 / np.sqrt(0.25 + 1e-7)]
+    np.testing.assert_allclose(found, expected)
+
+
+def late_by(tau, rule=None, given=Block(G, W, V), before=()):  # noqa: B008
+    rule = rule or DelayedTaylor()
+    memory, arrays = rule.init(given.params, 2)
+    for staleness in before:
+        _, memory = rule.weigh(memory, rule.measure(given), Push(0, staleness, 0.1))
+    weights, _ = rule.weigh(memory, rule.measure(given), Push(0, tau, 0.1))
+    return rule.correct(given, arrays, weights)[0] - given.gradient
+
+
+def test_the_delayed_term_is_as_long_as_its_trust_says():
+    # q = 1 + (2 + 4 + 6) / 3 = 5 at tau = 6.
+    added = late_by(6, before=(2, 4))
+    assert np.linalg.norm(added) == pytest.approx(6 / 11 * np.linalg.norm(G))
+    direction = G * G * (W - V)
+    np.testing.assert_allclose(
+        added / np.linalg.norm(added), direction / np.linalg.norm(direction)
+    )
+
+
+@pytest.mark.parametrize(("tau", "trust"), [(0, 0.0), (1, 0.25), (4, 1.0), (9, 1.0)])
+def test_the_saturating_trust(tau, trust):
+    added = late_by(tau, DelayedTaylor(q=4, saturating=True))
+    assert np.linalg.norm(added) == pytest.approx(trust * np.linalg.norm(G))
+
+
+@pytest.mark.parametrize("factor", [1e-12, 1e-6, 1e6])
+def test_the_delayed_term_does_not_depend_on_units_in_float32(factor):
+    given = Block(*(part.astype(np.float32) for part in (G, W, V)))
+    scaled = given._replace(gradient=(given.gradient * factor).astype(np.float32))
+    np.testing.assert_allclose(
+        late_by(3, given=scaled), late_by(3, given=given) * factor, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("gradient", [3e38, 1e-30])
+def test_a_term_beyond_the_numbers_is_left_out(gradient):
+    g = np.full(2, gradient, np.float32)
+    given = Block(g, W.astype(np.float32), V.astype(np.float32))
+    with np.errstate(over="ignore", under="ignore"):
+        np.testing.assert_array_equal(late_by(3, given=given), [0, 0])
+
+
+def test_compensation_goes_the_way_that_the_curvature_says():
+    """Where w has come nearer to the optimum, the late gradient is made smaller."""
+    curvature, w, v = np.array([1.0]), np.array([1.0]), np.array([2.0])
+    given = Block(curvature * v, w, v)
+    found, _ = DelayCompensation(0.2).correct(given, (), None)
+    assert curvature * w < found < curvature * v
