@@ -13,11 +13,11 @@ import click
 from benchmarks.launches import SCRIPTS, Launch
 from benchmarks.running import ContenderError, output_of
 from nfdt.clusters.cluster import Cluster
+from nfdt.clusters.machines import Slower
 from nfdt.planning import measurement
 from nfdt.planning.calibration import calibrated, steady
 from nfdt.planning.forecast import forecast
 from nfdt.protocol.events import Event
-from nfdt.simulation.changes import Slower
 from nfdt.telemetry import trace
 
 WORKERS = (1, 2, 3)

@@ -1,6 +1,8 @@
 """One voice: rank 0 keeps the terminal, every other rank writes to a file.
 
 Works on file descriptors, so that C++ libraries and child processes obey as well.
+
+What the framework itself has to say: once, by rank 0, on standard error.
 """
 
 from __future__ import annotations
@@ -242,3 +244,29 @@ def announce(size: int, directory: Path, who: str = "") -> str:
     ranks = who or ("rank 1" if size == 2 else f"ranks 1-{size - 1}")
     file = log_file(directory, 1) if size == 2 else directory / "rank-N.log"
     return f"output of {ranks} goes to {_shown(file)}"
+
+
+_said: set[str] = set()
+_program = ["hfdt"]
+
+
+def speak_as(program: str) -> None:
+    """Sets the name that lines begin with: that of the framework in use."""
+    _program[0] = program
+
+
+def shout(text: str) -> None:
+    """Prints a line of any rank where the user sees it."""
+    print(f"{_program[0]}: {text}", file=terminal(), flush=True)
+
+
+def say(process: Process, text: str) -> None:
+    """Prints a line, once in a job.
+
+    Args:
+        process: This process; only rank 0 of several prints.
+        text: The line.
+    """
+    if process.rank == 0 and process.size > 1 and text not in _said:
+        _said.add(text)
+        print(f"{_program[0]}: {text}", file=sys.stderr, flush=True)

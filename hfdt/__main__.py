@@ -9,9 +9,9 @@ from typing import NoReturn
 
 from fdtcore import output
 from fdtcore.failures import Failure
-from fdtcore.loading import uncollected
 from fdtcore.process import Process
 from fdtcore.rank_program import RankProgram
+from fdtcore.settings import uncollected
 from hfdt import runtime
 
 # A rank that exits with an error gives the others so long to tell their user.

@@ -107,7 +107,7 @@ def run_script(target: str, args: list[str], *, module: bool) -> None:
         args: The program's own arguments.
         module: Whether ``target`` is a module.
     """
-    from fdtcore import script
+    from fdtcore import user_program
     from fdtcore.glue import bind, checkpoints, file_views, loops, refusals
     from hfdt.refusals import refuse_init
 
@@ -119,7 +119,7 @@ def run_script(target: str, args: list[str], *, module: bool) -> None:
         refuse_init()
         checkpoints.install(engine)
         file_views.install(engine, os.environ.get("HFDT_JOB_DIR"))
-    script.run(target, args, module=module)
+    user_program.run(target, args, module=module)
 
 
 def shard(dataset: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from fdtcore import voice
+from fdtcore import output
 from fdtcore.glue import wrappers
 from fdtcore.process import Process
 from hfdt.options import Options
@@ -28,7 +28,7 @@ def prepare(inner: Any, options: Options, process: Process, *, whose: str = "") 
     if scale != 1.0:
         rate = _plain_rate(inner)
         inner.learning_rate = rate * scale
-        voice.say(
+        output.say(
             process,
             f"learning rate{whose} {rate:g} * {scale:g} = {rate * scale:g} (lr_scale)",
         )

@@ -100,7 +100,7 @@ def run_script(target: str, args: list[str], *, module: bool) -> None:
     """
     engine = runtime.engine()
 
-    from fdtcore import script
+    from fdtcore import user_program
     from fdtcore.glue import bind, checkpoints, file_views, loops, refusals
     from nfdt.glue import keras_loop
 
@@ -111,7 +111,7 @@ def run_script(target: str, args: list[str], *, module: bool) -> None:
         refusals.refuse_strategies()
         checkpoints.install(engine)
         file_views.install(engine, os.environ.get("NFDT_JOB_DIR"))
-    script.run(target, args, module=module)
+    user_program.run(target, args, module=module)
 
 
 def barrier() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing import median_s
-from nfdt.cluster import parting
+from nfdt.cluster import shutdown
 from nfdt.cluster.mpi import Peers
 from nfdt.cluster.mpi_transport import MpiTransport
 from nfdt.cluster.server_loop import Serving
@@ -170,7 +170,7 @@ def main() -> None:
     worker.transport.post(0, Message(Kind.BYE, 0))
     worker.transport.wait_for_others()
     print(json.dumps({"exchange": found}), flush=True)
-    parting.part(peers)
+    shutdown.part(peers)
 
 
 if __name__ == "__main__":

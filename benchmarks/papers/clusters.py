@@ -7,9 +7,8 @@ from collections.abc import Mapping
 
 from benchmarks.papers.runs import Run
 from nfdt.clusters.cluster import Cluster
-from nfdt.clusters.machines import Group, Link, Servers
+from nfdt.clusters.machines import Group, Link, Servers, Slower
 from nfdt.clusters.step_times import Duration, Exponential, Gamma
-from nfdt.simulation.changes import Slower
 
 EVEN, HETEROGENEOUS, EXPONENTIAL = "even", "heterogeneous", "exponential"
 CHANGING = "changing"

@@ -17,13 +17,13 @@ from benchmarks.papers.runs import Outcome, Run
 from benchmarks.papers.workers import Workers, optimizer
 from nfdt.consistency import parse
 from nfdt.glue.shard_factory import maker
-from nfdt.protocol import packets
+from nfdt.protocol import serialization
 from nfdt.protocol.events import Event, Use
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 from nfdt.rules.corrections import Vector
 from nfdt.simulation.simulator import Driver
-from nfdt.simulation.wishes import Sent, Wanted
+from nfdt.simulation.workers import Sent, Wanted
 
 
 def train(run: Run) -> Outcome:
@@ -86,7 +86,7 @@ def _service(run: Run, goal: Objective, first: Vector) -> Service:
         "dtype": "float32",
         "shard": 0,
     }
-    opening = Message(Kind.OPEN, 0, payload=packets.pack(description, first))
+    opening = Message(Kind.OPEN, 0, payload=serialization.pack(description, first))
     service.handle(opening, 0.0)
     return service
 

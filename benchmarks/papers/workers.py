@@ -15,7 +15,7 @@ from nfdt import resolution
 from nfdt.consistency import parse
 from nfdt.glue.local_training import Lookahead
 from nfdt.rules.corrections import Vector
-from nfdt.simulation.wishes import Sent, Wanted
+from nfdt.simulation.workers import Sent, Wanted
 
 
 class Workers:

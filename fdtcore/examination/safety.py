@@ -100,7 +100,7 @@ def examine(
     """
     found = list(_of_source(program))
     say("python              ...")
-    plain = _run([sys.executable, "-m", "fdtcore.script"], program, 1)
+    plain = _run([sys.executable, "-m", "fdtcore.user_program"], program, 1)
     if plain.code != 0:
         say(f"the script does not end well by itself: {_ended(plain)}")
         _show(plain, say)
@@ -122,7 +122,7 @@ def examine(
             continue
         differences = observations.differences(plain.ranks[0], run.ranks[0])
         if differences and repeated is None:
-            repeated = _run([sys.executable, "-m", "fdtcore.script"], program, 1)
+            repeated = _run([sys.executable, "-m", "fdtcore.user_program"], program, 1)
         if differences and repeated is not None:
             again = observations.differences(plain.ranks[0], repeated.ranks[0])
             found += _judged(differences, again, plain.ranks[0], way)

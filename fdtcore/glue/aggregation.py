@@ -25,7 +25,7 @@ import numpy as np
 import tensorflow as tf
 from keras import Metric, tree
 
-from fdtcore import voice
+from fdtcore import output
 from fdtcore.engine import Engine
 from fdtcore.glue import batches, binding
 from fdtcore.glue.step import Step
@@ -190,7 +190,7 @@ def rules(engine: Engine, model: Any) -> dict[int, str]:
 
 
 def _say(engine: Engine, metric: Metric, variable: Any) -> None:
-    voice.say(
+    output.say(
         engine.process,
         f"metric {metric.name!r}: what its variable {variable.name!r} holds of two "
         "parts of a batch is neither their sum, mean, maximum nor minimum, so its "

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
-from fdtcore import voice
+from fdtcore import output
 from fdtcore.engine import Engine
 from fdtcore.glue import wrappers
 
@@ -51,7 +51,7 @@ def register(engine: Engine, *, everything: bool = False) -> None:
     global _binding
     if _binding is None:
         _binding = Binding(engine)
-        voice.speak_as(engine.name)
+        output.speak_as(engine.name)
     if _binding.engine is not engine:
         raise RuntimeError(
             "a process trains with one framework. "

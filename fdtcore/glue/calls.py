@@ -16,7 +16,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.eager.polymorphic_function import polymorphic_function
 
-from fdtcore import voice
+from fdtcore import output
 from fdtcore.engine import Engine
 from fdtcore.glue import binding
 from fdtcore.glue.step import NeedsCollective
@@ -125,7 +125,7 @@ def _label(function: Any) -> str:
 def _without_xla(function: Any) -> Any:
     bound = binding.current()
     assert bound is not None  # it has patched the call
-    voice.say(
+    output.say(
         bound.engine.process,
         f"tf.function {_name(function)} runs without XLA: it needs all ranks in the "
         "middle of it. Numbers are the same.",

@@ -13,7 +13,7 @@ from keras.src.trainers import data_adapters
 from keras.src.trainers.data_adapters import array_data_adapter
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
-from fdtcore import voice
+from fdtcore import output
 from fdtcore.glue import arrays, batches
 from fdtcore.process import Process
 
@@ -41,7 +41,7 @@ def splitting(process: Process, batch: str) -> Iterator[None]:
         if isinstance(adapter, PartAdapter):
             return adapter
         own = PartAdapter(adapter, process, batch)
-        voice.say(process, str(own))
+        output.say(process, str(own))
         return own
 
     with adapting(part):

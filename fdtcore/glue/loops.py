@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fdtcore import training_loops, voice
+from fdtcore import output, training_loops
 from fdtcore.engine import Engine
 from fdtcore.glue import batches, data
 from fdtcore.process import Process
@@ -28,7 +28,7 @@ def num_samples() -> tf.Tensor:
 def note_apply(engine: Engine) -> None:
     """Says once what a gradient outside ``fit`` is of, where it is of whole batches."""
     if not _taken and engine.process.size > 1:
-        voice.say(
+        output.say(
             engine.process,
             "this loop trains in replica: every rank computes whole batches, which is "
             "right but no faster. Iterate a batched tf.data.Dataset with a for "
@@ -66,7 +66,7 @@ def iterate_parts(engine: Engine, dataset: Any, inner: Any, line: int) -> Any:
         inner: TensorFlow's own way to iterate one.
         line: That of the loop, for the message.
     """
-    voice.say(
+    output.say(
         engine.process,
         f"tf.data.Dataset: rank 0 takes part 0 of {engine.process.size} of "
         f"each batch in the training loop on line {line}.",

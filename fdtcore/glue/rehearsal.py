@@ -33,7 +33,7 @@ from keras.src.trainers import trainer as keras_trainer
 from keras.src.trainers.data_adapters import data_adapter_utils
 from tensorflow.python.eager import context
 
-from fdtcore import voice
+from fdtcore import output
 from fdtcore.glue import (
     batches,
     binding,
@@ -120,7 +120,7 @@ def _is_in_doubt(model: Any, kind: str) -> bool:
         return True
     # Keras's losses take the mean over what is last, which is the batch here.
     outputs = getattr(model, "outputs", None) or ()
-    return any(len(output.shape) < 2 for output in outputs)
+    return any(len(one.shape) < 2 for one in outputs)
 
 
 _COMPUTE_LOSS = (
@@ -342,7 +342,7 @@ class _Rehearsal:
         ]
 
     def _say(self, text: str) -> None:
-        voice.say(self.engine.process, text)
+        output.say(self.engine.process, text)
 
 
 def _filled(ranks: list[list[Finding]]) -> list[list[Finding]]:

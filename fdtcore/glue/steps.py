@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 from keras.src.backend.tensorflow import trainer as tf_trainer
 
-from fdtcore import voice
+from fdtcore import output
 from fdtcore.engine import Engine
 from fdtcore.glue import (
     aggregation,
@@ -130,7 +130,7 @@ class TracedStep:
                 return self._xla(data)
             except NeedsCollective as error:
                 self.compiled = False
-                voice.say(
+                output.say(
                     self.engine.process,
                     f"{self.__name__} of {self.model.name} runs without XLA: {error} "
                     "needs all ranks in the middle of it. Numbers are the same.",

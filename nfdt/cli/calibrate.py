@@ -71,8 +71,8 @@ def calibrate(
     args: tuple[str, ...],
 ) -> None:
     """Measure the times of SCRIPT's steps, exchanges and updates on this machine."""
+    from nfdt.clusters import cluster_text
     from nfdt.planning import calibration, measurement
-    from nfdt.simulation import clustertext
 
     try:
         algorithms.find(algorithm)
@@ -86,7 +86,7 @@ def calibrate(
     facts = calibration.facts(*found, workers)
     cluster = calibration.calibrated(*found, workers, f"{workers} on {platform.node()}")
     comments = [*_circumstances(words, algorithm), *facts, _NO_NETWORK]
-    output.write_text(clustertext.written(cluster, comments), encoding="utf-8")
+    output.write_text(cluster_text.written(cluster, comments), encoding="utf-8")
     for line in facts:
         _say(line)
     click.echo(output)

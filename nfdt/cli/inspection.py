@@ -66,10 +66,10 @@ def report(*, directory: Path, output: Path | None, wanted: str) -> None:
 @click.argument("name", required=False)
 def algorithms(*, name: str | None) -> None:
     """List the algorithms, or show the equations of the one called NAME."""
-    from nfdt import listing
+    from nfdt.cli import algorithm_table
 
     try:
-        click.echo(listing.details(name) if name else listing.table())
+        click.echo(algorithm_table.details(name) if name else algorithm_table.table())
     except ValueError as error:
         fail(str(error))
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from fdtcore.launcher import jobs
 from fdtcore.launcher.launchers import Job, Launcher, OpenMpi
 from nfdt import algorithms
-from nfdt.cluster import checkpoint_store, memory
+from nfdt.cluster import checkpoint_store
 from nfdt.glue import monitor, shard_factory
 from nfdt.options import Options
 from nfdt.protocol.topology import Roles
@@ -73,7 +73,7 @@ def check(options: Options, num_processes: int) -> Roles:
         trace.check_directory(options.trace)
     if options.checkpoint:
         checkpoint_store.check_directory(options.checkpoint)
-    memory.found_earlier(options, roles, server=0)
+    checkpoint_store.found_earlier(options, roles, server=0)
     if num_processes > 1 and importlib.util.find_spec("mpi4py") is None:
         raise ValueError(
             "mpi4py must be installed to start several processes. Received: no "

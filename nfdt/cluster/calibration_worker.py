@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from fdtcore import script
+from fdtcore import user_program
 from fdtcore.shadow_files import patches
 from nfdt.cluster import runtime
 from nfdt.planning.calibration import PROBE, PROBE_NAME
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> None:
         _probe_at_opening(engine.transport, Path(job_dir, PROBE_NAME))
     module = argv[:1] == ["-m"]
     target, *args = argv[module:]
-    script.run(target, args, module=module)
+    user_program.run(target, args, module=module)
 
 
 def _probe_at_opening(transport: Any, path: Path) -> None:

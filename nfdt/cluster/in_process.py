@@ -11,10 +11,9 @@ from fdtcore import output
 from nfdt import algorithms
 from nfdt.glue.shard_factory import maker
 from nfdt.options import Options
-from nfdt.protocol.asking import LEAVE_S
 from nfdt.protocol.server import Service
 from nfdt.protocol.topology import Roles
-from nfdt.protocol.transport import LocalTransport
+from nfdt.protocol.transport import LEAVE_S, LocalTransport
 from nfdt.telemetry.recorder import Recording
 
 

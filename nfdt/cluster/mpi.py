@@ -3,6 +3,10 @@
 A message is its header, and its payload as a second one where it has any. With Open
 MPI's ULFM (``mpirun --with-ft ulfm``) a dead peer is an error on what waits for it,
 and everyone else goes on.
+
+The lines between workers and servers.
+
+How a process waits for a message without taking the core from one that computes.
 """
 
 from __future__ import annotations
@@ -11,14 +15,69 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from enum import IntEnum
 from typing import Any
 
 import mpi4py
 
-from nfdt.cluster.tags import PeerLost, Tag
-from nfdt.cluster.waiting import Patience
 from nfdt.protocol.messages import HEADER_BYTES, Message, as_bytes
 from nfdt.protocol.topology import Roles
+
+
+class Patience:
+    """Looks often at first, then more and more seldom.
+
+    Args:
+        looks: Looks that only yield the core before the first sleep.
+        first_s: The first sleep.
+        longest_s: The longest.
+    """
+
+    def __init__(
+        self, looks: int = 20, first_s: float = 50e-6, longest_s: float = 1e-3
+    ):
+        self._looks, self._first_s, self._longest_s = looks, first_s, longest_s
+        self._count = 0
+        self._sleep_s = first_s
+
+    def reset(self) -> None:
+        """Begins anew: something has come."""
+        self._count, self._sleep_s = 0, self._first_s
+
+    def wait(self) -> None:
+        """Waits between two looks."""
+        self._count += 1
+        if self._count <= self._looks:
+            os.sched_yield()
+            return
+        time.sleep(self._sleep_s)
+        self._sleep_s = min(self._sleep_s * 1.5, self._longest_s)
+
+
+class Tag(IntEnum):
+    """What a message on the wire is."""
+
+    HEADER = 1  # to a server
+    PAYLOAD = 2
+    ANSWER = 3  # to a worker: header
+    ANSWER_PAYLOAD = 4
+    LEASE = 5  # to a worker, whose input asks for batches while it trains
+    END = 6  # to a worker that has ended, and waits for the others
+    MEETING = 7  # between servers, when the job is over
+    STACK = 8  # to a worker that does not end: it is to show where it is
+
+
+class PeerLost(RuntimeError):
+    """A process that this one talks to is gone.
+
+    Args:
+        rank: Its rank.
+    """
+
+    def __init__(self, rank: int):
+        super().__init__(f"rank {rank} is gone")
+        self.rank = rank
+
 
 mpi4py.rc.finalize = False  # survivors of a death cannot
 from mpi4py import MPI  # noqa: E402

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fdtcore import evidence, settings
-from fdtcore.loading import uncollected
 from fdtcore.process import Process
+from fdtcore.settings import uncollected
 from nfdt import algorithms
 from nfdt.glue import monitor, shard_factory
 from nfdt.options import Options
@@ -113,7 +113,7 @@ def _start(options: Options) -> Any:
     )
     peers = _join(process, options)
     if roles.is_server(process.rank):
-        from nfdt.cluster.serverprogram import serve
+        from nfdt.cluster.server_loop import serve
 
         sys.exit(serve(peers, options, launchers_dir(os.environ)))
     made = _worker(peers, process, options)

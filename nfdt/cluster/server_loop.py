@@ -1,4 +1,7 @@
-"""What a server process does, from its start to its end."""
+"""What a server process does, from its start to its end.
+
+A server process from its first line, whatever its start may meet.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,14 @@ import traceback
 from fdtcore import failures, output
 from fdtcore.failures import Failure
 from nfdt import algorithms
-from nfdt.cluster.colleagues import Colleagues
+from nfdt.cluster.checkpoint_store import Memory
 from nfdt.cluster.membership import Departures, Verdict
-from nfdt.cluster.memory import Memory
-from nfdt.cluster.mpi import Peers
-from nfdt.cluster.mpi_transport import MpiServer
-from nfdt.cluster.parting import part
-from nfdt.cluster.pushes import Pushes
-from nfdt.cluster.shutdown import FRAGILE, LIMIT_S, Ending, say
-from nfdt.cluster.waiting import Patience
+from nfdt.cluster.mpi import Patience, Peers
+from nfdt.cluster.mpi_transport import MpiServer, Pushes
+from nfdt.cluster.shutdown import FRAGILE, LIMIT_S, Colleagues, Ending, part, say
 from nfdt.glue.shard_factory import maker
 from nfdt.options import Options
-from nfdt.protocol.keepsakes import Mismatch, check_batches
+from nfdt.protocol.checkpoints import Mismatch, check_batches
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 from nfdt.telemetry import trace
@@ -219,3 +218,26 @@ def show_frames() -> None:
 def name_of(error: Exception) -> str:
     """Returns an exception as a line names it."""
     return f"{type(error).__name__}: {failures.telling_line(str(error))}"
+
+
+def serve(peers: Peers, options: Options, job_dir: str | None) -> int:
+    """Serves until the job ends.
+
+    Args:
+        peers: This process's end of the job.
+        options: The user's choices.
+        job_dir: Where the launcher finds summary and failure, or None.
+
+    Returns:
+        The exit code; of a job that fails it does not return.
+    """
+    try:
+        server = Serving(peers, options, job_dir)
+    except Exception as error:  # what the launcher could not see
+        show_frames()
+        wire = MpiServer(peers, lambda message, payload_bytes: bytearray(payload_bytes))
+        ending = Ending(peers, wire, job_dir)
+        text = str(error) if isinstance(error, ValueError) else name_of(error)
+        ending.fail(text, range(peers.roles.num_workers), peers.rank)
+        ending.leave(1)
+    return server.run()

@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 from fdtcore import output, tracebacks
-from nfdt.cluster.tags import Tag
+from nfdt.cluster.mpi import Tag
 
 _LOOK_S = 0.5
 

@@ -17,8 +17,7 @@ from fdtcore import output
 from fdtcore.failures import ENDED, Failure
 from fdtcore.process import Process
 from fdtcore.threads import TwoThreads
-from nfdt.cluster.parting import exit_at_once, flush, part
-from nfdt.cluster.shutdown import record_in
+from nfdt.cluster.shutdown import exit_at_once, flush, part, record_in
 from nfdt.protocol.client import Refused
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.transport import ServerLost

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fdtcore.validation import demand, is_number
-from nfdt.clusters.machines import Group, Link, Servers
+from nfdt.clusters.machines import Change, Group, Joins, Link, Servers
 from nfdt.clusters.step_times import Duration
-from nfdt.simulation.changes import Change, Joins
 
 
 @dataclass(frozen=True)

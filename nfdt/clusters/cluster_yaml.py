@@ -32,7 +32,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from nfdt.clusters.cluster import Cluster
-from nfdt.clusters.machines import Edge, Group, Link, Servers
+from nfdt.clusters.machines import (
+    Change,
+    Dies,
+    Edge,
+    Group,
+    Joins,
+    Link,
+    Servers,
+    Slower,
+)
 from nfdt.clusters.step_times import Constant, Duration, Exponential, Gamma, Measured
 from nfdt.clusters.units import (
     read_bytes_per_s,
@@ -43,7 +52,6 @@ from nfdt.clusters.units import (
     read_true,
 )
 from nfdt.clusters.yaml_values import Value, compose
-from nfdt.simulation.changes import Change, Dies, Joins, Slower
 
 T = TypeVar("T")
 # Each kind of a step and of an event: the key that makes it one -> all its keys.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nfdt.protocol import packets, serialization
+from nfdt.protocol import serialization
 from nfdt.protocol.client import Refused
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.transport import Transport
@@ -48,13 +48,13 @@ class Gathering:
             name = f"{name} #{self._counts[name]}"
         else:
             name = f"{name} of epoch {epoch & 0xFFFFFFFF} of fit {epoch >> 32}"
-        payload = packets.pack({"name": name}, np.frombuffer(data, np.uint8))
+        payload = serialization.pack({"name": name}, np.frombuffer(data, np.uint8))
         message = Message(Kind.MEET, self._worker, epoch=epoch, payload=payload)
         answer = self._transport.call_all({0: message}, {})[0]
         if answer.kind is Kind.REFUSED:
             raise Refused(bytes(answer.payload).decode())
-        about, items = packets.unpack(answer.payload)
-        found = packets.unpack_list(items)
+        about, items = serialization.unpack(answer.payload)
+        found = serialization.unpack_list(items)
         self._follow(min(about["present"], default=self.chief))
         return dict(zip(about["workers"], found, strict=True))
 

@@ -10,21 +10,20 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fdtcore import environment_options, output, voice
+from fdtcore import environment_options, output
 from fdtcore.glue import calls, exchange, state
 from fdtcore.process import Process
 from fdtcore.shadow_files import patches
-from nfdt.glue import keras_optimizers
+from nfdt.glue import optimizer_state
 from nfdt.glue.collectives import Gathering
 from nfdt.glue.epochs import Epochs
 from nfdt.glue.groups import Groups
+from nfdt.glue.keras_loop import LeasedStep
 from nfdt.glue.layer_state import Tallies
-from nfdt.glue.push_pull import Applying
+from nfdt.glue.push_pull import Applying, InTurn
 from nfdt.glue.replicated_steps import Replicas
 from nfdt.glue.resumption import Resuming
-from nfdt.glue.stepping import LeasedStep
 from nfdt.glue.training import Training
-from nfdt.glue.turns import InTurn
 from nfdt.options import Options
 from nfdt.protocol.transport import Transport
 
@@ -77,7 +76,7 @@ class ParameterServerEngine(exchange.Exchange):
         self.process = dataclasses.replace(self.process, rank=0)
         output.restore()
         patches.end()
-        voice.shout(f"worker {self.worker} prints, validates and saves from now on.")
+        output.shout(f"worker {self.worker} prints, validates and saves from now on.")
 
     def choose(self, options: Options) -> None:
         """Takes the choices of a call of ``distribute``.
@@ -174,7 +173,7 @@ class ParameterServerEngine(exchange.Exchange):
 
     def handed_on(self, optimizer: Any) -> None:
         """Makes a wrapper count the updates of all workers, as what it holds does."""
-        keras_optimizers.follow(optimizer)
+        optimizer_state.follow(optimizer)
         is_kerass = type(optimizer).__module__.partition(".")[0] == "keras"
         if not (is_kerass or self.options.trains_locally or self.options.overlap):
             self.applying.check_left_alone(optimizer)

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from fdtcore import voice
+from fdtcore import output
 from fdtcore.glue.wrappers import steps_of
 from fdtcore.process import Process
 from nfdt import algorithms
-from nfdt.glue import constraints, learning_rates, optimizer_config, shard_factory
-from nfdt.glue.apart import Apart
-from nfdt.glue.keras_optimizers import build, follow, optimizers_of, path_of
+from nfdt.glue import learning_rates, optimizer_config, server_optimizer, shard_factory
+from nfdt.glue.local_training import Apart
+from nfdt.glue.optimizer_state import build, follow, optimizers_of, path_of
 from nfdt.glue.variable_group import VariableGroup, dtype_of
 from nfdt.options import Options
 from nfdt.protocol.client import Group, NotFinite
@@ -112,7 +112,7 @@ class Groups:
         config = optimizer_config.config_of(served)
         optimizer_config.check(served, config)
         shard_factory.check(algorithm, config, self._transport.num_servers)
-        limits = constraints.described(variables, self._transport.num_servers)
+        limits = server_optimizer.described(variables, self._transport.num_servers)
         dtype = dtype_of(variables)
         wire = dtype if self._options.wire == "own" else self._options.wire
         shapes = [(path_of(v), tuple(v.shape)) for v in variables]
@@ -255,7 +255,7 @@ class Groups:
     def report(self, group: VariableGroup, error: NotFinite) -> None:
         """Says which worker and variable a refused gradient was of."""
         name = group.name_of(error.element)
-        voice.shout(
+        output.shout(
             f"worker {self._process.rank}: the gradient of {name} is NaN or infinite; "
             f"the server refused it ({error.in_a_row} in a row)."
         )

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from keras import Variable
 
-from fdtcore import voice
+from fdtcore import output
 from fdtcore.glue import state
 from nfdt.rules.layer_state import Tally, merged
 
@@ -83,7 +83,7 @@ class Tallies:
                 self._say(variable)
 
     def _say(self, variable: Any) -> None:
-        voice.say(
+        output.say(
             self._engine.process,
             f"{variable.path} changes by itself from step to step, and each worker "
             "counts its own batches only: its value is of fewer steps than one process "

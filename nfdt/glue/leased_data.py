@@ -14,8 +14,7 @@ from keras.src.trainers.data_adapters import array_data_adapter, py_dataset_adap
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
 from fdtcore.glue import arrays
-from nfdt.glue.epochs import Epochs
-from nfdt.glue.passes import Passes
+from nfdt.glue.epochs import Epochs, Passes
 
 # What a batch is marked with where it has no number.
 UNNUMBERED = -1

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from nfdt.protocol.readings import INTERVAL_S, Readings
+from nfdt.protocol.events import INTERVAL_S, Readings
 
 _LAST_STEPS = 9  # whose median tells the speed: now and then one stands still
 

@@ -9,7 +9,7 @@ import keras
 
 from fdtcore.glue import binding
 from nfdt.glue import learning_rates
-from nfdt.glue.keras_optimizers import path_of
+from nfdt.glue.optimizer_state import path_of
 from nfdt.glue.server_optimizer import deserialize
 
 _SCALARS = (bool, int, float, str, type(None))

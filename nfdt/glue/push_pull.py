@@ -1,9 +1,13 @@
-"""One step of an optimizer: what a worker sends for it, and what it goes on from."""
+"""One step of an optimizer: what a worker sends for it, and what it goes on from.
+
+One call to the servers at a time, where two threads of a worker make some.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +16,11 @@ import tensorflow as tf
 from fdtcore.glue import state, step
 from fdtcore.glue.wrappers import steps_of
 from nfdt.glue import learning_rates, replicated_steps
-from nfdt.glue.keras_optimizers import trained_by
+from nfdt.glue.optimizer_state import trained_by
 from nfdt.glue.variable_group import check_real, copied, dtype_of
 from nfdt.protocol.client import NotFinite
+from nfdt.protocol.messages import Kind, Message
+from nfdt.protocol.transport import Transport
 from nfdt.rules.corrections import Vector
 
 
@@ -309,3 +315,31 @@ class _Loss:
         self._epoch, self._total, self._count = epoch, total, count
         samples = count - before[1]
         return (total - before[0]) / samples if samples > 0 else math.nan
+
+
+class InTurn:
+    """A transport whose answers are not mixed up; see :class:`Transport`.
+
+    A push waits in a thread of its own where computing overlaps it. Leases are asked
+    for in another one at any time, and have a channel of their own.
+
+    Args:
+        inner: The transport.
+    """
+
+    def __init__(self, inner: Transport):
+        self.inner, self.num_servers = inner, inner.num_servers
+        self._lock = threading.Lock()
+
+    def post(self, server: int, message: Message) -> None:
+        """Sends a message that is not answered."""
+        self.inner.post(server, message)
+
+    def call_all(
+        self, messages: Mapping[int, Message], into: Mapping[int, Any]
+    ) -> dict[int, Message]:
+        """Sends one message to each server and returns their answers."""
+        if all(message.kind is Kind.LEASE for message in messages.values()):
+            return self.inner.call_all(messages, into)
+        with self._lock:
+            return self.inner.call_all(messages, into)

@@ -13,9 +13,9 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from fdtcore import voice
+from fdtcore import output
 from fdtcore.glue import saving
-from nfdt.protocol import packets
+from nfdt.protocol import serialization
 from nfdt.protocol.messages import Kind
 
 
@@ -90,16 +90,16 @@ class Replicas:
                 "that imports nfdt: its shard(nfdt.size(), nfdt.rank())) to share the "
                 "work."
             )
-        voice.say(self._engine.process, text)
+        output.say(self._engine.process, text)
 
 
 def packed(group: Any) -> bytes:
     """Returns the parameters that a group has pulled, and what belongs to them."""
     about = {"version": group.version, "rate": group.learning_rate}
-    return packets.pack(about, group.params)
+    return serialization.pack(about, group.params)
 
 
 def unpacked(group: Any, data: bytes) -> None:
     """Gives a group what :func:`packed` returned on another worker."""
-    about, values = packets.unpack(data)
+    about, values = serialization.unpack(data)
     group.take(values, about["version"], about["rate"])

@@ -17,7 +17,7 @@ import numpy as np
 
 from fdtcore.glue import state
 from nfdt.options import Options
-from nfdt.protocol import packets, serialization
+from nfdt.protocol import serialization
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.transport import Transport
 
@@ -92,7 +92,7 @@ class Resuming:
             history.history[name] = before + history.history.get(name, [])
 
     def _note(self, name: str, value: Any) -> None:
-        payload = packets.pack({"name": name}) + serialization.dump(value)
+        payload = serialization.pack({"name": name}) + serialization.dump(value)
         self._transport.post(0, Message(Kind.NOTE, self._worker, payload=payload))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from nfdt import resolution
 from nfdt.algorithms import Algorithm
-from nfdt.protocol import shards
+from nfdt.protocol import topology
 from nfdt.protocol.controllers import Controller
 from nfdt.protocol.server import Maker
 from nfdt.protocol.shard_server import ShardServer
@@ -97,7 +97,7 @@ def _update(
     constraints = description.get("constraints", ())
     if not any(constraints):
         return made
-    from nfdt.glue.constraints import Constrained
+    from nfdt.glue.server_optimizer import Constrained
 
     shapes = [shape for _, shape in description["variables"]]
     return Constrained(made, constraints, shapes)
@@ -123,7 +123,7 @@ def _unconstrained(
         params,
         num_workers,
         variables=description["variables"],
-        shard=shards.split(sum(sizes), num_servers)[description["shard"]],
+        shard=topology.split(sum(sizes), num_servers)[description["shard"]],
         undecayed=description.get("undecayed", ()),
     )
 

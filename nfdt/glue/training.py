@@ -9,12 +9,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from fdtcore import voice
+from fdtcore import output
 from fdtcore.glue import data, metrics, refusals, saving, state
 from fdtcore.glue.wrappers import steps_of
 from nfdt.glue.callbacks import acting, reads_epochs
-from nfdt.glue.keras_optimizers import build, has_stepped, optimizers_of, trained_by
 from nfdt.glue.leased_data import LeasedAdapter
+from nfdt.glue.optimizer_state import build, has_stepped, optimizers_of, trained_by
 from nfdt.glue.resumption import KeepNotes
 from nfdt.protocol.messages import Kind, Message
 
@@ -101,7 +101,7 @@ class Training:
             return False
         name = reads_epochs(arguments["callbacks"])
         if name:
-            voice.say(
+            output.say(
                 self._engine.process,
                 f"validation: all workers wait for worker 0's, which {name} may read.",
             )
@@ -148,7 +148,7 @@ class Training:
             line: That of the loop, for the message.
         """
         engine, process = self._engine, self._engine.process
-        voice.say(
+        output.say(
             process,
             f"tf.data.Dataset: batch i goes to worker i modulo {process.size} in the "
             f"training loop on line {line}.",
@@ -191,7 +191,7 @@ class Training:
                     over=lambda: self._epoch_over(model, made[0].batch_spec),
                 )
             )
-            voice.say(engine.process, str(made[0]))
+            output.say(engine.process, str(made[0]))
             return made[0]
 
         return adapter

@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from fdtcore.glue import state
 from nfdt.glue import learning_rates, optimizer_state
-from nfdt.glue.keras_optimizers import has_stepped, path_of
 from nfdt.glue.local_training import Exchange, Lookahead, OnServers
 from nfdt.glue.monitor import Monitor
+from nfdt.glue.optimizer_state import has_stepped, path_of
 from nfdt.protocol.client import Group
 from nfdt.protocol.gradients import Dense, merged
 from nfdt.rules.corrections import Vector

@@ -1,8 +1,12 @@
-"""``nfdt compare``: several ways to train the same program, side by side."""
+"""``nfdt compare``: several ways to train the same program, side by side.
+
+The picture of a comparison: loss over the cluster's time.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -12,13 +16,64 @@ from typing import NamedTuple
 import click
 
 from nfdt import environment
+from nfdt.clusters import cluster_text
 from nfdt.clusters.cluster import Cluster
 from nfdt.clusters.machines import Servers
 from nfdt.planning import outcome
-from nfdt.planning.outcome import Outcome
-from nfdt.simulation import clustertext, comparedraw
+from nfdt.planning.outcome import Outcome, best, ordered
 from nfdt.simulation import launch as simulating
 from nfdt.telemetry import figure, trace
+
+_COLOURS = (
+    "#2B86C5",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+    "#999999",
+)
+_DPI = 130
+
+
+def draw(outcomes: Sequence[Outcome], target: float, path: Path) -> None:
+    """Draws losses over time, and the times to a target.
+
+    Args:
+        outcomes: The runs.
+        target: The loss.
+        path: Of the PNG.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, times = figure.subplots(1, 2, width_ratios=(1.6, 1))
+    chosen = best(outcomes, target)
+    rows = ordered(outcomes, target)[::-1]
+    for index, one in enumerate(outcomes):
+        colour = _COLOURS[index % len(_COLOURS)]
+        width = 2.6 if one is chosen else 1.4
+        losses.plot(one.times_s, one.losses, color=colour, lw=width, label=one.name)
+        reaches_s = one.reaches_s(target)
+        row = [other.name for other in rows].index(one.name)
+        if one.keeps(target):
+            times.barh(row, reaches_s, color=colour)
+        else:
+            said = "never" if math.isinf(reaches_s) else "lost again"
+            times.text(0, row, f" {'failed' if one.problem else said}", va="center")
+    losses.axhline(target, color="#777777", lw=1, ls=":")
+    losses.set(xlabel="time of the cluster [s]", ylabel="training loss (running mean)")
+    losses.legend(frameon=False)
+    times.set_yticks(range(len(rows)), [one.name for one in rows])
+    times.set_ylim(-0.6, len(rows) - 0.4)
+    times.set(xlabel=f"time to loss {target:.3g} [s]")
+    for axes in (losses, times):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=_DPI)
+
 
 # The plain one, the default, the one that survives the highest rates, and one of each
 # kind of waiting.
@@ -92,7 +147,7 @@ def compare(
     target = outcome.common_target(found) if target is None else target
     text = f"{outcome.table(found, target)}\n\n{outcome.recommendation(found, target)}"
     (output / TABLE).write_text(f"{text}\n", encoding="utf-8")
-    comparedraw.draw(found, target, output / PICTURE)
+    draw(found, target, output / PICTURE)
     return f"{text}\n\npicture  {output / PICTURE}"
 
 
@@ -111,7 +166,7 @@ def _hfdt(cluster: Cluster, output: Path) -> Candidate:
     servers = Servers(allreduce=True)
     path = output / "hfdt.yaml"
     ring = dataclasses.replace(cluster, servers=servers)
-    path.write_text(clustertext.written(ring), encoding="utf-8")
+    path.write_text(cluster_text.written(ring), encoding="utf-8")
     return Candidate(HFDT, "asgd", "bsp", path)
 
 

@@ -15,12 +15,12 @@ from nfdt import algorithms, consistency
 from nfdt.clusters.cluster import Cluster
 from nfdt.clusters.machines import Link
 from nfdt.glue.shard_factory import maker
-from nfdt.protocol import packets
+from nfdt.protocol import serialization
 from nfdt.protocol.events import Event
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 from nfdt.simulation.simulator import Driver
-from nfdt.simulation.wishes import Sent
+from nfdt.simulation.workers import Sent
 
 _RULE = "asgd"  # the cheapest; how long updates take is told by the cluster
 _TYPE = "float32"
@@ -74,7 +74,9 @@ def _opening(server: int, num_servers: int) -> Message:
         "dtype": _TYPE,
         "shard": server,
     }
-    return Message(Kind.OPEN, 0, payload=packets.pack(description, np.zeros(1, _TYPE)))
+    return Message(
+        Kind.OPEN, 0, payload=serialization.pack(description, np.zeros(1, _TYPE))
+    )
 
 
 def _thinned(cluster: Cluster, factor: float) -> Cluster:

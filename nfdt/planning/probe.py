@@ -17,7 +17,7 @@ from fdtcore import settings
 from nfdt import algorithms
 from nfdt.glue.shard_factory import maker
 from nfdt.planning.calibration import Costs, quiet_s
-from nfdt.protocol import packets
+from nfdt.protocol import serialization
 from nfdt.protocol.controllers import Asynchronous
 from nfdt.protocol.gradients import WIRE_TYPES
 from nfdt.protocol.messages import Kind, Message
@@ -79,7 +79,7 @@ def _update_s(
     algorithm = algorithms.find(description["algorithm"])
     service = Service(num_workers, maker(algorithm, Asynchronous(), num_workers, 1))
     values = np.zeros(size, dtype)
-    opening = packets.pack({**description, "dtype": dtype, "shard": 0}, values)
+    opening = serialization.pack({**description, "dtype": dtype, "shard": 0}, values)
     service.handle(Message(Kind.OPEN, 0, payload=opening), 0.0)
     push = Message(Kind.PUSH, 0, payload=np.full_like(values, 1e-6))
     return timed_s(lambda: service.handle(push, 0.0))

@@ -4,6 +4,11 @@ Pure: a service in, numbers, text and arrays out, and the way back. Kept are, fo
 group, parameters, the state of its rule, version and rate; the ledger of batches; and
 what worker 0 has noted of each epoch. A gradient that the controller still holds back
 is lost with the run, so its batch is not kept as done.
+
+What a server keeps for a run that goes on after an interruption.
+
+Pure: messages in, messages out. ``checkpoints`` says what is kept of its groups and
+batches; here are the notes of worker 0, and the way back from all of it.
 """
 
 from __future__ import annotations
@@ -13,7 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from nfdt.protocol import serialization
 from nfdt.protocol.leases import Leases
+from nfdt.protocol.messages import Kind, Message
+from nfdt.protocol.serialization import difference
+from nfdt.protocol.server import Service
 from nfdt.protocol.shard_server import ShardServer
 
 FORMAT = 1
@@ -92,3 +101,92 @@ def check(found: Any, server: int, num_servers: int, num_workers: int) -> None:
                 f"{name} for a checkpoint of {found[name]}. Use {way} {found[name]}."
             )
     assert found["server"] == server, found["server"]
+
+
+class Mismatch(ValueError):
+    """What workers do does not fit what the servers have; no worker can go on."""
+
+
+class Keepsakes:
+    """The memory of one server.
+
+    Args:
+        about: What every checkpoint of this server says of itself.
+        earlier: What :meth:`kept` returned in the run that was interrupted; None for
+            a run that begins.
+    """
+
+    def __init__(self, about: Mapping[str, Any], earlier: Mapping[str, Any] | None):
+        self._about = about
+        self._notes: dict[str, bytes] = {}  # name -> what worker 0 wants kept
+        self._groups: dict[int, Any] = {}  # group -> what was kept, until it is opened
+        self._recalled: dict[str, Any] = {"notes": {}, "groups": {}}
+        self._earlier = earlier
+        if earlier is not None:
+            self._notes = {n: data.tobytes() for n, data in earlier["notes"].items()}
+            kept = {**earlier["unopened"], **earlier["groups"]}
+            self._groups = {int(g): found for g, found in kept.items()}
+            about_groups = {g: f["description"] for g, f in self._groups.items()}
+            self._recalled = {"notes": earlier["notes"], "groups": about_groups}
+
+    def begin(self, service: Service) -> None:
+        """Gives a service the ledger that was kept."""
+        if self._earlier is not None:
+            leases = restored_leases(self._earlier)
+            service.resume(leases, self._earlier["stopped"])
+
+    def resume_group(self, service: Service, group: int) -> None:
+        """Gives a group that has just been opened what was kept of it.
+
+        Raises:
+            Mismatch: It is another model's.
+        """
+        found = self._groups.pop(group, None)
+        if found is None:
+            return
+        wrong = difference(found["description"], service.descriptions[group])
+        if wrong is not None:
+            raise Mismatch(
+                "a run must be resumed with the model and the algorithm that it had. "
+                f"Received: {wrong[1]}, where the checkpoint has {wrong[0]}. "
+                "Use the same script and options, or begin without --resume."
+            )
+        restore(service.groups[group], found)
+
+    def handle(self, message: Message) -> list[Message]:
+        """Takes a NOTE or a RECALL; returns those to send."""
+        if message.kind is Kind.RECALL:
+            payload = serialization.dump(self._recalled)
+            return [Message(Kind.BYTES, message.worker, payload=payload)]
+        description, data = serialization.unpack(message.payload)
+        self._notes[description["name"]] = bytes(data)
+        return []
+
+    def kept(self, service: Service) -> dict[str, Any]:
+        """Returns what another server needs to go on from here."""
+        notes = {n: np.frombuffer(data, np.uint8) for n, data in self._notes.items()}
+        return {
+            **self._about,
+            **kept(service.groups, service.descriptions, service.leases),
+            # Not opened again yet, and not to be lost with the next interruption.
+            "unopened": self._groups,
+            "stopped": sorted(service.stopped),
+            "notes": notes,
+        }
+
+
+def check_batches(service: Service, message: Message) -> None:
+    """Refuses a worker whose epoch has other batches than the servers know.
+
+    Raises:
+        Mismatch: It has.
+    """
+    ledger = service.leases.get(message.epoch)
+    if message.kind is Kind.LEASE and ledger is not None:
+        known = ledger.num_batches
+        if known != message.parts:
+            raise Mismatch(
+                "an epoch must have the same batches on all workers, and when it is "
+                f"resumed. Received: {message.parts} batches on worker "
+                f"{message.worker}, where {known} are known. Keep data and batch size."
+            )

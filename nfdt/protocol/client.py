@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nfdt.protocol import packets, serialization, shards
+from nfdt.protocol import serialization, topology
 from nfdt.protocol.gradients import WIRE_TYPES, Dense, Rows, pack_gradient
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.transport import Transport
@@ -64,7 +64,7 @@ class Group:
         self._transport, self._worker, self._index = transport, worker, index
         self._wire, self._now = wire, now
         self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
-        self.shards = shards.split(int(self.starts[-1]), transport.num_servers)
+        self.shards = topology.split(int(self.starts[-1]), transport.num_servers)
         self.params = np.empty(int(self.starts[-1]), dtype)  # as pulled last
         self._gradient = np.empty(self.params.size, WIRE_TYPES[wire])
         self._into = {
@@ -92,7 +92,7 @@ class Group:
             {
                 server: self._message(
                     Kind.OPEN,
-                    payload=packets.pack(
+                    payload=serialization.pack(
                         {**description, "dtype": str(values.dtype), "shard": server},
                         values[shard.start : shard.stop],
                     ),

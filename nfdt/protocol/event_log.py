@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nfdt.protocol.events import READINGS, Event, Happening, Use, event_of
-from nfdt.protocol.held import Held
+from nfdt.protocol.events import READINGS, Event, Happening, Readings, Use, event_of
 from nfdt.protocol.messages import Message
-from nfdt.protocol.readings import Readings
+from nfdt.protocol.shard_state import Held
 
 
 class Records:

@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 
 from nfdt.protocol.messages import as_bytes
-from nfdt.protocol.shards import Range, overlap
+from nfdt.protocol.topology import Range, overlap
 from nfdt.rules.corrections import Vector
 
 WIRE_TYPES: Mapping[str, Any] = {

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nfdt.protocol import packets
+from nfdt.protocol import serialization
 from nfdt.protocol.messages import Kind, Message
 
 
@@ -24,7 +24,7 @@ class Meetings:
 
     def bring(self, message: Message) -> None:
         """Notes that a worker has come, and what it brings."""
-        description, data = packets.unpack(message.payload)
+        description, data = serialization.unpack(message.payload)
         name = description["name"]
         meeting = self._open.setdefault(name, _Meeting(message.epoch, {}))
         meeting.brought[message.worker] = bytes(data)
@@ -66,9 +66,9 @@ class Meetings:
 
 def _answers(meeting: _Meeting, present: Collection[int]) -> list[Message]:
     workers = sorted(meeting.brought)
-    data = packets.pack_list([meeting.brought[worker] for worker in workers])
+    data = serialization.pack_list([meeting.brought[worker] for worker in workers])
     about = {"workers": workers, "present": sorted(present)}
-    payload = packets.pack(about, np.frombuffer(data, np.uint8))
+    payload = serialization.pack(about, np.frombuffer(data, np.uint8))
     return [
         Message(Kind.BYTES, worker, payload=payload)
         for worker in workers

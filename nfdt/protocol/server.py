@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from nfdt.protocol import packets, serialization
-from nfdt.protocol.descriptions import difference
+from nfdt.protocol import serialization
 from nfdt.protocol.events import Event, Happening
-from nfdt.protocol.leases import Leases
-from nfdt.protocol.ledgers import Ledgers, fit_of
+from nfdt.protocol.leases import Leases, Ledgers, fit_of
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.rendezvous import Meetings
+from nfdt.protocol.serialization import difference
 from nfdt.protocol.shard_server import ShardServer
 from nfdt.rules.corrections import Vector
 
@@ -184,7 +183,7 @@ class Service:
         return events, happenings
 
     def _open(self, message: Message, now_s: float) -> list[Message]:
-        description, values = packets.unpack(message.payload)
+        description, values = serialization.unpack(message.payload)
         group = message.group
         if group not in self.groups:
             vector = np.frombuffer(values, description["dtype"]).copy()

@@ -11,14 +11,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nfdt.protocol.controllers import Controller, Decision
-from nfdt.protocol.copies import Copies
 from nfdt.protocol.event_log import Records
-from nfdt.protocol.events import Use
-from nfdt.protocol.held import Held
+from nfdt.protocol.events import Use, unpacked
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.readings import unpacked
-from nfdt.protocol.refusals import Refusals
-from nfdt.protocol.shard_state import Attendance
+from nfdt.protocol.shard_state import Attendance, Copies, Held, Refusals
 from nfdt.rules.corrections import Vector
 from nfdt.rules.updates import Update
 

@@ -1,8 +1,80 @@
-"""Who takes part in the training of one shard, and how far each has come."""
+"""Who takes part in the training of one shard, and how far each has come.
+
+A gradient that the server has received and not used yet.
+
+What each worker pulled last: what its next gradient is computed at.
+
+Gradients that are not finite, which a server refuses.
+
+Whether a vector can be trained on: the check before it touches the parameters.
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
+
 from nfdt.protocol.controllers import Ledger
+from nfdt.protocol.messages import Kind, Message
+from nfdt.rules.corrections import Correction, Push, Vector
+from nfdt.rules.updates import Late
+
+
+def is_finite(vector: Vector) -> bool:
+    """Whether no element is NaN or infinite; at the speed of a sum."""
+    # The sum of finite numbers may overflow: then each is looked at.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(vector.sum())) or bool(np.isfinite(vector).all())
+
+
+def first_wrong(vector: Vector) -> int:
+    """Returns the index of the first element that is not finite; there is one."""
+    return int(np.flatnonzero(~np.isfinite(vector))[0])
+
+
+class Copy(NamedTuple):
+    """Parameters as they were sent to a worker."""
+
+    params: Vector | None  # [P]; None for a worker that has never pulled
+    version: int  # updates applied to them
+
+
+class Copies:
+    """The parameters that were sent, worker by worker.
+
+    Copied: what is sent must not change while it is on its way, and it is what a
+    gradient is corrected by when it comes.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[int, Copy] = {}
+
+    def of(self, worker: int, version: int) -> Copy:
+        """Returns what a worker pulled last; ``version`` for one that never did."""
+        return self._found.get(worker, Copy(None, version))
+
+    def make(
+        self, worker: int, params: Vector, version: int, *, keeps_last: bool
+    ) -> Vector:
+        """Copies the parameters for a worker.
+
+        Args:
+            worker: The worker.
+            params: [P].
+            version: Updates applied to them.
+            keeps_last: Whether the copy before must stay as it is.
+        """
+        last = self.of(worker, version).params
+        place = np.empty_like(params) if last is None or keeps_last else last
+        np.copyto(place, params)
+        self._found[worker] = Copy(place, version)
+        return place
+
+    def renumber(self, version: int) -> None:
+        """Counts all that were sent as of a version: updates are counted anew."""
+        for worker, copy in self._found.items():
+            self._found[worker] = copy._replace(version=version)
 
 
 class Attendance:
@@ -53,3 +125,62 @@ class Attendance:
         """Returns what the controller sees now."""
         waiting = tuple(self.waiting)
         return Ledger(self.clocks, held, waiting, late, asking, self.steps, self.speeds)
+
+
+class Held(NamedTuple):
+    """A push whose gradient is not used yet."""
+
+    message: Message
+    lead: int  # of its worker, when it arrived
+    pulled: Copy  # what it was computed at
+
+    def staleness(self, version: int) -> int:
+        """Returns how many updates it is behind parameters of a version."""
+        return version - self.pulled.version
+
+    def late(
+        self, params: Vector, version: int, learning_rate: float, rule: Correction
+    ) -> Late:
+        """Returns it as a rule takes it.
+
+        Args:
+            params: The parameters now, [P].
+            version: Theirs.
+            learning_rate: In force now.
+            rule: What corrects it.
+        """
+        push = Push(self.message.worker, self.staleness(version), learning_rate)
+        if not rule.needs_pulled:
+            return Late(push, self.message.payload, None)
+        # A worker that has never pulled began with the first values.
+        pulled = params if self.pulled.params is None else self.pulled.params
+        return Late(push, self.message.payload, pulled)
+
+
+class Refusals:
+    """Refuses gradients with NaN or infinity, and counts them."""
+
+    def __init__(self) -> None:
+        self.in_a_row = 0  # of all workers, since the last that was finite
+
+    def find(self, message: Message, version: int) -> list[Message]:
+        """Returns the answer to a push that is refused; none for one that is not.
+
+        Args:
+            message: The push.
+            version: Of the parameters now.
+        """
+        if is_finite(message.payload):
+            self.in_a_row = 0
+            return []
+        self.in_a_row += 1
+        return [
+            Message(
+                Kind.REFUSED,
+                message.worker,
+                version=version,
+                number=first_wrong(message.payload),
+                clock=self.in_a_row,
+                payload=b"a gradient must be finite",
+            )
+        ]

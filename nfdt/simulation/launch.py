@@ -6,7 +6,7 @@ import atexit
 from collections.abc import Mapping
 from typing import Any
 
-from fdtcore import voice
+from fdtcore import output
 from fdtcore.process import Process
 from nfdt.clusters import cluster_yaml
 from nfdt.clusters.cluster import Cluster
@@ -65,7 +65,7 @@ def engine(options: Options, environ: Mapping[str, str]) -> Any:
 
     def end() -> None:
         for line in made.close():
-            voice.shout(line)
+            output.shout(line)
 
     atexit.register(end)
     return made

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from nfdt.clusters.cluster import Cluster
+from nfdt.clusters.machines import Dies, Slower
 from nfdt.protocol.server import Service
-from nfdt.simulation.changes import Dies, Slower
 from nfdt.simulation.event_queue import Agenda
-from nfdt.simulation.wishes import Steps
 from nfdt.simulation.worker_process import Moves
+from nfdt.simulation.workers import Steps
 
 
 class Driver:

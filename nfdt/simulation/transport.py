@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from nfdt.protocol.asking import Asking
 from nfdt.protocol.gradients import unpack_gradient
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.rendezvous import Meetings
 from nfdt.protocol.server import Service, fit_of
+from nfdt.protocol.transport import Asking
 from nfdt.rules.corrections import Vector
-from nfdt.simulation.post import only_group
+from nfdt.simulation.network import only_group
 from nfdt.simulation.simulator import Driver
-from nfdt.simulation.wishes import Sent, Steps, Wanted
+from nfdt.simulation.workers import Sent, Steps, Wanted
 
 
 class VirtualTransport:

@@ -10,12 +10,18 @@ from nfdt.clusters.cluster import Cluster
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 from nfdt.rules.corrections import Vector
-from nfdt.simulation import speech
+from nfdt.simulation import workers
 from nfdt.simulation.event_queue import Agenda
-from nfdt.simulation.network import Network, transfer_s
-from nfdt.simulation.post import Post
-from nfdt.simulation.wishes import NO_BATCH, Sent, Wanted
-from nfdt.simulation.workers import Member, Result, members, nodes
+from nfdt.simulation.network import Network, Post, transfer_s
+from nfdt.simulation.workers import (
+    NO_BATCH,
+    Member,
+    Result,
+    Sent,
+    Wanted,
+    members,
+    nodes,
+)
 
 
 class Moves:
@@ -109,7 +115,7 @@ class Moves:
                 self._begin(member, terminal, member.returned.pop())
             else:
                 member.asking.append(terminal)
-                ask = speech.lease(member, self._epoch, self._num_batches)
+                ask = workers.lease(member, self._epoch, self._num_batches)
                 self._post.tell(ask)
 
     def _begin(self, member: Member, terminal: int, number: int) -> None:
@@ -171,28 +177,28 @@ class Moves:
         if member.busy or member.awaited or not member.results:
             return
         for one in member.results[1:]:  # what the push itself does not tell
-            self._post.tell(speech.done(member, self._epoch, one.number))
+            self._post.tell(workers.done(member, self._epoch, one.number))
         self._push(member, member.take_round())
 
     def _push(self, member: Member, result: Result) -> None:
         member.unsent = 0
         member.awaited = len(self.services)
         compute_s = self._count(member)
-        message = speech.push(member, self._post.group, self._epoch, result, compute_s)
+        message = workers.push(member, self._post.group, self._epoch, result, compute_s)
         self._post.push(message, result.vector)
 
     def _step_alone(self, member: Member, number: int, loss: float) -> None:
         """Goes on after a step that a worker has made on parameters of its own."""
         member.unsent += 1
         if not self._post.paces:
-            self._post.tell(speech.done(member, self._epoch, number))
+            self._post.tell(workers.done(member, self._epoch, number))
             self._go_on(member)
             return
         compute_s = self._count(member)
         readings = b""
         if self._post.monitors:
             readings = member.speed.step(compute_s, self._agenda.now_s)
-        message = speech.step(
+        message = workers.step(
             *(member, self._post.group, self._epoch, number, loss),
             compute_s=compute_s,
             readings=readings,
@@ -260,5 +266,5 @@ class Moves:
             return None
         if member.unsent:
             return self._submits(member)
-        self._post.tell(speech.meet(member, self._epoch))
+        self._post.tell(workers.meet(member, self._epoch))
         return None

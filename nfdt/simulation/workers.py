@@ -1,9 +1,15 @@
-"""Who computes, and whom the servers know: a worker, or an edge node with several."""
+"""Who computes, and whom the servers know: a worker, or an edge node with several.
+
+What a simulated worker is asked for, and what it answers.
+
+What a simulated worker says to its servers.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,7 +17,9 @@ import numpy as np
 
 from nfdt.clusters.cluster import Cluster, Worker
 from nfdt.clusters.machines import Link
-from nfdt.protocol.readings import INTERVAL_S, Readings
+from nfdt.protocol import serialization
+from nfdt.protocol.events import INTERVAL_S, Readings
+from nfdt.protocol.messages import Kind, Message
 from nfdt.rules.corrections import Vector
 
 
@@ -145,3 +153,99 @@ def members(cluster: Cluster) -> list[Member]:
         )
         for index, one in enumerate(cluster.members())
     ]
+
+
+class Wanted(NamedTuple):
+    """A worker has computed for long enough: what it has found is wanted now."""
+
+    worker: int  # who computes
+    epoch: int
+    number: int  # of the batch; -1 where it has none
+    params: Vector | None  # [P], as pulled, not to be written; None: the first
+    submits: bool  # the way since its last push is wanted, and no step
+
+
+class Sent(NamedTuple):
+    """What a worker has found."""
+
+    vector: Vector | None  # [P], given away; None: a step of its own, nothing to push
+    loss: float = math.nan
+    rate: float = math.nan  # the learning rate, where it has changed
+
+
+Steps = Generator[Wanted, Sent, None]
+NO_BATCH = -1
+
+
+def drive(steps: Steps, find: Callable[[Wanted], Sent]) -> None:
+    """Runs steps to their end.
+
+    Args:
+        steps: Of :meth:`Driver.epoch`.
+        find: From what is wanted to what is sent.
+    """
+    try:
+        wanted = next(steps)
+        while True:
+            wanted = steps.send(find(wanted))
+    except StopIteration:
+        pass
+
+
+def lease(member: Member, epoch: int, num_batches: int) -> Message:
+    """Asks for a batch."""
+    return Message(Kind.LEASE, member.index, epoch=epoch, parts=num_batches)
+
+
+def done(member: Member, epoch: int, number: int) -> Message:
+    """Tells that a batch is over, where its push does not."""
+    return Message(Kind.DONE, member.index, epoch=epoch, number=number)
+
+
+def meet(member: Member, epoch: int) -> Message:
+    """Waits for all at the end of an epoch."""
+    payload = serialization.pack({"name": f"end of epoch {epoch}"})
+    return Message(Kind.MEET, member.index, epoch=epoch, payload=payload)
+
+
+def push(
+    member: Member, group: int, epoch: int, result: Result, compute_s: float
+) -> Message:
+    """Brings a gradient, which the message does not hold yet."""
+    return Message(
+        Kind.PUSH,
+        member.index,
+        group,
+        clock=member.clock,
+        epoch=epoch,
+        number=result.number,
+        rate=result.rate,
+        loss=result.loss,
+        compute_s=compute_s,
+        exchange_s=member.exchange_s,
+    )
+
+
+def step(
+    member: Member,
+    group: int,
+    epoch: int,
+    number: int,
+    loss: float,
+    *,
+    compute_s: float,
+    readings: bytes,
+) -> Message:
+    """Tells of a step of its own."""
+    return Message(
+        Kind.STEP,
+        member.index,
+        group,
+        clock=member.clock,
+        epoch=epoch,
+        number=number,
+        loss=loss,
+        compute_s=compute_s,
+        exchange_s=member.exchange_s,
+        payload=readings,
+    )

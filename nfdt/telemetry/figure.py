@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nfdt.telemetry import dynamics, panels, worker_outcomes
+from nfdt.telemetry import dsp_panels, panels, worker_outcomes
 from nfdt.telemetry.summary import Summary
 from nfdt.telemetry.timeline import Timeline
 
@@ -69,7 +69,7 @@ def draw(
     workers = sorted({*line.workers, *ends})
     rows_inches = max(1.1, _ROW_INCHES * min(len(workers), _MOST_ROWS))
     heights = [2.6, rows_inches, max(2.0, 0.75 * rows_inches)]
-    if dynamics.barriers(happenings):
+    if dsp_panels.barriers(happenings):
         heights.append(2.3)
     with matplotlib.rc_context(_style(theme)):
         # A figure of its own, not pyplot's: no window, and nothing to close.
@@ -80,7 +80,7 @@ def draw(
         panels.draw_timeline(figure.add_subplot(grid[1, :]), line, workers, ends)
         panels.draw_staleness(figure.add_subplot(grid[2, 0]), summary)
         panels.draw_pushes(figure.add_subplot(grid[2, 1]), summary, workers)
-        if dynamics.barriers(happenings):
+        if dsp_panels.barriers(happenings):
             _dynamics(figure, grid, line, happenings)
         _head(figure, title, summary.lines())
         buffer = io.BytesIO()
@@ -101,8 +101,8 @@ def _dynamics(
     figure: Figure, grid: Any, line: Timeline, happenings: Sequence[Mapping[str, Any]]
 ) -> None:
     thresholds, speeds = (figure.add_subplot(grid[3, column]) for column in (0, 1))
-    dynamics.draw_thresholds(thresholds, happenings, line.origin_s, line.end_s)
-    dynamics.draw_speeds(speeds, happenings, line.origin_s, line.end_s)
+    dsp_panels.draw_thresholds(thresholds, happenings, line.origin_s, line.end_s)
+    dsp_panels.draw_speeds(speeds, happenings, line.origin_s, line.end_s)
 
 
 def _head(figure: Figure, title: str, lines: Sequence[str]) -> None:

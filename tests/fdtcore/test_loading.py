@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from fdtcore.loading import uncollected
+from fdtcore.settings import uncollected
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nfdt.protocol import packets
+from nfdt.protocol import serialization
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 from tests.nfdt.rules import server
@@ -31,5 +31,5 @@ def service(num_workers=2, controller=None, **more):
 
 def opening(worker, values=START, group=0, **changes):
     """Returns what opens a group, with changes of its description."""
-    payload = packets.pack({**DESCRIPTION, **changes}, values)
+    payload = serialization.pack({**DESCRIPTION, **changes}, values)
     return Message(Kind.OPEN, worker, group, payload=payload)

@@ -6,8 +6,7 @@ import math
 import numpy as np
 
 from nfdt.protocol.controllers import DynamicSynchronous
-from nfdt.protocol.events import Event
-from nfdt.protocol.readings import Readings
+from nfdt.protocol.events import Event, Readings
 from tests.nfdt.rules import server
 from tests.nfdt.virtual_time import Workers
 

@@ -11,8 +11,8 @@ import pytest
 
 from nfdt.cluster import checkpoint_store
 from nfdt.protocol import checkpoints, serialization
+from nfdt.protocol.checkpoints import Keepsakes, Mismatch, check_batches
 from nfdt.protocol.controllers import BulkSynchronous
-from nfdt.protocol.keepsakes import Keepsakes, Mismatch, check_batches
 from nfdt.protocol.messages import Kind, Message
 from tests.nfdt import real_runs
 from tests.nfdt.real_runs import BATCHES, every_batch_once, run

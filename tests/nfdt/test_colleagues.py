@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from nfdt.cluster import colleagues
-from nfdt.cluster.colleagues import Colleagues
+from nfdt.cluster import shutdown
+from nfdt.cluster.shutdown import Colleagues
 from nfdt.protocol.topology import Roles
 
 
@@ -66,8 +66,8 @@ def test_servers_agree_on_the_greater_number_and_leave_together(servers, threads
 
 
 def test_who_does_not_come_is_awaited_once(servers, monkeypatch):
-    monkeypatch.setattr(colleagues, "_COME_S", 0.1)
-    monkeypatch.setattr(colleagues, "_WRITE_S", 3.0)
+    monkeypatch.setattr(shutdown, "_COME_S", 0.1)
+    monkeypatch.setattr(shutdown, "_WRITE_S", 3.0)
     early = Colleagues(servers[0])
     assert early.agree(4) == 4
     began_s = time.monotonic()
@@ -79,7 +79,7 @@ def test_who_does_not_come_is_awaited_once(servers, monkeypatch):
 
 
 def test_nobody_waits_for_the_lost(servers, monkeypatch):
-    monkeypatch.setattr(colleagues, "_COME_S", 3.0)
+    monkeypatch.setattr(shutdown, "_COME_S", 3.0)
     servers[0].lost.add(3)
     began_s = time.monotonic()
     assert Colleagues(servers[0]).agree(2) == 2

@@ -13,8 +13,7 @@ from nfdt.protocol.controllers import (
     Ledger,
     StaleSynchronous,
 )
-from nfdt.protocol.events import Use
-from nfdt.protocol.readings import Readings
+from nfdt.protocol.events import Readings, Use
 from tests.nfdt.golden import FOLDER, SCENES
 from tests.nfdt.rules import CONTROLLERS, ROWS, server
 from tests.nfdt.virtual_time import Workers

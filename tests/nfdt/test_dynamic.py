@@ -9,9 +9,8 @@ from nfdt.protocol.controllers import (
     Ledger,
     LocalSteps,
 )
-from nfdt.protocol.controllers.thresholds import performance_factor, set_anew
-from nfdt.protocol.events import BARRIER, READINGS
-from nfdt.protocol.readings import Readings
+from nfdt.protocol.controllers.dynamic import performance_factor, set_anew
+from nfdt.protocol.events import BARRIER, READINGS, Readings
 from tests.nfdt.rules import CONTROLLERS, server
 from tests.nfdt.test_controllers import SEEDS, TROUBLES, run
 from tests.nfdt.virtual_time import Workers

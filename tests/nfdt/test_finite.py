@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nfdt.rules.finite import first_wrong, is_finite
+from nfdt.protocol.shard_state import first_wrong, is_finite
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])

@@ -14,7 +14,7 @@ from nfdt.protocol.gradients import (
     unpack_gradient,
 )
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.shards import Range, split
+from nfdt.protocol.topology import Range, split
 
 SHAPES = [(3,), (10, 4), (2, 2), (6, 3)]
 SIZE = sum(int(np.prod(shape)) for shape in SHAPES)

@@ -7,8 +7,8 @@ import psutil
 import pytest
 
 from nfdt.glue.monitor import Monitor
-from nfdt.protocol import packets
-from nfdt.protocol.readings import Readings, unpacked
+from nfdt.protocol import serialization
+from nfdt.protocol.events import Readings, unpacked
 
 
 def monitor(*times_s):
@@ -72,4 +72,4 @@ def test_readings_travel():
 
 def test_what_are_no_readings():
     with pytest.raises(ValueError, match=r"readings must be steps_per_s, .*speed"):
-        unpacked(packets.pack({"speed": 1.0}))
+        unpacked(serialization.pack({"speed": 1.0}))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nfdt.rules.norms import square_sum
+from nfdt.rules.delay_compensation import square_sum
 
 
 @pytest.mark.parametrize("scale", [1e-38, 1e-25, 1e-18, 1.0, 1e15, 1e25, 1e37])

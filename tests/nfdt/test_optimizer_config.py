@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nfdt.protocol.descriptions import difference
+from nfdt.protocol.serialization import difference
 
 ADAM = {"class_name": "Adam", "config": {"learning_rate": 0.1, "clipnorm": None}}
 

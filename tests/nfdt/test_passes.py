@@ -2,7 +2,7 @@
 
 import pytest
 
-from nfdt.glue.passes import Passes
+from nfdt.glue.epochs import Passes
 
 
 def epochs(passes, count):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nfdt.protocol import packets
+from nfdt.protocol import serialization
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.rendezvous import Meetings
 
@@ -16,7 +16,7 @@ class Room:
         self.over = set()
 
     def come(self, worker, name, data=b"", epoch=-1):
-        payload = packets.pack({"name": name}) + data
+        payload = serialization.pack({"name": name}) + data
         self.meetings.bring(Message(Kind.MEET, worker, epoch=epoch, payload=payload))
         return self.close()
 
@@ -25,8 +25,10 @@ class Room:
 
 
 def brought(answer):
-    description, data = packets.unpack(answer.payload)
-    return dict(zip(description["workers"], packets.unpack_list(data), strict=True))
+    description, data = serialization.unpack(answer.payload)
+    return dict(
+        zip(description["workers"], serialization.unpack_list(data), strict=True)
+    )
 
 
 def test_everybody_gets_what_everybody_brought():

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from nfdt.cli import inspection
 from nfdt.protocol.events import Use
-from nfdt.telemetry import dynamics, report, trace
+from nfdt.telemetry import dsp_panels, report, trace
 from tests.nfdt.synthetic_run import (
     START_S,
     bulk_synchronous,
@@ -193,7 +193,7 @@ def test_thresholds_of_dsp_are_drawn_and_not_listed(tmp_path, monkeypatch):
     drawn = []
     for name in ("draw_thresholds", "draw_speeds"):
         monkeypatch.setattr(
-            dynamics, name, lambda axes, *about, name=name: drawn.append(name)
+            dsp_panels, name, lambda axes, *about, name=name: drawn.append(name)
         )
     events, happenings = dynamic()
     record(tmp_path, events, [*happenings, LOST], consistency="dsp")
@@ -209,10 +209,10 @@ def test_lines_of_thresholds_are_those_of_the_barriers():
     _, happenings = dynamic()
     told = [{"kind": kind, **more} for kind, more in happenings]
     axes = Figure().add_subplot()
-    dynamics.draw_thresholds(axes, told, origin_s=0.0, end_s=40.0)
+    dsp_panels.draw_thresholds(axes, told, origin_s=0.0, end_s=40.0)
     lines = {line.get_label(): line.get_ydata() for line in axes.get_lines()}
-    barriers = dynamics.barriers(told)
-    for key, name, _ in dynamics._LINES:
+    barriers = dsp_panels.barriers(told)
+    for key, name, _ in dsp_panels._LINES:
         assert list(lines[name])[:-1] == [one[key] for one in barriers]
     assert barriers[0]["factor"] == pytest.approx(3.0)
 

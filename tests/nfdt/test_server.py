@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from nfdt.protocol import packets, serialization
+from nfdt.protocol import serialization
 from nfdt.protocol.controllers import (
     BulkSynchronous,
     DynamicSynchronous,
@@ -238,7 +238,7 @@ def test_a_failure_is_remembered():
 
 
 def meet(made, worker, name, epoch=-1):
-    payload = packets.pack({"name": name})
+    payload = serialization.pack({"name": name})
     return made.handle(Message(Kind.MEET, worker, epoch=epoch, payload=payload), 0.0)
 
 
@@ -270,7 +270,7 @@ def test_what_a_server_does_not_answer():
 
 
 def come(made, worker, name="end of epoch"):
-    payload = packets.pack({"name": name}, np.zeros(0, np.uint8))
+    payload = serialization.pack({"name": name}, np.zeros(0, np.uint8))
     return made.handle(Message(Kind.MEET, worker, epoch=-1, payload=payload), 0.0)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nfdt.protocol.shards import Range, overlap, split
+from nfdt.protocol.topology import Range, overlap, split
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 7, 100, 101])

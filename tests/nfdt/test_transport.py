@@ -6,12 +6,12 @@ import threading
 import numpy as np
 import pytest
 
-from nfdt.protocol import packets
+from nfdt.protocol import serialization
 from nfdt.protocol.controllers import BulkSynchronous
 from nfdt.protocol.gradients import Rows, pack_gradient
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
-from nfdt.protocol.shards import Range
+from nfdt.protocol.topology import Range
 from nfdt.protocol.transport import LocalTransport
 from tests.nfdt.rules import server
 
@@ -34,7 +34,7 @@ def transports(num_workers=2, num_servers=1, wire="float32", **options):
     ]
     inbox = []
     made = [LocalTransport(services, lambda: 0.0, inbox) for _ in range(num_workers)]
-    payload = packets.pack({**DESCRIPTION, "wire": wire}, START)
+    payload = serialization.pack({**DESCRIPTION, "wire": wire}, START)
     for worker, transport in enumerate(made):
         message = Message(Kind.OPEN, worker, payload=payload)
         transport.call_all(dict.fromkeys(range(num_servers), message), {})

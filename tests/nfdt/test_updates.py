@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nfdt.algorithms import LOOKAHEAD
-from nfdt.protocol import serialization, shards
+from nfdt.protocol import serialization, topology
 from nfdt.protocol.controllers import BulkSynchronous
 from nfdt.rules import updates
 from nfdt.rules.averaging import DelayMomentum
@@ -69,7 +69,7 @@ def test_several_servers_are_one(row, num_servers):
     whole = run(server(row, start), pushes)
     parts = [
         run(server(row, start[a:b]), [(w, g[a:b]) for w, g in pushes])
-        for a, b in shards.split(SIZE, num_servers)
+        for a, b in topology.split(SIZE, num_servers)
     ]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 

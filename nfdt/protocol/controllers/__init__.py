@@ -15,13 +15,14 @@ dynamic         barriers that come when they must (DSP); its ``thresholds``
 ==============  ============================================================
 """
 
-from nfdt.protocol.controllers.asynchronous import Asynchronous
-from nfdt.protocol.controllers.barriers import StaleSynchronous
-from nfdt.protocol.controllers.bulk import BulkSynchronous
+from nfdt.protocol.controllers.barriers import (
+    Asynchronous,
+    BulkSynchronous,
+    StaleSynchronous,
+)
 from nfdt.protocol.controllers.decisions import Controller, Decision, Ledger
 from nfdt.protocol.controllers.dynamic import DynamicSynchronous
-from nfdt.protocol.controllers.local import LocalSteps
-from nfdt.protocol.controllers.rounds import Backup, Partial
+from nfdt.protocol.controllers.rounds import Backup, LocalSteps, Partial
 
 __all__ = [
     "Asynchronous",

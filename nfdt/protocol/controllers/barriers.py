@@ -1,4 +1,9 @@
-"""Who leads by too much waits for the slowest."""
+"""Who leads by too much waits for the slowest.
+
+Nobody waits.
+
+Everybody waits for everybody.
+"""
 
 from __future__ import annotations
 
@@ -49,3 +54,37 @@ class StaleSynchronous(Controller):
             if ledger.clocks.get(w, slowest) - slowest <= self.max_lead
         )
         return Decision(apply=ledger.held[:1], release=ready), state
+
+
+@dataclass(frozen=True)
+class Asynchronous(Controller):
+    """Nobody waits: each gradient is an update of its own (ASP)."""
+
+    def decide(
+        self, ledger: Ledger, state: Any, *, now_s: float
+    ) -> tuple[Decision, Any]:
+        """Applies what came and releases who sent it."""
+        del now_s
+        return Decision(apply=ledger.held[:1], release=ledger.waiting), state
+
+
+@dataclass(frozen=True)
+class BulkSynchronous(Controller):
+    """Everybody waits for everybody: one mean gradient a round (BSP).
+
+    Source: Valiant, "A bridging model for parallel computation", CACM 1990.
+    """
+
+    def decide(
+        self, ledger: Ledger, state: Any, *, now_s: float
+    ) -> tuple[Decision, Any]:
+        """Holds until every active worker's gradient is in."""
+        del now_s
+        if all_are_in(ledger):
+            return Decision(apply=ledger.held, release=ledger.waiting), state
+        return Decision((), ()), state
+
+
+def all_are_in(ledger: Ledger) -> bool:
+    """Whether every active worker's gradient is held."""
+    return set(ledger.held) >= set(ledger.clocks)

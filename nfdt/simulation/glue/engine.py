@@ -13,10 +13,10 @@ from nfdt.clusters.cluster import Cluster
 from nfdt.glue.engine import ParameterServerEngine
 from nfdt.glue.shard_factory import maker
 from nfdt.options import Options
-from nfdt.protocol.asking import LEAVE_S
 from nfdt.protocol.events import Event
 from nfdt.protocol.server import Service
 from nfdt.protocol.topology import Roles
+from nfdt.protocol.transport import LEAVE_S
 from nfdt.simulation import supported
 from nfdt.simulation.glue.worker_state import ApartOfEach, ApplyingOfEach
 from nfdt.simulation.simulator import Driver

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nfdt.glue.apart import Apart
-from nfdt.glue.local_training import Exchange, Lookahead
+from nfdt.glue.local_training import Apart, Exchange, Lookahead
 from nfdt.glue.push_pull import Applying
 from nfdt.options import Options
 from nfdt.rules.corrections import Vector
 from nfdt.simulation.transport import VirtualTransport
-from nfdt.simulation.wishes import Sent, Wanted
+from nfdt.simulation.workers import Sent, Wanted
 
 
 class LookaheadOfEach:

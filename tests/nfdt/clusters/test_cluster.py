@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from nfdt.clusters.cluster import Cluster
-from nfdt.clusters.machines import Edge, Group, Link, Servers
+from nfdt.clusters.machines import Dies, Edge, Group, Joins, Link, Servers, Slower
 from nfdt.clusters.step_times import Constant, Exponential, Gamma, Measured
-from nfdt.simulation.changes import Dies, Joins, Slower
 from nfdt.simulation.workers import members, nodes
 
 RANDOM = np.random.default_rng(0)

@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nfdt.clusters import cluster_yaml
+from nfdt.clusters import cluster_text, cluster_yaml
 from nfdt.clusters.cluster import Cluster
-from nfdt.clusters.machines import Edge, Group, Link, Servers
+from nfdt.clusters.machines import Dies, Edge, Group, Joins, Link, Servers, Slower
 from nfdt.clusters.step_times import Constant, Exponential, Gamma, Measured
-from nfdt.simulation import clustertext
-from nfdt.simulation.changes import Dies, Joins, Slower
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "examples" / "clusters").glob("*.yaml"))
@@ -79,7 +77,7 @@ def test_examples(path):
     assert found.num_workers >= 6
     assert 2 <= len(re.findall(r"(?m)^# ", path.read_text())) <= 4
     assert all(0.02 <= group.step.mean_s <= 0.2 for group in found.groups)
-    assert cluster_yaml.parse(clustertext.written(found)) == found
+    assert cluster_yaml.parse(cluster_text.written(found)) == found
 
 
 def test_examples_are_those_that_documents_name():
@@ -135,7 +133,7 @@ def _random_cluster(random):
 @pytest.mark.parametrize("seed", range(40))
 def test_what_is_written_is_read_as_the_same(seed):
     cluster = _random_cluster(np.random.default_rng(seed))
-    text = clustertext.written(cluster, ["measured", "on a Friday"])
+    text = cluster_text.written(cluster, ["measured", "on a Friday"])
     assert text.startswith("# measured\n# on a Friday\n")
     assert cluster_yaml.parse(text) == cluster
 
@@ -143,7 +141,7 @@ def test_what_is_written_is_read_as_the_same(seed):
 def test_many_measured_times_are_written_in_short_lines():
     times_s = tuple(0.0123 + index / 1e6 for index in range(100))
     cluster = Cluster((Group(1, Measured(times_s)),))
-    text = clustertext.written(cluster)
+    text = cluster_text.written(cluster)
     assert max(map(len, text.splitlines())) <= 88
     assert cluster_yaml.parse(text) == cluster
 
@@ -153,4 +151,4 @@ def test_only_steps_that_a_file_can_name_are_written():
         mean_s = 1.0
 
     with pytest.raises(ValueError, match="a file knows the steps constant, gamma"):
-        clustertext.written(Cluster((Group(1, Own()),)))
+        cluster_text.written(Cluster((Group(1, Own()),)))

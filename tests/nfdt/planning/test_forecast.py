@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from nfdt.clusters.cluster import Cluster
-from nfdt.clusters.machines import Group, Link, Servers
+from nfdt.clusters.machines import Group, Link, Servers, Slower
 from nfdt.clusters.step_times import Constant, Gamma
 from nfdt.planning.forecast import forecast
-from nfdt.simulation.changes import Slower
 
 
 def rate(events):

@@ -16,7 +16,7 @@ import nfdt
 from nfdt.clusters.step_times import Gamma
 from nfdt.glue.local_training import Lookahead
 from nfdt.simulation.simulator import Driver
-from nfdt.simulation.wishes import Sent, drive
+from nfdt.simulation.workers import Sent, drive
 from tests.nfdt.simulation import toys
 
 RANDOM = np.random.default_rng(0)

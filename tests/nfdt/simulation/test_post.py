@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from nfdt.simulation.post import only_group
+from nfdt.simulation.network import only_group
 
 
 def test_a_script_that_trains_two_models_is_refused_with_a_way_out():

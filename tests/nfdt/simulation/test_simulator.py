@@ -5,9 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from nfdt.clusters.machines import Edge, Link, Servers
+from nfdt.clusters.machines import Dies, Edge, Joins, Link, Servers, Slower
 from nfdt.clusters.step_times import Constant, Exponential, Gamma
-from nfdt.simulation.changes import Dies, Joins, Slower
 from nfdt.simulation.network import Network, ring_s
 from tests.nfdt.simulation.toys import Job, cluster
 

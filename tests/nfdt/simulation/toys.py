@@ -9,15 +9,14 @@ import numpy as np
 
 from nfdt import algorithms, consistency
 from nfdt.clusters.cluster import Cluster
-from nfdt.clusters.machines import Edge, Group, Link, Servers
+from nfdt.clusters.machines import Change, Edge, Group, Link, Servers
 from nfdt.clusters.step_times import Constant, Duration
 from nfdt.glue.shard_factory import maker
-from nfdt.protocol import packets, shards
+from nfdt.protocol import serialization, topology
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
-from nfdt.simulation.changes import Change
 from nfdt.simulation.simulator import Driver
-from nfdt.simulation.wishes import Sent, Wanted, drive
+from nfdt.simulation.workers import Sent, Wanted, drive
 
 SIZE = 6
 
@@ -38,7 +37,7 @@ def services(
     config = {"learning_rate": rate, "momentum": 0.0, "nesterov": False, "name": "SGD"}
     optimizer = {"class_name": "SGD", "module": "keras.optimizers", "config": config}
     for server, (shard, service) in enumerate(
-        zip(shards.split(size, count), made, strict=True)
+        zip(topology.split(size, count), made, strict=True)
     ):
         about = {
             "algorithm": algorithm,
@@ -48,7 +47,7 @@ def services(
             "dtype": "float64",
             "shard": server,
         }
-        payload = packets.pack(about, np.ones(shard.size))
+        payload = serialization.pack(about, np.ones(shard.size))
         service.handle(Message(Kind.OPEN, here[0], payload=payload), 0.0)
     return made
 

@@ -5,14 +5,13 @@ import inspect
 import pytest
 from click.testing import CliRunner
 
-from nfdt import listing
 from nfdt.algorithms import ALGORITHMS, DEFAULT
-from nfdt.cli import inspection
+from nfdt.cli import algorithm_table, inspection
 from nfdt.rules.corrections import NoCorrection
 
 
 def test_table_has_every_algorithm_and_fits():
-    lines = listing.table().splitlines()
+    lines = algorithm_table.table().splitlines()
     assert max(map(len, lines)) <= 100
     words = " ".join(" ".join(lines).split())
     for name, one in ALGORITHMS.items():
@@ -24,7 +23,7 @@ def test_table_has_every_algorithm_and_fits():
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_details_show_the_equations_without_marks(name):
-    text = listing.details(name)
+    text = algorithm_table.details(name)
     assert text.startswith(name)
     assert ALGORITHMS[name].source in text
     assert "`" not in text and "::" not in text
@@ -33,7 +32,7 @@ def test_details_show_the_equations_without_marks(name):
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_line_of_the_equations_is_there(name):
-    text = listing.details(name)
+    text = algorithm_table.details(name)
     one = ALGORITHMS[name]
     rules = [rule for rule in (one.correction, one.optimizer) if rule is not None]
     for rule in rules:
@@ -48,9 +47,10 @@ def test_every_line_of_the_equations_is_there(name):
 
 def test_commands():
     run = CliRunner().invoke
-    assert run(inspection.algorithms, []).stdout == listing.table() + "\n"
+    assert run(inspection.algorithms, []).stdout == algorithm_table.table() + "\n"
     assert (
-        run(inspection.algorithms, ["easgd"]).stdout == listing.details("easgd") + "\n"
+        run(inspection.algorithms, ["easgd"]).stdout
+        == algorithm_table.details("easgd") + "\n"
     )
     wrong = run(inspection.algorithms, ["sgd"])
     assert wrong.exit_code == 2

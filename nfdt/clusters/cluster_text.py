@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping
 import yaml
 
 from nfdt.clusters.cluster import Cluster
-from nfdt.clusters.machines import Group, Link, Servers
+from nfdt.clusters.machines import Change, Dies, Group, Joins, Link, Servers
 from nfdt.clusters.step_times import Constant, Duration, Exponential, Gamma, Measured
 from nfdt.clusters.units import write_bytes_per_s, write_number, write_s
-from nfdt.simulation.changes import Change, Dies, Joins
 
 _WIDTH = 88
 
