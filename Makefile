@@ -56,6 +56,7 @@ check: lint type test ## what continuous integration accepts
 lint: $(INSTALLED) ## style, without changing anything
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
+	$(RUN) lint-imports
 
 type: $(INSTALLED) ## types
 	$(RUN) mypy

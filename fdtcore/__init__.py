@@ -1,5 +1,27 @@
 """The client side that every framework of this project shares.
 
-Imports neither ``hfdt`` nor ``nfdt``. Only the modules of ``fdtcore.glue``
-import TensorFlow and Keras; importing this package starts nothing.
+==================  ========================================================
+engine              START HERE: what a framework supplies to be bound to Keras
+process             who am I: one process of a job
+glue/               binds an engine to Keras: the only importers of TensorFlow
+control/            the control line: what goes wrong on one rank is known to all
+launcher/           from ``run`` and its words to a job, supervised to its end
+shadow_files/       files that a program writes on other ranks than 0
+examination/        ``doctor SCRIPT``: is a script safe to distribute?
+rank_program        ``python -m FRAMEWORK SCRIPT``: one process of a job
+user_program        what the user asks to run, checked, and run
+failures            one failure: what, where, on which rank
+tracebacks          tracebacks and stacks without the project's own frames
+output              rank 0 has the terminal, the others a file each
+settings            environment variables that let ranks share a machine
+environment_options options as dataclasses, read from variables
+validation          the rules of options: rule, what was received, way out
+batch_shares        which samples of a batch are whose
+training_loops      the loops of a program that train
+threads, evidence   one thread trains; whether this process has trained
+atomic_files        files that are there whole or not at all
+==================  ========================================================
+
+Imports neither ``hfdt`` nor ``nfdt``, and starts nothing. setup.cfg declares which
+module stands above which.
 """

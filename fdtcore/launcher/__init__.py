@@ -1,1 +1,17 @@
-"""TODO."""
+"""Runs one job, from the words of ``run`` to its exit code.
+
+==============  ============================================================
+foreground      START HERE: one job from its first line to its last
+cli_options     the options that ``run`` has in every framework
+hosts           host lists: from the command line, files and Slurm
+jobs            from what was asked for, and the machine, to a job
+launchers       ``mpirun`` and ``srun``: a job as one command line
+mpirun          which ``mpirun`` this machine has, and whose it is
+supervisor      forwards output and signals, and leaves nothing running
+descendants     every process that a job has left behind
+banners         what ``mpirun`` says about a job that failed
+explanation     the last line: what went wrong, where, and what to do
+==============  ============================================================
+
+May import the modules of fdtcore that know no Keras; never ``fdtcore.glue``.
+"""

@@ -1,9 +1,16 @@
-"""The command line: ``nfdt run``, ``simulate``, ``compare``, ``calibrate``, ``report``.
+"""The command line of nfdt.
 
-Read ``command`` first: ``nfdt run``, from its words to its exit code. ``flags`` makes
-the fields of `Options` options of commands; ``job_setup`` goes from the words to a job:
-sizes, checks, the launcher. ``simulate``, ``calibrate`` and ``inspection`` hold the
-other commands. May import everything of nfdt and ``fdtcore.launcher``.
+================  ==========================================================
+command           START HERE: ``nfdt run``, from its words to its exit code
+flags             the fields of ``Options`` as options of commands
+job_setup         sizes, checks and the launcher of a job
+simulate          ``nfdt simulate`` and ``nfdt compare``
+calibrate         ``nfdt calibrate``
+inspection        ``nfdt report``, ``nfdt algorithms``, ``nfdt doctor``
+algorithm_table   the algorithms and their equations, as text
+================  ==========================================================
+
+May import everything of nfdt; nothing imports it.
 """
 
 from nfdt.cli.command import main

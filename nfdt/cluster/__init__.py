@@ -1,22 +1,18 @@
 """Processes: a worker's and a server's, over MPI, from start to end.
 
-==============  ============================================================
-runtime         START HERE: starts this process's part of a job
-alone           a worker whose servers are in its own process
-mpi, tags       this process's end of a job, alone imports mpi4py; its lines
-wire            a worker's way to its servers, and a server's to its workers
-waiting         waiting without taking a core
-serverprogram   a server process from its first line
-serving         what it does, from its start to its end
-pushes          where it reads gradients into
-departures      who has left, how, and whether the job goes on
-ending          how it tells that the job is over
-memory          when it writes checkpoints, and which one it goes on from
-keeping         files of checkpoints
-leaving         how a worker leaves: in order, by an exception, with the job
-standing        where a worker is that does not end
-colleagues      how servers end together
-parting         how processes part when all is done
-rehearsal       a worker of ``nfdt calibrate``
-==============  ============================================================
+==================  ========================================================
+runtime             START HERE: starts this process's part of a job
+mpi                 this process's end of a job; alone imports mpi4py
+mpi_transport       a worker's way to its servers, a server's to its workers
+in_process          a worker whose servers are in its own process
+server_loop         what a server process does, from its first line to its end
+membership          who has left, how, and whether the job goes on
+shutdown            how servers end together, and processes part
+worker_exit         how a worker leaves: in order, by an exception, with the job
+checkpoint_store    when a server writes checkpoints, their files, and resuming
+stack_report        where a worker stands that does not end
+calibration_worker  a worker of ``nfdt calibrate``
+==================  ========================================================
+
+May import ``planning``, ``simulation``, ``glue``, ``protocol`` and ``telemetry``.
 """

@@ -2,20 +2,20 @@
 
 ==============  ============================================================
 messages        START HERE: what workers and servers say to each other
-server          the parameter server: one shard, as a state machine; what it is
-                made of: ``attendance``, ``copies``, ``held``, ``refusals``
-service         a server process: groups, leases, meetings, who is there
-controllers     who waits, and which gradients form an update: a package
-leases          which worker has which batches; ``ledgers`` of all epochs
-meetings        what all workers bring goes to all
-worker          a worker's side: a vector on the servers
-transport       how a worker reaches its servers; the way within a process, where
-                ``asking`` holds threads that ask for batches
-shards, roles   which part of the vector, which rank is whose
-events          what the trace tells, as ``records`` keeps it; ``readings`` of monitors
-packets         descriptions and lists as bytes
+shard_server    the server of one shard, as a state machine
+shard_state     what it knows of each worker, and of what it holds
+controllers/    who waits, and which gradients form one update
+server          a server process: groups, leases, meetings, who is there
+leases          which worker has which batches, in every epoch
+rendezvous      what all workers bring goes to all
+client          a worker's side: a vector on the servers
+transport       how a worker reaches its servers; the way within a process
+topology        which part of the vector, which rank is whose
 gradients       gradients as bytes: vectors and rows
-states          the state of rules as bytes
-checkpoints     what a server keeps of a run; ``keepsakes``, with worker 0's notes
+serialization   descriptions, lists and the state of rules as bytes
+checkpoints     what a server keeps of a run, with worker 0's notes
+events          what the trace tells; ``event_log`` keeps it
 ==============  ============================================================
+
+May import ``rules``.
 """

@@ -15,7 +15,7 @@ PURE = [
     ),
 ]
 # A process alone serves itself; its input asks from a thread, and a clock is handed in.
-EXCEPT = {"protocol/asking.py": {"threading"}, "protocol/client.py": {"time"}}
+EXCEPT = {"protocol/transport.py": {"threading"}, "protocol/client.py": {"time"}}
 IMPURE = {
     "keras",
     "logging",
