@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nfdt.clusters.cluster import Cluster
-from nfdt.clusters.machines import Group, Link, Servers
+from nfdt.clusters.machines import Link, Servers, WorkerGroup
 from nfdt.clusters.step_times import Gamma
 from nfdt.planning.forecast import forecast
 from nfdt.protocol.events import Event
@@ -49,7 +49,7 @@ def cluster(link: str, servers: int, workers: int) -> Cluster:
     """Returns workers and servers that all have the same links."""
     line = Link(LATENCY_S, LINKS[link])
     kind = Servers(servers, UPDATED_BYTES_PER_S, link=Link(0.0, LINKS[link]))
-    return Cluster((Group(workers, Gamma(STEP_S, VARIATION), line),), kind)
+    return Cluster((WorkerGroup(workers, Gamma(STEP_S, VARIATION), line),), kind)
 
 
 def row(model: str, link: str, servers: int, workers: int) -> Row:

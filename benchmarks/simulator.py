@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.ratios import spread
 from nfdt.clusters.cluster import Cluster
-from nfdt.clusters.machines import Group, Link, Servers
+from nfdt.clusters.machines import Link, Servers, WorkerGroup
 from nfdt.clusters.step_times import Gamma
 from nfdt.planning.forecast import forecast
 
@@ -39,7 +39,9 @@ class Large(NamedTuple):
 def cluster(workers: int) -> Cluster:
     """Returns even workers with links and a server that take time."""
     line = Link(1e-4, 1.25e8)
-    return Cluster((Group(workers, Gamma(0.02, 0.1), line),), Servers(1, 1e9, 1e-5))
+    return Cluster(
+        (WorkerGroup(workers, Gamma(0.02, 0.1), line),), Servers(1, 1e9, 1e-5)
+    )
 
 
 def large(workers: int, pushes: int) -> Large:

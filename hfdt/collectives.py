@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 
-class Collectives:
+class HorovodCollectives:
     """Operations among the ranks of a process set.
 
     Args:
@@ -28,7 +28,7 @@ class Collectives:
         self.rank, self.size = rank, size
         self._process_set = process_set
 
-    def among(self, sets: Sequence[Sequence[int]]) -> Collectives:
+    def among(self, sets: Sequence[Sequence[int]]) -> HorovodCollectives:
         """Returns the operations among the ranks of the set that holds this rank.
 
         Every rank calls it with the same sets.
@@ -54,7 +54,7 @@ class Collectives:
         made = [hvd.add_process_set(list(ranks)) for ranks in sets]
         own = next(i for i, ranks in enumerate(sets) if self.rank in ranks)
         rank = sorted(sets[own]).index(self.rank)
-        return Collectives(rank, len(sets[own]), made[own])
+        return HorovodCollectives(rank, len(sets[own]), made[own])
 
     def sum(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
         """Sums each tensor over the ranks."""

@@ -19,7 +19,7 @@ from fdtcore.glue.exchange import Exchange
 from fdtcore.process import Process
 from hfdt import finite, rates, refusals
 from hfdt import gradients as reduction
-from hfdt.collectives import Collectives
+from hfdt.collectives import HorovodCollectives
 from hfdt.options import Options
 
 
@@ -39,12 +39,12 @@ class HorovodEngine(Exchange):
     def __init__(
         self,
         process: Process,
-        collectives: Collectives,
+        collectives: HorovodCollectives,
         options: Options,
         line: ControlLine,
     ):
         super().__init__(process, collectives, line, "hfdt")
-        self.collectives: Collectives = collectives
+        self.collectives: HorovodCollectives = collectives
         self.options = options
         self._reduce = reduction.Reduction(collectives, options)
         # Places are never reused: when an optimizer is freed differs between ranks.

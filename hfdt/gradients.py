@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from fdtcore.glue import state
-from hfdt.collectives import Collectives
+from hfdt.collectives import HorovodCollectives
 from hfdt.options import Options
 
 # What Horovod can add up; narrower floats travel as float32.
@@ -31,7 +31,7 @@ class Reduction:
         options: Compression, and mean or Adasum.
     """
 
-    def __init__(self, collectives: Collectives, options: Options):
+    def __init__(self, collectives: HorovodCollectives, options: Options):
         self._ranks, self._options = collectives, options
 
     def __call__(

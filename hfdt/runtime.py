@@ -50,10 +50,10 @@ def _start(options: Options) -> Any:
         process = _start_horovod(process, options)
 
     from fdtcore.glue import bind, randomness
-    from hfdt.collectives import Collectives
+    from hfdt.collectives import HorovodCollectives
     from hfdt.engine import HorovodEngine
 
-    collectives = Collectives(process.rank, process.size)
+    collectives = HorovodCollectives(process.rank, process.size)
 
     def exchange(text: str | None) -> str:
         own = (text or "").encode()

@@ -17,7 +17,7 @@ from nfdt.cluster.mpi import Peers
 from nfdt.cluster.mpi_transport import MpiTransport
 from nfdt.cluster.server_loop import Serving
 from nfdt.options import Options
-from nfdt.protocol.client import Group
+from nfdt.protocol.client import ShardedVector
 from nfdt.protocol.gradients import Dense
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
@@ -96,7 +96,7 @@ class Worker:
         self.transport = MpiTransport(peers)
         self.groups = 0
 
-    def open(self, size: int, *, updates: bool) -> Group:
+    def open(self, size: int, *, updates: bool) -> ShardedVector:
         """Open a group of variables on the server.
 
         Args:
@@ -104,19 +104,19 @@ class Worker:
             updates: Whether the server's rule acts on its gradients.
         """
         index, self.groups = self.groups, self.groups + 1
-        group = Group(self.transport, 0, index, [size], "float32", "float32")
+        vector = ShardedVector(self.transport, 0, index, [size], "float32", "float32")
         description = {
             "algorithm": RULE,
             "optimizer": SGD,
             "variables": [["weights", [size]]],
             "wire": "float32",
         }
-        group.open(description, np.zeros(size, np.float32))
+        vector.open(description, np.zeros(size, np.float32))
         if not updates:
             order = np.array([index, 0])
             self.comm.Send(order, self.server, ORDER_TAG)
             self.comm.Recv(order, self.server, ORDER_TAG)  # it is done
-        return group
+        return vector
 
     def plain_s(self, vector: Vector, steps: int) -> float:
         """Return the median time of sending a vector there and back."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from benchmarks.papers.runs import Run
 from nfdt.clusters.cluster import Cluster
-from nfdt.clusters.machines import Group, Link, Servers, Slower
+from nfdt.clusters.machines import Link, Servers, Slower, WorkerGroup
 from nfdt.clusters.step_times import Duration, Exponential, Gamma
 
 EVEN, HETEROGENEOUS, EXPONENTIAL = "even", "heterogeneous", "exponential"
@@ -32,7 +32,7 @@ def cluster(run: Run, message_bytes: int) -> Cluster:
         message_bytes: Of a gradient, and of the parameters.
     """
     step, spread = TIMES[run.times]
-    group = Group(run.workers, step, spread=spread)
+    group = WorkerGroup(run.workers, step, spread=spread)
     bytes_per_s = message_bytes / run.message_s if run.message_s else math.inf
     servers = Servers(link=Link(bytes_per_s=bytes_per_s))
     changes = _changes(run) if run.times == CHANGING else ()

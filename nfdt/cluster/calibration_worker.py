@@ -23,7 +23,7 @@ from fdtcore.shadow_files import patches
 from nfdt.cluster import runtime
 from nfdt.planning.calibration import PROBE, PROBE_NAME
 from nfdt.planning.probe import Probe, single, timed_s
-from nfdt.protocol.client import Group
+from nfdt.protocol.client import ShardedVector
 from nfdt.protocol.gradients import Dense
 
 
@@ -44,24 +44,24 @@ def main(argv: list[str]) -> None:
 
 def _probe_at_opening(transport: Any, path: Path) -> None:
     """Lets the first group of variables that is opened be followed by the probe."""
-    inner = Group.open
+    inner = ShardedVector.open
 
     def open_and_probe(
-        self: Group, description: Mapping[str, Any], values: Any
+        self: ShardedVector, description: Mapping[str, Any], values: Any
     ) -> None:
-        Group.open = inner  # type: ignore[method-assign]
+        ShardedVector.open = inner  # type: ignore[method-assign]
         inner(self, description, values)
         dtype = str(values.dtype)
         exchange_s = _exchange_s(transport, single(description), dtype)
         probe = Probe(description, values.size, dtype, exchange_s)
         path.write_text(json.dumps(probe._asdict()))
 
-    Group.open = open_and_probe  # type: ignore[method-assign]
+    ShardedVector.open = open_and_probe  # type: ignore[method-assign]
 
 
 def _exchange_s(transport: Any, description: Mapping[str, Any], dtype: str) -> float:
     """Returns the time of an exchange of one parameter."""
-    probe = Group(transport, 0, PROBE, [1], dtype, description["wire"])
+    probe = ShardedVector(transport, 0, PROBE, [1], dtype, description["wire"])
     value = np.zeros(1, dtype)
     probe.open(description, value)
     return timed_s(lambda: probe.push([Dense(0, value)]))

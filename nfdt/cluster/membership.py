@@ -7,7 +7,7 @@ from typing import NamedTuple
 from fdtcore.failures import ENDED, Failure
 
 
-class Verdict(NamedTuple):
+class DepartureNotice(NamedTuple):
     """What follows from a departure."""
 
     line: str  # for the user
@@ -37,7 +37,7 @@ class Departures:
         self.code = 1  # for a job that fails
         self._goes_on = survives and on_worker_loss == "continue"
 
-    def finish(self, worker: int, *, early: bool = False) -> Verdict | None:
+    def finish(self, worker: int, *, early: bool = False) -> DepartureNotice | None:
         """Notes that a worker has come to its end.
 
         Args:
@@ -50,9 +50,9 @@ class Departures:
         if not early or not left:
             return None
         what = f"worker {worker} (rank {worker}) ended its script in the middle of fit"
-        return Verdict(f"{what}; {_who(left)} over its batches.", False, worker)
+        return DepartureNotice(f"{what}; {_who(left)} over its batches.", False, worker)
 
-    def linger(self, worker: int, silent_s: float) -> Verdict:
+    def linger(self, worker: int, silent_s: float) -> DepartureNotice:
         """Ends the job: a worker has not ended, and nothing was heard for a while.
 
         Args:
@@ -65,21 +65,23 @@ class Departures:
             "ended. Its stack shows where; if it needs that long, set a longer "
             "--stall-timeout."
         )
-        return Verdict(line, True, worker)
+        return DepartureNotice(line, True, worker)
 
-    def lose(self, worker: int) -> Verdict:
+    def lose(self, worker: int) -> DepartureNotice:
         """Notes that a worker has vanished."""
         self.lost.append(worker)
         what = f"worker {worker} (rank {worker}) was lost"
         if not self._goes_on:
-            return Verdict(f"{what}.", True, worker)
+            return DepartureNotice(f"{what}.", True, worker)
         if left := self._left():
-            return Verdict(f"{what}; {_who(left)} over its batches.", False, worker)
+            return DepartureNotice(
+                f"{what}; {_who(left)} over its batches.", False, worker
+            )
         if self.finished:
-            return Verdict(f"{what}; the others have finished.", False, worker)
-        return Verdict("all workers were lost.", True, worker)
+            return DepartureNotice(f"{what}; the others have finished.", False, worker)
+        return DepartureNotice("all workers were lost.", True, worker)
 
-    def fail(self, failure: Failure, code: int) -> Verdict:
+    def fail(self, failure: Failure, code: int) -> DepartureNotice:
         """Notes that a worker ends with an error, which ends the job.
 
         Args:
@@ -89,8 +91,8 @@ class Departures:
         # What a process ends with has eight bits; none of a failure are all 0.
         self.code = code & 0xFF or 1
         if failure.kind == ENDED:
-            return Verdict(failure.message, True, failure.rank)
-        return Verdict(failure.headline().rstrip(".") + ".", True, failure.rank)
+            return DepartureNotice(failure.message, True, failure.rank)
+        return DepartureNotice(failure.headline().rstrip(".") + ".", True, failure.rank)
 
     def _left(self) -> int:
         return self.num_workers - len(self.finished) - len(self.lost)

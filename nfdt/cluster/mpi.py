@@ -24,7 +24,7 @@ from nfdt.protocol.messages import HEADER_BYTES, Message, as_bytes
 from nfdt.protocol.topology import Roles
 
 
-class Patience:
+class PollingBackoff:
     """Looks often at first, then more and more seldom.
 
     Args:
@@ -133,14 +133,14 @@ class Peers:
         return bool(self._sending)
 
     def receive(
-        self, rank: int, data: Any, tag: Tag, patience: Patience | None = None
+        self, rank: int, data: Any, tag: Tag, patience: PollingBackoff | None = None
     ) -> None:
         """Waits for what a peer sends.
 
         Raises:
             PeerLost: It is gone.
         """
-        patience = patience or Patience()
+        patience = patience or PollingBackoff()
         try:
             with self._lock:
                 request = self.comm.Irecv([data, MPI.BYTE], rank, tag)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nfdt.cluster.mpi import Patience, PeerLost, Peers, Tag
+from nfdt.cluster.mpi import PeerLost, Peers, PollingBackoff, Tag
 from nfdt.protocol.gradients import WIRE_TYPES, unpack_gradient
 from nfdt.protocol.messages import HEADER_BYTES, Kind, Message, as_bytes, read_header
 from nfdt.protocol.server import Service
@@ -78,10 +78,10 @@ class MpiTransport:
             ServerLost: The first server is gone.
             JobEnded: It has ended the job.
         """
-        self._answer(0, Tag.END, None, Patience(longest_s=_LONG_S))
+        self._answer(0, Tag.END, None, PollingBackoff(longest_s=_LONG_S))
 
     def _answer(
-        self, server: int, tag: Tag, into: Any, patience: Patience | None = None
+        self, server: int, tag: Tag, into: Any, patience: PollingBackoff | None = None
     ) -> Message:
         rank = self._peers.roles.server_rank(server)
         data = bytearray(HEADER_BYTES)

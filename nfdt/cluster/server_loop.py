@@ -14,8 +14,8 @@ from fdtcore import failures, output
 from fdtcore.failures import Failure
 from nfdt import algorithms
 from nfdt.cluster.checkpoint_store import Memory
-from nfdt.cluster.membership import Departures, Verdict
-from nfdt.cluster.mpi import Patience, Peers
+from nfdt.cluster.membership import DepartureNotice, Departures
+from nfdt.cluster.mpi import Peers, PollingBackoff
 from nfdt.cluster.mpi_transport import MpiServer, Pushes
 from nfdt.cluster.shutdown import FRAGILE, LIMIT_S, Colleagues, Ending, part, say
 from nfdt.glue.shard_factory import maker
@@ -61,7 +61,7 @@ class Serving:
         self.recording = Recording(self.service, options, roles, self.index)
         self.ending = Ending(peers, self.wire, job_dir)
         self.failing = ""  # why the job fails, once it does
-        self._patience = Patience()
+        self._patience = PollingBackoff()
         self._looked_s = 0.0
         self._heard_s = time.perf_counter()  # when a worker last said anything
         self._ends_s = float("inf")  # when it ends at the latest
@@ -174,7 +174,7 @@ class Serving:
         for answer in answers if not self.failing else []:
             self.wire.send(answer)
 
-    def _judge(self, verdict: Verdict | None) -> None:
+    def _judge(self, verdict: DepartureNotice | None) -> None:
         if self.failing or verdict is None:
             return
         if verdict.ends:

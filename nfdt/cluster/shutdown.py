@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from fdtcore import failures, output
 from fdtcore.failures import ENDED, Failure
-from nfdt.cluster.mpi import Patience, PeerLost, Peers, Tag
+from nfdt.cluster.mpi import PeerLost, Peers, PollingBackoff, Tag
 from nfdt.cluster.mpi_transport import MpiServer
 from nfdt.protocol.messages import Kind, Message, read_header
 from nfdt.telemetry.recorder import Recording
@@ -37,7 +37,7 @@ def flush(peers: Peers, limit_s: float = _SEND_S) -> None:
         peers: This process's end of the job.
         limit_s: That time.
     """
-    patience, deadline_s = Patience(), time.monotonic() + limit_s
+    patience, deadline_s = PollingBackoff(), time.monotonic() + limit_s
     while peers.is_sending() and time.monotonic() < deadline_s:
         patience.wait()
 
@@ -163,7 +163,7 @@ class Colleagues:
         for rank in self._others:
             with contextlib.suppress(PeerLost):
                 self._peers.send(rank, message, Tag.MEETING, Tag.PAYLOAD)
-        patience, deadline_s = Patience(), time.monotonic() + limit_s
+        patience, deadline_s = PollingBackoff(), time.monotonic() + limit_s
         while self._missing(awaited) and time.monotonic() < deadline_s:
             found = self._peers.next_header(Tag.MEETING)
             if found is None:

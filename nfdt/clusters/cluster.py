@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fdtcore.validation import demand, is_number
-from nfdt.clusters.machines import Change, Group, Joins, Link, Servers
+from nfdt.clusters.machines import Change, Joins, Link, Servers, WorkerGroup
 from nfdt.clusters.step_times import Duration
 
 
@@ -23,7 +23,7 @@ class Worker:
 
 
 @dataclass(frozen=True)
-class Member:
+class ServedWorker:
     """Whom the servers know as one worker: a worker, or an edge node with several.
 
     Args:
@@ -50,7 +50,7 @@ class Cluster:
         name: For tables and pictures.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[WorkerGroup, ...]
     servers: Servers = field(default_factory=Servers)
     changes: tuple[Change, ...] = ()
     name: str = ""
@@ -99,25 +99,29 @@ class Cluster:
                 found += [found[change.like]] * change.count
         return found
 
-    def members(self) -> list[Member]:
+    def members(self) -> list[ServedWorker]:
         """Returns whom the servers know, with those that join later at the end."""
-        found: list[Member] = []
+        found: list[ServedWorker] = []
         first = 0
         for group in self.groups:
             if group.edges:
                 for edge in group.edges:
                     terminals = range(first, first + edge.terminals)
-                    found.append(Member(tuple(terminals), edge.link, is_edge=True))
+                    found.append(
+                        ServedWorker(tuple(terminals), edge.link, is_edge=True)
+                    )
                     first += edge.terminals
             else:
                 for _ in range(group.count):
-                    found.append(Member((first,), group.link))
+                    found.append(ServedWorker((first,), group.link))
                     first += 1
         for change in self.changes:
             if isinstance(change, Joins):
                 new = range(first, first + change.count)
                 link = self._link_of(change.like)
-                found += [Member((one,), link, joins_s=change.at_s) for one in new]
+                found += [
+                    ServedWorker((one,), link, joins_s=change.at_s) for one in new
+                ]
                 first += change.count
         return found
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import yaml
 
 from nfdt.clusters.cluster import Cluster
-from nfdt.clusters.machines import Change, Dies, Group, Joins, Link, Servers
+from nfdt.clusters.machines import Change, Dies, Joins, Link, Servers, WorkerGroup
 from nfdt.clusters.step_times import Constant, Duration, Exponential, Gamma, Measured
 from nfdt.clusters.units import write_bytes_per_s, write_number, write_s
 
@@ -39,7 +39,7 @@ def written(cluster: Cluster, comments: Iterable[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _group(group: Group) -> list[str]:
+def _group(group: WorkerGroup) -> list[str]:
     lines = [f"count: {group.count}", f"step: {_step(group.step)}"]
     if link := _link(group.link):
         lines.append(f"link: {_flow(link)}")

@@ -36,11 +36,11 @@ from nfdt.clusters.machines import (
     Change,
     Dies,
     Edge,
-    Group,
     Joins,
     Link,
     Servers,
     Slower,
+    WorkerGroup,
 )
 from nfdt.clusters.step_times import Constant, Duration, Exponential, Gamma, Measured
 from nfdt.clusters.units import (
@@ -113,12 +113,12 @@ def parse(text: str, source: str = "the cluster") -> Cluster:
     )
 
 
-def _group(value: Value) -> Group:
+def _group(value: Value) -> WorkerGroup:
     known = ("count", "step", "link", "spread", "edges")
     found = value.fields(known, "count", "step")
     edges = found["edges"].items() if "edges" in found else []
     with value.placed():
-        return Group(
+        return WorkerGroup(
             found["count"].read(read_count),
             _step(found["step"]),
             _link(found),

@@ -63,7 +63,7 @@ class Edge:
 
 
 @dataclass(frozen=True)
-class Group:
+class WorkerGroup:
     """Workers of a kind.
 
     Args:

@@ -17,7 +17,7 @@ from fdtcore.shadow_files import patches
 from nfdt.glue import optimizer_state
 from nfdt.glue.collectives import Gathering
 from nfdt.glue.epochs import Epochs
-from nfdt.glue.groups import Groups
+from nfdt.glue.groups import VariableGroups
 from nfdt.glue.keras_loop import LeasedStep
 from nfdt.glue.layer_state import Tallies
 from nfdt.glue.push_pull import Applying, InTurn
@@ -63,7 +63,7 @@ class ParameterServerEngine(exchange.Exchange):
         )
         super().__init__(process, meetings, _NoLine(), "nfdt")
         self._meetings = meetings
-        self.groups = Groups(transport, process, options)
+        self.groups = VariableGroups(transport, process, options)
         self.resuming = Resuming(transport, process.rank, options)
         self.training = Training(self)
         self.replicas = Replicas(self)

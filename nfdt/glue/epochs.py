@@ -96,7 +96,7 @@ class Epochs:
             self.is_peeking = False
 
 
-class Stretch(NamedTuple):
+class EpochSpan(NamedTuple):
     """The batches of one epoch."""
 
     is_new_pass: bool  # whether the data are begun anew
@@ -118,19 +118,19 @@ class Passes:
         self.num_batches, self._steps = num_batches, steps_per_epoch
         self._seen: int | None = None  # batches of the pass so far; None: none is begun
 
-    def peek(self) -> Stretch:
-        """Returns the next epoch's stretch without beginning it."""
+    def peek(self) -> EpochSpan:
+        """Returns the next epoch's span, without beginning it."""
         first = self._seen or 0
         left = None if self.num_batches is None else self.num_batches - first
         counts = [count for count in (self._steps, left) if count is not None]
-        return Stretch(self._seen is None, first, min(counts, default=None))
+        return EpochSpan(self._seen is None, first, min(counts, default=None))
 
-    def begin(self) -> Stretch:
+    def begin(self) -> EpochSpan:
         """Begins an epoch."""
-        stretch = self.peek()
-        stop = None if stretch.length is None else stretch.first + stretch.length
+        span = self.peek()
+        stop = None if span.length is None else span.first + span.length
         self._seen = None if stop == self.num_batches else stop
-        return stretch
+        return span
 
     def end(self) -> None:
         """Notes that the data have ended earlier than was known."""

@@ -1,4 +1,4 @@
-"""All groups of variables that a worker trains."""
+"""The groups of variables that a worker trains."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from nfdt.glue.local_training import Apart
 from nfdt.glue.optimizer_state import build, follow, optimizers_of, path_of
 from nfdt.glue.variable_group import VariableGroup, dtype_of
 from nfdt.options import Options
-from nfdt.protocol.client import Group, NotFinite
+from nfdt.protocol.client import NotFinite, ShardedVector
 from nfdt.protocol.transport import Transport
 
 
-class Groups:
+class VariableGroups:
     """All groups of this worker.
 
     Args:
@@ -101,7 +101,7 @@ class Groups:
         """Takes up a group of an earlier fit, if there is one, with what is here."""
         group = self._retired.pop(key, None)
         if group is not None:
-            group.group.pull()
+            group.vector.pull()
             group.bring_state()
             group.assign()
         return group
@@ -116,7 +116,7 @@ class Groups:
         dtype = dtype_of(variables)
         wire = dtype if self._options.wire == "own" else self._options.wire
         shapes = [(path_of(v), tuple(v.shape)) for v in variables]
-        group = Group(
+        vector = ShardedVector(
             self._transport,
             self._process.rank,
             _index(self.note(optimizer), shapes),
@@ -125,11 +125,11 @@ class Groups:
             wire,
         )
         made = VariableGroup(
-            group,
+            vector,
             optimizer,
             variables,
             config=config,
-            **self.apart.own_part(algorithm, config, group.params),
+            **self.apart.own_part(algorithm, config, vector.params),
         )
         description = {
             "algorithm": algorithm.name,
@@ -139,7 +139,7 @@ class Groups:
             "constraints": limits,
             "undecayed": optimizer_config.undecayed(served, variables),
         }
-        group.open(description, made.flat())
+        vector.open(description, made.flat())
         made.bring_state()
         made.assign()
         return made
@@ -183,7 +183,7 @@ class Groups:
         wanted = {id(v) for v in variables}
         for group in self._all():
             if wanted & {id(v) for v in group.variables}:
-                group.group.pull()
+                group.vector.pull()
                 group.assign()
 
     def open_missing(self, model: Any, engine: Any) -> None:
@@ -209,13 +209,13 @@ class Groups:
         for group in self._all():
             shared = wanted & {id(v) for v in group.variables}
             if shared and group.is_as_pulled():
-                group.group.pull()
+                group.vector.pull()
                 group.assign()
 
     def bring_changed(self, optimizer: Any) -> None:
         """As :meth:`bring`, but by more than a rounding."""
         for group in self.under(optimizer):
-            if not np.allclose(group.flat(), group.group.params, 1e-4, 1e-6):
+            if not np.allclose(group.flat(), group.vector.params, 1e-4, 1e-6):
                 group.bring()
 
     def agree_on_rate(self, optimizer: Any, engine: Any) -> None:
@@ -237,7 +237,7 @@ class Groups:
     def pull_all(self) -> None:
         """Gives all variables that are trained the servers' newest values."""
         for group in self._all():
-            group.group.pull()
+            group.vector.pull()
             group.assign()
 
     def take_state(self, optimizer: Any) -> None:

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 
 @keras.saving.register_keras_serializable("nfdt")
-class Sent(keras.optimizers.schedules.LearningRateSchedule):
+class SentRate(keras.optimizers.schedules.LearningRateSchedule):
     """The rate of a server's optimizer that workers compute: the last one that came."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ def is_of_script(optimizer: Any) -> bool:
 def is_served(config: Mapping[str, Any]) -> bool:
     """Whether a server follows the schedule of an optimizer of this configuration."""
     rate = config["config"].get("learning_rate")
-    return isinstance(rate, Mapping) and rate["class_name"] != Sent.__name__
+    return isinstance(rate, Mapping) and rate["class_name"] != SentRate.__name__
 
 
 def schedule(config: Mapping[str, Any]) -> Callable[[int], float]:
@@ -72,7 +72,7 @@ def of_number(optimizer: Any) -> float:
 def write(optimizer: Any, rate: float) -> None:
     """Gives a server's optimizer its rate, unless it follows a schedule itself."""
     own = optimizer._learning_rate
-    if isinstance(own, Sent):
+    if isinstance(own, SentRate):
         own.rate.assign(rate)
     elif isinstance(own, keras.Variable):
         own.assign(rate)

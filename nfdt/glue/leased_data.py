@@ -118,14 +118,14 @@ class LeasedAdapter(DataAdapter):
             return
         epoch, numbers = self.epochs.begin(), self._numbers
         for _ in range(self.epochs.turns()):
-            stretch = self._passes.begin()
-            if stretch.is_new_pass:
+            span = self._passes.begin()
+            if span.is_new_pass:
                 self._order = new_order()
-        assert stretch.length is not None  # what has an index has a length
-        for number in self.epochs.leases(epoch, stretch.length):
+        assert span.length is not None  # what has an index has a length
+        for number in self.epochs.leases(epoch, span.length):
             numbers.append(number)
             mark = np.array([epoch, number], np.int64)
-            yield mark, self._order[stretch.first + number]
+            yield mark, self._order[span.first + number]
 
     def _from_stream(self) -> tf.data.Dataset:
         """Deals what has no index: batch i goes to worker i modulo M."""
@@ -155,14 +155,14 @@ class LeasedAdapter(DataAdapter):
         return dataset.map(packed)
 
     def _next_batches(self, inner: tf.data.Dataset) -> Iterator[Any]:
-        stretch = self._passes.begin()
-        if stretch.is_new_pass:
+        span = self._passes.begin()
+        if span.is_new_pass:
             self._stream = iter(inner)
         found = 0
-        for batch in itertools.islice(self._stream, stretch.length):
+        for batch in itertools.islice(self._stream, span.length):
             found += 1
             yield batch
-        if stretch.length is None or found < stretch.length:
+        if span.length is None or found < span.length:
             self._passes.end()
         elif self._passes.peek().is_new_pass:
             # Keras makes an iterator here, too, which a shuffle takes notice of.

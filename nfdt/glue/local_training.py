@@ -19,9 +19,9 @@ import numpy as np
 
 from fdtcore.glue import binding
 from nfdt import algorithms, resolution
-from nfdt.glue.monitor import Monitor
+from nfdt.glue.monitor import ResourceMonitor
 from nfdt.options import Options
-from nfdt.protocol.client import Group
+from nfdt.protocol.client import ShardedVector
 from nfdt.protocol.gradients import Dense
 from nfdt.rules.corrections import Vector
 
@@ -44,28 +44,28 @@ class OnServers:
     """The shared parameters of a group of variables.
 
     Args:
-        group: The group.
+        vector: Their values on the servers.
         about: What is said of a push.
     """
 
-    def __init__(self, group: Group, about: Mapping[str, Any]):
-        self._group, self._about = group, about
+    def __init__(self, vector: ShardedVector, about: Mapping[str, Any]):
+        self._vector, self._about = vector, about
 
     @property
     def params(self) -> Vector:
         """As pulled last, [P]."""
-        return self._group.params
+        return self._vector.params
 
     def pull(self) -> None:
         """Takes the newest into ``params``."""
-        self._group.pull()
+        self._vector.pull()
 
     def push_vector(self, vector: Vector) -> None:
         """Sends a vector as a gradient; takes what is answered into ``params``."""
-        self._group.push([Dense(0, vector)], **self._about)
+        self._vector.push([Dense(0, vector)], **self._about)
 
 
-class Exchange(Protocol):
+class LocalExchange(Protocol):
     """How a worker's own parameters meet the shared ones."""
 
     def exchange(self, own: Vector, shared: Shared) -> Vector:
@@ -117,7 +117,7 @@ class Delta:
 
 
 @dataclass(frozen=True)
-class Elastic:
+class ElasticExchange:
     """Draws the worker's and the shared parameters to each other.
 
     ::
@@ -183,10 +183,10 @@ class Apart:
         steps = self._options.local_steps
         if algorithm.sends == algorithms.ELASTIC:
             strength = algorithm.optimizer.strength(num_workers)
-            return {"exchange": Elastic(strength), "local_steps": steps}
+            return {"exchange": ElasticExchange(strength), "local_steps": steps}
         controller = self._options.controller
         if controller.paces:
-            monitor = Monitor() if controller.monitors else None
+            monitor = ResourceMonitor() if controller.monitors else None
             return {
                 "exchange": Delta(),
                 "paces": True,

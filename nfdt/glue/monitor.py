@@ -21,7 +21,7 @@ class _Totals(NamedTuple):
     disk_bytes: float
 
 
-class Monitor:
+class ResourceMonitor:
     """Reads CPU, memory, network and disk of the machine, and the worker's own speed.
 
     Args:

@@ -23,7 +23,7 @@ def config_of(optimizer: Any) -> dict[str, Any]:
     if not learning_rates.is_of_script(optimizer):
         config = keras.optimizers.serialize(optimizer)
     else:
-        with binding.replaced(optimizer, "_learning_rate", learning_rates.Sent()):
+        with binding.replaced(optimizer, "_learning_rate", learning_rates.SentRate()):
             config = keras.optimizers.serialize(optimizer)
     kind = type(optimizer)
     if config["module"] is None and kind.__module__ != "__main__":

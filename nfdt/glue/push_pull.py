@@ -134,7 +134,7 @@ class Applying:
                 if all(map(np.array_equal, here, group.values())):
                     continue
                 if self._engine.process.size == 1:
-                    group.group.load(group.joined(here))
+                    group.vector.load(group.joined(here))
                     continue
                 self._engine.finding = _written(wrapper)
                 raise self._engine.finding
@@ -195,7 +195,7 @@ class Applying:
             def stepped() -> bytes:
                 return group.joined(self._stepped(group, values, about)).tobytes()
 
-            found = np.frombuffer(for_all.step(stepped), group.group.params.dtype)
+            found = np.frombuffer(for_all.step(stepped), group.vector.params.dtype)
             return list(group.split(found))
         except NotFinite as error:
             self._engine.groups.report(group, error)
@@ -238,7 +238,7 @@ class Applying:
                 group = self._engine.groups.of(optimizer, variables)
                 if self._engine.options.overlap:
                     found = group.push_ahead(*gradient, **about)
-                    return found, np.int64(group.group.version)
+                    return found, np.int64(group.vector.version)
                 self._push_finite(group, gradient, about)
         except Exception as error:
             self._engine.finding = error
@@ -246,7 +246,7 @@ class Applying:
         finally:
             self._engine.epochs.pushed(epoch, number)
         # Copied: variables may go on using the memory that is returned.
-        return copied(group.group.params), np.int64(group.group.version)
+        return copied(group.vector.params), np.int64(group.vector.version)
 
     def _push_for_all(
         self, optimizer: Any, variables: Sequence[Any], gradient: Any, about: Any
@@ -263,9 +263,9 @@ class Applying:
 
         if self._engine.process.size == 1:
             return push()
-        found = for_all.step(lambda: replicated_steps.packed(push().group))
+        found = for_all.step(lambda: replicated_steps.packed(push().vector))
         group = groups.of(optimizer, variables)
-        replicated_steps.unpacked(group.group, found)
+        replicated_steps.unpacked(group.vector, found)
         return group
 
     def _push_finite(self, group: Any, gradient: Any, about: dict[str, Any]) -> None:

@@ -12,10 +12,10 @@ import tensorflow as tf
 
 from fdtcore.glue import state
 from nfdt.glue import learning_rates, optimizer_state
-from nfdt.glue.local_training import Exchange, Lookahead, OnServers
-from nfdt.glue.monitor import Monitor
+from nfdt.glue.local_training import LocalExchange, Lookahead, OnServers
+from nfdt.glue.monitor import ResourceMonitor
 from nfdt.glue.optimizer_state import has_stepped, path_of
-from nfdt.protocol.client import Group
+from nfdt.protocol.client import ShardedVector
 from nfdt.protocol.gradients import Dense, merged
 from nfdt.rules.corrections import Vector
 
@@ -56,7 +56,7 @@ class VariableGroup:
     """The variables that one optimizer trains, and their vector on the servers.
 
     Args:
-        group: The vector.
+        vector: Their values on the servers.
         optimizer: The user's.
         variables: Those with a gradient, in order.
         config: The optimizer as the servers make it.
@@ -69,18 +69,18 @@ class VariableGroup:
 
     def __init__(
         self,
-        group: Group,
+        vector: ShardedVector,
         optimizer: Any,
         variables: Sequence[Any],
         *,
         config: Mapping[str, Any],
         lookahead: Lookahead | None = None,
-        exchange: Exchange | None = None,
+        exchange: LocalExchange | None = None,
         local_steps: int = 1,
         paces: bool = False,
-        monitor: Monitor | None = None,
+        monitor: ResourceMonitor | None = None,
     ):
-        self.group, self.optimizer = group, optimizer
+        self.vector, self.optimizer = vector, optimizer
         self.variables, self.config = list(variables), config
         self._lookahead, self._exchange = lookahead, exchange
         self._local_steps, self._steps = local_steps, 0  # steps since an exchange
@@ -93,7 +93,7 @@ class VariableGroup:
     @property
     def version(self) -> tf.Tensor:
         """Updates so far, int64 scalar."""
-        return tf.constant(self.group.version, tf.int64)
+        return tf.constant(self.vector.version, tf.int64)
 
     def flat(self) -> Vector:
         """Returns the variables' values as the vector."""
@@ -101,17 +101,17 @@ class VariableGroup:
 
     def joined(self, values: Sequence[Any]) -> Vector:
         """Returns values of the variables as the vector."""
-        dtype = self.group.params.dtype
+        dtype = self.vector.params.dtype
         parts = [np.asarray(value).reshape(-1).astype(dtype) for value in values]
         return np.concatenate(parts)
 
     def values(self) -> list[tf.Tensor]:
         """Returns the vector that was pulled last, as values of the variables."""
-        return self.split(self.group.params)
+        return self.split(self.vector.params)
 
     def split(self, vector: Vector) -> list[tf.Tensor]:
         """Returns the vector as values of the variables."""
-        starts = self.group.starts
+        starts = self.vector.starts
         return [
             tf.constant(vector[start:stop].reshape(v.shape), v.dtype)
             for v, start, stop in zip(self.variables, starts, starts[1:], strict=False)
@@ -122,14 +122,14 @@ class VariableGroup:
         for variable, value in zip(self.variables, self.values(), strict=True):
             variable.assign(value)
         if self._exchange is None:
-            self.optimizer._iterations.assign(self.group.version)
+            self.optimizer._iterations.assign(self.vector.version)
 
     def step(self, values: Sequence[Any], **about: Any) -> list[Any] | None:
         """Notes a step of this worker's own; exchanges parameters where it is time.
 
         Args:
             values: The variables after it.
-            **about: As in :meth:`nfdt.protocol.client.Group.push`.
+            **about: As in :meth:`nfdt.protocol.client.ShardedVector.push`.
 
         Returns:
             What to go on from; None without an exchange.
@@ -147,8 +147,8 @@ class VariableGroup:
         """Tells the server of a step; returns whether it wants what it has come to."""
         readings = b""
         if self._monitor is not None:
-            readings = self._monitor.step(self.group.step_s())
-        return self.group.step(**about, readings=readings)
+            readings = self._monitor.step(self.vector.step_s())
+        return self.vector.step(**about, readings=readings)
 
     def flush(self) -> None:
         """Ends what is under way: an answer not used yet, steps not exchanged yet."""
@@ -162,7 +162,7 @@ class VariableGroup:
     def _exchanged(self, own: Vector, about: dict[str, Any]) -> Vector:
         assert self._exchange is not None
         self._steps = 0
-        return self._exchange.exchange(own, OnServers(self.group, about))
+        return self._exchange.exchange(own, OnServers(self.vector, about))
 
     def push_ahead(self, *args: Any, **about: Any) -> Vector:
         """As :meth:`push`, but returns what the push before was answered."""
@@ -170,7 +170,7 @@ class VariableGroup:
         if pending is not None:
             pending.result()
         # Copied: they are written while the next gradient is computed.
-        found = copied(self.group.params)
+        found = copied(self.vector.params)
         self._pending = self._thread.submit(self.push, *args, **about)
         return found
 
@@ -188,7 +188,7 @@ class VariableGroup:
             are_rows: For each variable whether its gradient is ``IndexedSlices``.
             values: The tensors: values, or values and indices.
             rate: What the optimizer's schedule has come to; NaN where it has none.
-            **about: As in :meth:`nfdt.protocol.client.Group.push`.
+            **about: As in :meth:`nfdt.protocol.client.ShardedVector.push`.
         """
         own = learning_rates.of_number(self.optimizer)
         changed = own if own != self._rate else math.nan
@@ -200,20 +200,20 @@ class VariableGroup:
             if has_rows
             else Dense(int(start), np.asarray(next(tensors)).reshape(-1))
             for has_rows, v, start in zip(
-                are_rows, self.variables, self.group.starts, strict=False
+                are_rows, self.variables, self.vector.starts, strict=False
             )
         ]
         if self._lookahead is not None:
-            whole = np.zeros_like(self.group.params)
+            whole = np.zeros_like(self.vector.params)
             for gradient in gradients:
                 gradient.add_to(whole)
             gradients = [Dense(0, self._lookahead.ahead(whole))]
-        self.group.push(gradients, rate=changed, **about)
+        self.vector.push(gradients, rate=changed, **about)
         self._follow(own)
 
     def _follow(self, own: float) -> None:
         """Takes over a rate that another worker has changed."""
-        theirs = self.group.learning_rate
+        theirs = self.vector.learning_rate
         self._rate = own
         if not math.isnan(own) and not math.isnan(theirs) and theirs != own:
             self.optimizer.learning_rate = theirs
@@ -221,12 +221,12 @@ class VariableGroup:
 
     def is_as_pulled(self) -> bool:
         """Whether the variables are as they came from the servers."""
-        starts = self.group.starts
+        starts = self.vector.starts
         for variable, start, stop in zip(
             self.variables, starts, starts[1:], strict=False
         ):
             own = np.asarray(variable).reshape(-1)
-            pulled = self.group.params[start:stop].astype(own.dtype, copy=False)
+            pulled = self.vector.params[start:stop].astype(own.dtype, copy=False)
             if not np.array_equal(own.view(np.uint8), pulled.view(np.uint8)):
                 return False
         return True
@@ -234,13 +234,13 @@ class VariableGroup:
     def bring(self) -> None:
         """Makes the servers go on from what is here, where it differs."""
         values = self.flat()
-        has_changed = values.tobytes() != self.group.params.tobytes()
+        has_changed = values.tobytes() != self.vector.params.tobytes()
         # Never taken, it is not what the servers have, but nothing was done to it.
         known = self._state is not None
         if known and optimizer_state.digest(self.optimizer) != self._state:
             self._load(values)
         elif has_changed:
-            self.group.load(values)
+            self.vector.load(values)
 
     def bring_state(self) -> None:
         """Makes servers go on from an optimizer that has gone on without them."""
@@ -248,26 +248,26 @@ class VariableGroup:
             return
         if not has_stepped(self.optimizer):
             return
-        if self.group.version < int(self.optimizer._iterations.numpy()):
+        if self.vector.version < int(self.optimizer._iterations.numpy()):
             self._load(self.flat())
 
     def _load(self, values: np.ndarray) -> None:
         parts = optimizer_state.cut(
-            self.optimizer, self.variables, self.group.starts, self.group.shards
+            self.optimizer, self.variables, self.vector.starts, self.vector.shards
         )
-        self.group.load(values, parts, int(self.optimizer._iterations.numpy()))
+        self.vector.load(values, parts, int(self.optimizer._iterations.numpy()))
         self._state = optimizer_state.digest(self.optimizer)
 
     def take_state(self) -> None:
         """Gives the optimizer the state that the servers hold for it."""
         if not self.optimizer.built or self._exchange is not None:
             return
-        found = [one["state"] for one in self.group.state()]
-        optimizer_state.take(self.optimizer, self.variables, self.group.starts, found)
-        self.optimizer._iterations.assign(self.group.version)
+        found = [one["state"] for one in self.vector.state()]
+        optimizer_state.take(self.optimizer, self.variables, self.vector.starts, found)
+        self.optimizer._iterations.assign(self.vector.version)
         self._state = optimizer_state.digest(self.optimizer)
 
     def name_of(self, element: int) -> str:
         """Returns the path of the variable that an element of the vector is of."""
-        index = int(np.searchsorted(self.group.starts, element, "right")) - 1
+        index = int(np.searchsorted(self.vector.starts, element, "right")) - 1
         return path_of(self.variables[index])

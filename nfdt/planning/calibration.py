@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nfdt.clusters.cluster import Cluster
-from nfdt.clusters.machines import Group, Link, Servers
+from nfdt.clusters.machines import Link, Servers, WorkerGroup
 from nfdt.clusters.step_times import Measured
 from nfdt.clusters.units import write_s
 from nfdt.protocol.events import Event, Use
@@ -97,7 +97,7 @@ def calibrated(
         overhead_s=_rounded(costs.update_s),
     )
     step = Measured(representatives([event.compute_s for event in inside]))
-    return Cluster((Group(num_workers, step, link),), servers, name=name)
+    return Cluster((WorkerGroup(num_workers, step, link),), servers, name=name)
 
 
 def facts(events: Sequence[Event], costs: Costs, num_workers: int) -> list[str]:

@@ -20,7 +20,7 @@ from nfdt.clusters import cluster_text
 from nfdt.clusters.cluster import Cluster
 from nfdt.clusters.machines import Servers
 from nfdt.planning import outcome
-from nfdt.planning.outcome import Outcome, best, ordered
+from nfdt.planning.outcome import ComparisonRow, best, ordered
 from nfdt.simulation import launch as simulating
 from nfdt.telemetry import figure, trace
 
@@ -37,7 +37,7 @@ _COLOURS = (
 _DPI = 130
 
 
-def draw(outcomes: Sequence[Outcome], target: float, path: Path) -> None:
+def draw(outcomes: Sequence[ComparisonRow], target: float, path: Path) -> None:
     """Draws losses over time, and the times to a target.
 
     Args:
@@ -188,7 +188,7 @@ def _environ(
 
 def _run(
     one: Candidate, words: Sequence[str], environ: Mapping[str, str], output: Path
-) -> Outcome:
+) -> ComparisonRow:
     folder = output / one.folder
     folder.mkdir(exist_ok=True)
     with (folder / "output.txt").open("w") as file:

@@ -19,7 +19,7 @@ _LEARNED = 0.9  # of the first loss; above it a run has not learned
 _KEPT = 1.1  # a loss that ends above the target by more has been lost again
 
 
-class Outcome(NamedTuple):
+class ComparisonRow(NamedTuple):
     """One row of a comparison."""
 
     name: str
@@ -50,7 +50,7 @@ class Outcome(NamedTuple):
         return is_sound and self.reaches_s(target) < math.inf
 
 
-def outcome(name: str, trace: Trace, problem: str = "") -> Outcome:
+def outcome(name: str, trace: Trace, problem: str = "") -> ComparisonRow:
     """Reads a row from a trace."""
     events = sorted(trace.events, key=lambda event: event.time_s)
     summary = Summary()
@@ -58,7 +58,7 @@ def outcome(name: str, trace: Trace, problem: str = "") -> Outcome:
     shares = [s for w in summary.workers if (s := summary.waited(w)) is not None]
     losses = np.array([event.loss for event in events])
     width = max(_LEAST_SMOOTHED, len(losses) // _SMOOTHED)
-    return Outcome(
+    return ComparisonRow(
         name,
         np.array([event.time_s for event in events]),
         smooth(losses, width) if len(losses) else losses,
@@ -68,7 +68,7 @@ def outcome(name: str, trace: Trace, problem: str = "") -> Outcome:
     )
 
 
-def common_target(outcomes: Sequence[Outcome]) -> float:
+def common_target(outcomes: Sequence[ComparisonRow]) -> float:
     """Returns a loss that at least half of the runs that have learned have reached."""
     finite = [o for o in outcomes if not o.problem and math.isfinite(o.final_loss)]
     learned = [o for o in finite if o.final_loss <= _LEARNED * o.losses[0]]
@@ -76,7 +76,7 @@ def common_target(outcomes: Sequence[Outcome]) -> float:
     return float(np.quantile(final, 0.5, method="higher")) if final else math.nan
 
 
-def best(outcomes: Sequence[Outcome], target: float) -> Outcome | None:
+def best(outcomes: Sequence[ComparisonRow], target: float) -> ComparisonRow | None:
     """Returns the run that reaches a target first; of equals the lowest at its end."""
     sound = [o for o in outcomes if o.keeps(target)]
     if not sound:
@@ -86,7 +86,7 @@ def best(outcomes: Sequence[Outcome], target: float) -> Outcome | None:
     return min(alike, key=lambda o: o.final_loss)
 
 
-def table(outcomes: Sequence[Outcome], target: float) -> str:
+def table(outcomes: Sequence[ComparisonRow], target: float) -> str:
     """Returns the rows, by the time in which they reach the target."""
     head = (
         f"{'algorithm / consistency':26}{f'loss {target:.3g} in':>14}{'last loss':>11}"
@@ -95,14 +95,14 @@ def table(outcomes: Sequence[Outcome], target: float) -> str:
     return "\n".join([head, *(_row(o, target) for o in ordered(outcomes, target))])
 
 
-def ordered(outcomes: Sequence[Outcome], target: float) -> list[Outcome]:
+def ordered(outcomes: Sequence[ComparisonRow], target: float) -> list[ComparisonRow]:
     """Returns the runs, the best first."""
     return sorted(
         outcomes, key=lambda o: (not o.keeps(target), o.reaches_s(target), o.final_loss)
     )
 
 
-def recommendation(outcomes: Sequence[Outcome], target: float) -> str:
+def recommendation(outcomes: Sequence[ComparisonRow], target: float) -> str:
     """Returns which one to take, and why."""
     chosen = best(outcomes, target)
     if chosen is None:
@@ -123,12 +123,12 @@ def recommendation(outcomes: Sequence[Outcome], target: float) -> str:
     return f"recommended  {text}."
 
 
-def _times(chosen: Outcome, other: Outcome, target: float) -> str:
+def _times(chosen: ComparisonRow, other: ComparisonRow, target: float) -> str:
     ratio = other.reaches_s(target) / max(chosen.reaches_s(target), 1e-12)
     return f"{ratio:.2f} times as fast as {other.name}"
 
 
-def _row(found: Outcome, target: float) -> str:
+def _row(found: ComparisonRow, target: float) -> str:
     if found.problem:
         return f"{found.name:26}{'failed':>14}  {found.problem}"
     reaches_s = found.reaches_s(target)

@@ -38,11 +38,11 @@ class NotFinite(RuntimeError):
         self.element, self.in_a_row = element, in_a_row
 
 
-class Group:
-    """What one optimizer trains, on the servers.
+class ShardedVector:
+    """The flat vector of one group of variables, in shards on the servers.
 
     Args:
-        transport: The way to them.
+        transport: The way to the servers.
         worker: This worker's index.
         index: The group's; the same on every worker.
         sizes: Elements of each variable, in order.

@@ -10,7 +10,7 @@ from nfdt.protocol.messages import Message
 from nfdt.protocol.shard_state import Held
 
 
-class Records:
+class EventLog:
     """The events of one shard, and what else happened there."""
 
     def __init__(self) -> None:

@@ -118,8 +118,8 @@ class Leases:
         return {*self._leased, *self._asking}
 
 
-class Ledgers:
-    """One ledger of batches for each epoch, as messages want and change them."""
+class EpochLeases:
+    """The leases of every epoch, as messages ask for and finish them."""
 
     def __init__(self) -> None:
         self.leases: dict[int, Leases] = {}  # epoch -> its batches

@@ -14,7 +14,7 @@ import numpy as np
 
 from nfdt.protocol import serialization
 from nfdt.protocol.events import Event, Happening
-from nfdt.protocol.leases import Leases, Ledgers, fit_of
+from nfdt.protocol.leases import EpochLeases, Leases, fit_of
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.rendezvous import Meetings
 from nfdt.protocol.serialization import difference
@@ -49,7 +49,7 @@ class Service:
         self.groups: dict[int, ShardServer] = {}
         self.descriptions: dict[int, dict[str, Any]] = {}
         self._make, self._opened = make, opened
-        self._meetings, self._ledgers = Meetings(), Ledgers()
+        self._meetings, self._ledgers = Meetings(), EpochLeases()
         self._away: set[int] = set()  # until they are back
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nfdt.protocol.controllers import Controller, Decision
-from nfdt.protocol.event_log import Records
+from nfdt.protocol.event_log import EventLog
 from nfdt.protocol.events import Use, unpacked
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.shard_state import Attendance, Copies, Held, Refusals
@@ -46,7 +46,7 @@ class ShardServer:
         self.version = 0  # updates applied; never decreases
         self.learning_rate = learning_rate if schedule is None else schedule(0)
         self._schedule = schedule
-        self.records = Records()
+        self.records = EventLog()
         self._refusals = Refusals()
         self._attendance = Attendance(num_workers)
         self._control = controller.init(num_workers)

@@ -15,9 +15,9 @@ from nfdt.simulation.event_queue import Agenda
 from nfdt.simulation.network import Network, Post, transfer_s
 from nfdt.simulation.workers import (
     NO_BATCH,
-    Member,
     Result,
     Sent,
+    SimulatedWorker,
     Wanted,
     members,
     nodes,
@@ -73,7 +73,7 @@ class Moves:
         is_over = all(m.has_met or not m.is_there for m in self.members)
         return is_over and any(m.is_there for m in self.members)
 
-    def join(self, member: Member) -> None:
+    def join(self, member: SimulatedWorker) -> None:
         """Lets a member that was not there take part."""
         member.is_there = True
         for server, service in enumerate(self.services):
@@ -98,7 +98,7 @@ class Moves:
             answers = service.lose(member.index, self._agenda.now_s)
             self._post.carry(server, answers)
 
-    def _enter(self, member: Member) -> None:
+    def _enter(self, member: SimulatedWorker) -> None:
         """Lets a member begin with the newest parameters."""
         if self._post.group < 0:  # all begin with the same values
             self._go_on(member)
@@ -106,7 +106,7 @@ class Moves:
             member.awaited = len(self.services)
             self._post.pull(member.index)
 
-    def _go_on(self, member: Member) -> None:
+    def _go_on(self, member: SimulatedWorker) -> None:
         """Lets each terminal that has nothing to do take a batch."""
         for terminal in member.free:
             if self._epoch < 0:
@@ -118,13 +118,13 @@ class Moves:
                 ask = workers.lease(member, self._epoch, self._num_batches)
                 self._post.tell(ask)
 
-    def _begin(self, member: Member, terminal: int, number: int) -> None:
+    def _begin(self, member: SimulatedWorker, terminal: int, number: int) -> None:
         member.busy[terminal] = number
         ends_s = self._agenda.now_s + self.nodes[terminal].step_s()
         ends_s += self._inside_s(member, terminal)  # its parameters come down first
         self._agenda.plan(ends_s, self._computed, member, terminal, member.params)
 
-    def _inside_s(self, member: Member, terminal: int) -> float:
+    def _inside_s(self, member: SimulatedWorker, terminal: int) -> float:
         """Returns the time of a vector between a terminal and its edge node."""
         if not member.is_edge or self._post.group < 0:
             return 0.0
@@ -132,7 +132,7 @@ class Moves:
         return transfer_s(link, self._post.push_bytes, self._jitter)
 
     def _computed(
-        self, member: Member, terminal: int, params: Vector | None
+        self, member: SimulatedWorker, terminal: int, params: Vector | None
     ) -> Wanted | None:
         if not member.is_there or terminal not in member.busy:
             return None  # it has died meanwhile
@@ -167,27 +167,27 @@ class Moves:
             [s.groups[self._post.group].params for s in self.services]
         )
 
-    def _merge(self, member: Member, terminal: int, result: Result) -> None:
+    def _merge(self, member: SimulatedWorker, terminal: int, result: Result) -> None:
         """Takes a result into the round; pushes where it was the last one awaited."""
         if member.is_there and member.busy.pop(terminal, None) is not None:
             member.results.append(result)
             self._close_round(member)
 
-    def _close_round(self, member: Member) -> None:
+    def _close_round(self, member: SimulatedWorker) -> None:
         if member.busy or member.awaited or not member.results:
             return
         for one in member.results[1:]:  # what the push itself does not tell
             self._post.tell(workers.done(member, self._epoch, one.number))
         self._push(member, member.take_round())
 
-    def _push(self, member: Member, result: Result) -> None:
+    def _push(self, member: SimulatedWorker, result: Result) -> None:
         member.unsent = 0
         member.awaited = len(self.services)
         compute_s = self._count(member)
         message = workers.push(member, self._post.group, self._epoch, result, compute_s)
         self._post.push(message, result.vector)
 
-    def _step_alone(self, member: Member, number: int, loss: float) -> None:
+    def _step_alone(self, member: SimulatedWorker, number: int, loss: float) -> None:
         """Goes on after a step that a worker has made on parameters of its own."""
         member.unsent += 1
         if not self._post.paces:
@@ -205,20 +205,20 @@ class Moves:
         )
         self._post.step(message)
 
-    def _count(self, member: Member) -> float:
+    def _count(self, member: SimulatedWorker) -> float:
         """Counts what a member says after a step; returns how long it has computed."""
         member.clock += 1
         member.pushed_s = self._agenda.now_s
         return self._agenda.now_s - member.released_s
 
-    def _paced(self, member: Member, *, submits: bool) -> None:
+    def _paced(self, member: SimulatedWorker, *, submits: bool) -> None:
         self._note_release(member)
         if submits:
             self._agenda.plan(self._agenda.now_s, self._submits, member)
         else:
             self._go_on(member)
 
-    def _submits(self, member: Member) -> Wanted | None:
+    def _submits(self, member: SimulatedWorker) -> Wanted | None:
         if not member.is_there:
             return None
         (terminal,) = member.terminals
@@ -251,16 +251,16 @@ class Moves:
                 if not member.awaited:
                     self._release(member)
 
-    def _release(self, member: Member) -> None:
+    def _release(self, member: SimulatedWorker) -> None:
         self._note_release(member)
         self._go_on(member)
         self._close_round(member)
 
-    def _note_release(self, member: Member) -> None:
+    def _note_release(self, member: SimulatedWorker) -> None:
         member.released_s = self._agenda.now_s
         member.exchange_s = self._agenda.now_s - member.pushed_s
 
-    def _end_epoch(self, member: Member) -> Wanted | None:
+    def _end_epoch(self, member: SimulatedWorker) -> Wanted | None:
         """Sends what it has not sent yet; then meets the others."""
         if not member.is_there:
             return None

@@ -73,8 +73,8 @@ class Result(NamedTuple):
 
 
 @dataclass
-class Member:
-    """One worker as the servers know it.
+class SimulatedWorker:
+    """The state of one worker, or edge node, as the servers know it.
 
     Args:
         index: Theirs of it.
@@ -140,10 +140,10 @@ class Member:
         return Result(results[0].number, mean, loss, rates[-1] if rates else math.nan)
 
 
-def members(cluster: Cluster) -> list[Member]:
+def members(cluster: Cluster) -> list[SimulatedWorker]:
     """Returns whom the servers know, with those that join later at the end."""
     return [
-        Member(
+        SimulatedWorker(
             index,
             list(one.terminals),
             one.link,
@@ -192,24 +192,24 @@ def drive(steps: Steps, find: Callable[[Wanted], Sent]) -> None:
         pass
 
 
-def lease(member: Member, epoch: int, num_batches: int) -> Message:
+def lease(member: SimulatedWorker, epoch: int, num_batches: int) -> Message:
     """Asks for a batch."""
     return Message(Kind.LEASE, member.index, epoch=epoch, parts=num_batches)
 
 
-def done(member: Member, epoch: int, number: int) -> Message:
+def done(member: SimulatedWorker, epoch: int, number: int) -> Message:
     """Tells that a batch is over, where its push does not."""
     return Message(Kind.DONE, member.index, epoch=epoch, number=number)
 
 
-def meet(member: Member, epoch: int) -> Message:
+def meet(member: SimulatedWorker, epoch: int) -> Message:
     """Waits for all at the end of an epoch."""
     payload = serialization.pack({"name": f"end of epoch {epoch}"})
     return Message(Kind.MEET, member.index, epoch=epoch, payload=payload)
 
 
 def push(
-    member: Member, group: int, epoch: int, result: Result, compute_s: float
+    member: SimulatedWorker, group: int, epoch: int, result: Result, compute_s: float
 ) -> Message:
     """Brings a gradient, which the message does not hold yet."""
     return Message(
@@ -227,7 +227,7 @@ def push(
 
 
 def step(
-    member: Member,
+    member: SimulatedWorker,
     group: int,
     epoch: int,
     number: int,

@@ -9,7 +9,7 @@ from benchmarks import truth, truth_report
 from benchmarks.running import ContenderError
 from benchmarks.truth import CASES, Case, Checked, Speed
 from nfdt.clusters.cluster import Cluster
-from nfdt.clusters.machines import Group
+from nfdt.clusters.machines import WorkerGroup
 from nfdt.clusters.step_times import Gamma
 from nfdt.protocol.events import Event
 
@@ -44,7 +44,7 @@ def test_a_run_without_a_steady_part_has_no_speed():
 
 
 def test_a_slow_worker_is_forecast_from_a_calibration_of_fast_ones():
-    cluster = Cluster((Group(2, Gamma(0.1)),))
+    cluster = Cluster((WorkerGroup(2, Gamma(0.1)),))
     fast = truth.speed(truth.foretell(EVEN, cluster, 1000), 2)
     slow = truth.speed(truth.foretell(UNEVEN, cluster, 1000), 2)
     assert fast.updates_per_s == pytest.approx(20, rel=0.05)
@@ -123,7 +123,7 @@ def test_files(tmp_path):
 
 def test_a_check_calibrates_once_for_each_number_of_workers(monkeypatch):
     calls = []
-    cluster = Cluster((Group(1, Gamma(0.1)),))
+    cluster = Cluster((WorkerGroup(1, Gamma(0.1)),))
 
     def calibrated(workers):
         calls.append(workers)

@@ -137,7 +137,7 @@ def test_a_strange_mpirun_is_refused(tmp_path):
         mpirun.identify(program)
 
 
-HERE = jobs.Place((), False)
+HERE = jobs.JobHosts((), False)
 SLURM = {"SLURM_JOB_NODELIST": "n[1-2]", "SLURM_TASKS_PER_NODE": "2(x2)"}
 
 

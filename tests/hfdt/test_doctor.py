@@ -6,26 +6,26 @@ from pathlib import Path
 import pytest
 
 from hfdt.install import checks, doctor
-from hfdt.install.checks import Finding
+from hfdt.install.checks import CheckResult
 from hfdt.install.stack import InstallError
 from hfdt.install.trial import Trial
 from tests.hfdt.stacks import CLUSTER, MPI, STACK
 
 
-def report_of(monkeypatch, *findings: Finding) -> tuple[int, list[str]]:
+def report_of(monkeypatch, *findings: CheckResult) -> tuple[int, list[str]]:
     lines: list[str] = []
     monkeypatch.setattr(doctor, "_CHECKS", (lambda: findings,))
     return doctor.doctor(lines.append), lines
 
 
 def test_all_right_is_exit_code_0(monkeypatch):
-    code, lines = report_of(monkeypatch, Finding("Cores", "2"))
+    code, lines = report_of(monkeypatch, CheckResult("Cores", "2"))
     assert (code, lines) == (0, ["Cores       2", "Nothing is wrong."])
 
 
 def test_each_wrong_thing_has_its_cure(monkeypatch):
     code, lines = report_of(
-        monkeypatch, Finding("A", "bad", "do x"), Finding("B", "bad", "do y")
+        monkeypatch, CheckResult("A", "bad", "do x"), CheckResult("B", "bad", "do y")
     )
     assert code == 1
     assert [line for line in lines if "Cure" in line] == [
@@ -141,7 +141,7 @@ def test_trials_name_what_failed_and_its_cure(monkeypatch):
     bad, good = doctor.trials(kinds)
     assert "2 processes over MPI: no answer within 120 s" in bad.text
     assert bad.cure == "hfdt install-horovod --rebuild"
-    assert good == Finding(
+    assert good == CheckResult(
         "Allreduce", "2 processes over Gloo: right, 3 s (Horovod has gloo)"
     )
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nfdt.glue.local_training import Delta, Elastic, Lookahead
+from nfdt.glue.local_training import Delta, ElasticExchange, Lookahead
 
 
 class Shared:
@@ -34,7 +34,7 @@ def test_a_part_of_the_way_is_gone_by_the_server_and_taken_over():
 def test_elastic_keeps_the_sum_of_both():
     shared, own = Shared([1.0, 2.0], rate=0.3, drift=0.1), np.array([0.0, 4.0])
     before = own + shared.true + 0.1
-    kept = Elastic(0.3).exchange(own, shared)
+    kept = ElasticExchange(0.3).exchange(own, shared)
     np.testing.assert_allclose(kept + shared.true, before)
     assert np.all(np.abs(kept - shared.true) < np.abs(own - np.array([1.1, 2.1])))
 

@@ -6,13 +6,13 @@ import itertools
 import psutil
 import pytest
 
-from nfdt.glue.monitor import Monitor
+from nfdt.glue.monitor import ResourceMonitor
 from nfdt.protocol import serialization
 from nfdt.protocol.events import Readings, unpacked
 
 
 def monitor(*times_s):
-    return Monitor(now=iter(times_s).__next__)
+    return ResourceMonitor(now=iter(times_s).__next__)
 
 
 def test_readings_come_at_most_once_a_second():
@@ -62,7 +62,7 @@ def test_without_psutil_it_is_said_how_to_get_it(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(ValueError, match=r"psutil\. Received.*pip install.*dsp:fixed"):
-        Monitor()
+        ResourceMonitor()
 
 
 def test_readings_travel():

@@ -60,7 +60,7 @@ def set_anew(
 WEAK, STALE, EARLY = "weak", "stale", "early"
 
 
-class Stretch(NamedTuple):
+class BarrierInterval(NamedTuple):
     """The time between two barriers, and the second of them."""
 
     stale: int  # s: the barrier comes when the fastest leads by so many steps
@@ -127,44 +127,46 @@ class DynamicSynchronous(Controller):
         """Whether workers measure themselves and their machines."""
         return not self.fixed
 
-    def init(self, num_workers: int) -> Stretch:
+    def init(self, num_workers: int) -> BarrierInterval:
         """The thresholds at the start."""
         del num_workers
-        return Stretch(self.stale, self.weak)
+        return BarrierInterval(self.stale, self.weak)
 
     def decide(
         self, ledger: Ledger, state: Any, *, now_s: float
     ) -> tuple[Decision, Any]:
         """Lets workers go on until a barrier is due; holds it until all are in."""
         del now_s  # DSP counts steps, not seconds
-        stretch = state._replace(cause=state.cause or _cause(ledger, state))
-        if not stretch.cause:
-            return Decision((), ()), stretch
+        interval = state._replace(cause=state.cause or _cause(ledger, state))
+        if not interval.cause:
+            return Decision((), ()), interval
         if not (ledger.held and all_are_in(ledger)):
-            return Decision((), (), submit=ledger.asking), stretch
-        return self._end(ledger, stretch)
+            return Decision((), (), submit=ledger.asking), interval
+        return self._end(ledger, interval)
 
-    def _end(self, ledger: Ledger, stretch: Stretch) -> tuple[Decision, Stretch]:
+    def _end(
+        self, ledger: Ledger, interval: BarrierInterval
+    ) -> tuple[Decision, BarrierInterval]:
         """Ends a barrier: everybody's update is in."""
         speeds = [s for w, s in ledger.speeds.items() if w in ledger.clocks]
-        following = stretch._replace(cause="")
+        following = interval._replace(cause="")
         if len(speeds) > 1 and not self.fixed:
             factor = performance_factor(speeds)
             bounds = (self.stale_min, self.stale_max)
             thresholds = set_anew(factor, weak=self.weak, stale_bounds=bounds)
-            following = Stretch(*thresholds, factor)
-        note = {"kind": BARRIER, **following._asdict(), "cause": stretch.cause}
+            following = BarrierInterval(*thresholds, factor)
+        note = {"kind": BARRIER, **following._asdict(), "cause": interval.cause}
         decision = Decision(ledger.held, ledger.waiting, adds_up=True, note=note)
         return decision, following
 
 
-def _cause(ledger: Ledger, stretch: Stretch) -> str:
+def _cause(ledger: Ledger, interval: BarrierInterval) -> str:
     """Returns why a barrier is due; empty where it is not."""
     if ledger.held:
         return EARLY
     steps = [ledger.steps.get(worker, 0) for worker in ledger.clocks]
     if not steps:
         return ""
-    if min(steps) >= stretch.weak:
+    if min(steps) >= interval.weak:
         return WEAK
-    return STALE if max(steps) - min(steps) >= stretch.stale else ""
+    return STALE if max(steps) - min(steps) >= interval.stale else ""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nfdt.glue.local_training import Apart, Exchange, Lookahead
+from nfdt.glue.local_training import Apart, LocalExchange, Lookahead
 from nfdt.glue.push_pull import Applying
 from nfdt.options import Options
 from nfdt.rules.corrections import Vector
@@ -53,7 +53,7 @@ class ApartOfEach(Apart):
     def __init__(self, options: Options, num_workers: int, virtual: VirtualTransport):
         super().__init__(options, num_workers)
         self._virtual = virtual
-        self.exchange: Exchange | None = None  # how own parameters meet the shared
+        self.exchange: LocalExchange | None = None  # how own parameters meet the shared
 
     def own_part(self, algorithm: Any, config: Any, params: Any) -> dict[str, Any]:
         """Returns what a worker does besides sending gradients."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nfdt.clusters.cluster import Cluster
-from nfdt.clusters.machines import Dies, Edge, Group, Joins, Link, Servers, Slower
+from nfdt.clusters.machines import Dies, Edge, Joins, Link, Servers, Slower, WorkerGroup
 from nfdt.clusters.step_times import Constant, Exponential, Gamma, Measured
 from nfdt.simulation.workers import members, nodes
 
@@ -29,23 +29,23 @@ def test_times_have_their_mean_and_spread(duration, variation):
 
 
 def test_workers_of_a_heterogeneous_group_differ_about_one_mean():
-    group = Group(4000, Constant(1.0), spread=0.6)
+    group = WorkerGroup(4000, Constant(1.0), spread=0.6)
     factors = [worker.factor for worker in Cluster((group,)).workers(RANDOM)]
     assert np.mean(factors) == pytest.approx(1, abs=0.05)
     assert np.std(factors) == pytest.approx(0.6, abs=0.05)
 
 
 def test_what_one_draws_does_not_depend_on_the_others():
-    few = nodes(Cluster((Group(2, Exponential(1.0)),)), seed=1)
-    many = nodes(Cluster((Group(5, Exponential(1.0)),)), seed=1)
+    few = nodes(Cluster((WorkerGroup(2, Exponential(1.0)),)), seed=1)
+    many = nodes(Cluster((WorkerGroup(5, Exponential(1.0)),)), seed=1)
     for one, other in zip(few, many, strict=False):
         assert [one.step_s() for _ in range(5)] == [other.step_s() for _ in range(5)]
 
 
 def test_members_are_workers_edge_nodes_and_who_joins():
     groups = (
-        Group(2, Constant(1.0), Link(0.1)),
-        Group(3, Constant(2.0), Link(0.2), edges=(Edge(1), Edge(2, Link(0.3)))),
+        WorkerGroup(2, Constant(1.0), Link(0.1)),
+        WorkerGroup(3, Constant(2.0), Link(0.2), edges=(Edge(1), Edge(2, Link(0.3)))),
     )
     found = members(Cluster(groups, changes=(Joins(7.0, like=1, count=2),)))
     assert [member.terminals for member in found] == [[0], [1], [2], [3, 4], [5], [6]]
@@ -58,7 +58,7 @@ def test_members_are_workers_edge_nodes_and_who_joins():
 
 @pytest.mark.parametrize("workers", [1, 2, 7, 64])
 def test_a_resized_cluster_keeps_its_proportion(workers):
-    groups = (Group(3, Constant(1.0)), Group(1, Constant(4.0)))
+    groups = (WorkerGroup(3, Constant(1.0)), WorkerGroup(1, Constant(4.0)))
     found = Cluster(groups).resized(workers)
     assert found.num_workers == workers
     assert abs(found.groups[0].count - 0.75 * workers) <= 0.5
@@ -76,7 +76,10 @@ def test_a_resized_cluster_keeps_its_proportion(workers):
         (lambda: Link(jitter_s=-1.0), "latency and jitter must be"),
         (lambda: Link(bytes_per_s=0), "a bandwidth must be"),
         (lambda: Servers(0), "count must be a number > 0"),
-        (lambda: Group(3, Constant(1.0), edges=(Edge(2),)), "must have all workers"),
+        (
+            lambda: WorkerGroup(3, Constant(1.0), edges=(Edge(2),)),
+            "must have all workers",
+        ),
         (lambda: Cluster(()), "must have a worker"),
         (lambda: _with(Dies(1.0, 2)), "must happen to a worker"),
         (lambda: _with(Joins(1.0, like=5)), "must happen to a worker"),
@@ -91,4 +94,4 @@ def test_what_no_cluster_can_be_is_refused(make, rule):
 
 
 def _with(change):
-    return Cluster((Group(2, Constant(1.0)),), changes=(change,))
+    return Cluster((WorkerGroup(2, Constant(1.0)),), changes=(change,))

@@ -10,7 +10,7 @@ import pytest
 
 from nfdt.clusters import cluster_text, cluster_yaml
 from nfdt.clusters.cluster import Cluster
-from nfdt.clusters.machines import Dies, Edge, Group, Joins, Link, Servers, Slower
+from nfdt.clusters.machines import Dies, Edge, Joins, Link, Servers, Slower, WorkerGroup
 from nfdt.clusters.step_times import Constant, Exponential, Gamma, Measured
 
 ROOT = Path(__file__).parents[3]
@@ -26,8 +26,8 @@ def documented():
 def test_everything_that_a_file_may_say():
     assert cluster_yaml.parse(documented()) == Cluster(
         groups=(
-            Group(7, Gamma(0.02, 0.1), Link(1e-4, 1.25e8, 2e-5)),
-            Group(
+            WorkerGroup(7, Gamma(0.02, 0.1), Link(1e-4, 1.25e8, 2e-5)),
+            WorkerGroup(
                 8,
                 Measured((0.079, 0.08, 0.084), 2.0),
                 spread=0.6,
@@ -53,7 +53,7 @@ def test_everything_that_a_file_may_say():
 )
 def test_steps(written, step):
     text = f"workers: [{{count: 2, step: {written}}}]"
-    assert cluster_yaml.parse(text) == Cluster((Group(2, step),))
+    assert cluster_yaml.parse(text) == Cluster((WorkerGroup(2, step),))
 
 
 def test_a_ring_needs_no_servers():
@@ -113,7 +113,9 @@ def _random_cluster(random):
         edges = tuple(Edge(n, _random_link(random)) for n in terminals)
         count = sum(terminals) or int(random.integers(1, 9))
         spread = float(random.choice([0, random.random()]))
-        made = Group(count, _random_step(random), _random_link(random), spread, edges)
+        made = WorkerGroup(
+            count, _random_step(random), _random_link(random), spread, edges
+        )
         groups.append(made)
     total = sum(group.count for group in groups)
     at_s, worker = float(random.exponential(60)), int(random.integers(total))
@@ -140,7 +142,7 @@ def test_what_is_written_is_read_as_the_same(seed):
 
 def test_many_measured_times_are_written_in_short_lines():
     times_s = tuple(0.0123 + index / 1e6 for index in range(100))
-    cluster = Cluster((Group(1, Measured(times_s)),))
+    cluster = Cluster((WorkerGroup(1, Measured(times_s)),))
     text = cluster_text.written(cluster)
     assert max(map(len, text.splitlines())) <= 88
     assert cluster_yaml.parse(text) == cluster
@@ -151,4 +153,4 @@ def test_only_steps_that_a_file_can_name_are_written():
         mean_s = 1.0
 
     with pytest.raises(ValueError, match="a file knows the steps constant, gamma"):
-        cluster_text.written(Cluster((Group(1, Own()),)))
+        cluster_text.written(Cluster((WorkerGroup(1, Own()),)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nfdt.planning import outcome
-from nfdt.planning.outcome import Outcome
+from nfdt.planning.outcome import ComparisonRow
 from nfdt.protocol.events import Event
 from nfdt.telemetry.summary import Summary
 from nfdt.telemetry.trace import Trace
@@ -14,7 +14,7 @@ from nfdt.telemetry.trace import Trace
 
 def row(name, losses, step_s=1.0, problem=""):
     times = step_s * np.arange(1, len(losses) + 1)
-    return Outcome(name, times, np.array(losses), Summary(), 0.25, problem)
+    return ComparisonRow(name, times, np.array(losses), Summary(), 0.25, problem)
 
 
 FAST = row("fast", [3, 2, 1, 0.9])

@@ -9,7 +9,7 @@ import numpy as np
 
 from nfdt import algorithms, consistency
 from nfdt.clusters.cluster import Cluster
-from nfdt.clusters.machines import Change, Edge, Group, Link, Servers
+from nfdt.clusters.machines import Change, Edge, Link, Servers, WorkerGroup
 from nfdt.clusters.step_times import Constant, Duration
 from nfdt.glue.shard_factory import maker
 from nfdt.protocol import serialization, topology
@@ -62,8 +62,10 @@ def cluster(
     """A worker for each time of a step; under edge nodes they are one group."""
     made = [Constant(s) if isinstance(s, float) else s for s in steps]
     if edges:
-        return Cluster((Group(len(made), made[0], link, 0.0, tuple(edges)),), servers)
-    groups = tuple(Group(1, step, link) for step in made)
+        return Cluster(
+            (WorkerGroup(len(made), made[0], link, 0.0, tuple(edges)),), servers
+        )
+    groups = tuple(WorkerGroup(1, step, link) for step in made)
     return Cluster(groups, servers, tuple(changes))
 
 
