@@ -14,7 +14,7 @@ failures            one failure: what, where, on which rank
 tracebacks          tracebacks and stacks without the project's own frames
 output              rank 0 has the terminal, the others a file each
 settings            environment variables that let ranks share a machine
-environment_options options as dataclasses, read from variables
+options             options as dataclasses, read from variables
 validation          the rules of options: rule, what was received, way out
 batch_shares        which samples of a batch are whose
 training_loops      the loops of a program that train

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fdtcore import environment_options
+from fdtcore import options as option_fields
 from fdtcore.control.control_line import ControlLine
 from fdtcore.glue import calls, fit, loops, state, step, steps, wrappers
 from fdtcore.glue.exchange import Exchange
@@ -65,7 +65,7 @@ class HorovodEngine(Exchange):
         if self._chosen and options != self.options:
             raise ValueError(
                 "one job trains with one set of options. Received: "
-                f"{environment_options.difference(options, self.options)} in a second "
+                f"{option_fields.difference(options, self.options)} in a second "
                 "call of distribute. Pass the same options to both."
             )
         self._chosen = True

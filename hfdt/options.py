@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fdtcore import environment_options
+from fdtcore import options as option_fields
 
 _CHOICES = {
     "batch": ("global", "per_worker"),
@@ -93,7 +93,7 @@ class Options:
             **given: Options of the call.
         """
         odd = ("process_sets", "lr_scale")
-        values = environment_options.read(cls, environ, "HFDT_", without=odd)
+        values = option_fields.read(cls, environ, "HFDT_", without=odd)
         if "batch" in values:
             values["batch"] = values["batch"].replace("-", "_")
         if "HFDT_LR_SCALE" in environ:

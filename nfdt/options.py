@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fdtcore import environment_options
+from fdtcore import options as option_fields
 from nfdt import algorithms, consistency
 from nfdt.algorithms import Algorithm
 from nfdt.protocol.controllers import (
@@ -197,7 +197,7 @@ class Options:
             environ: The process's environment, as a launcher has set it.
             **given: Options of the call.
         """
-        return cls(**{**environment_options.read(cls, environ, "NFDT_"), **given})
+        return cls(**{**option_fields.read(cls, environ, "NFDT_"), **given})
 
 
 def _check_one_of(name: str, value: str, known: tuple[str, ...]) -> None:

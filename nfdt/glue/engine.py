@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fdtcore import environment_options, output
+from fdtcore import options as option_fields
+from fdtcore import output
 from fdtcore.glue import calls, exchange, state
 from fdtcore.process import Process
 from fdtcore.shadow_files import patches
@@ -87,7 +88,7 @@ class ParameterServerEngine(exchange.Exchange):
         if options != self.options:
             raise ValueError(
                 "one job trains with one set of options, which its servers have. "
-                f"Received: {environment_options.difference(options, self.options)} in "
+                f"Received: {option_fields.difference(options, self.options)} in "
                 "a later call. Pass the same options to all, or to nfdt run."
             )
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from fdtcore import environment_options
+from fdtcore import options as option_fields
 from hfdt.options import Options
 
 REFUSED = {
@@ -69,5 +69,5 @@ def test_scale_is_one_unless_asked():
 
 
 def test_two_sets_of_options_are_told_apart_by_name():
-    said = environment_options.difference(Options(op="adasum"), Options())
+    said = option_fields.difference(Options(op="adasum"), Options())
     assert said == "op='adasum' beside 'mean'"
