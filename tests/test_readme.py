@@ -110,6 +110,27 @@ def test_files_that_are_named_are_there(page):
         assert (page.parent / name).exists(), name
 
 
+# From a question of a newcomer to the words of the map's row, and the definition there.
+QUESTIONS = {
+    "rule of an algorithm": "class DelayCompensation",
+    "who waits": "class StaleSynchronous",
+    "leave the worker": "def _push",
+    "worker dies": "def lose",
+    "--consistency": "class Options",
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_map_leads_to_the_code_in_two_steps(question):
+    """The README's row links to a file that defines the name in the row."""
+    (table,) = re.findall(r"^\| question \| file \|\n(.*?)\n\n", TEXT, re.M | re.S)
+    (row,) = [line for line in table.splitlines() if question in line.split("|")[1]]
+    links = re.findall(r"\]\(([^)]+\.py)\)", row)
+    definition = QUESTIONS[question]
+    assert f"`{definition.split()[1]}`" in row
+    assert any(definition in (ROOT / link).read_text() for link in links), row
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_make_targets_that_are_named_are_there(page):
     targets = set(re.findall(r"^([\w-]+):.*##", (ROOT / "Makefile").read_text(), re.M))
