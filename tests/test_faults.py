@@ -1,8 +1,7 @@
 """Jobs broken on purpose, a row each: how they end, what they say, nothing is left.
 
-``make test`` runs the rows that tell most, ``make faults`` all of them. Not here: a
-stopped worker of NFDT and a stopped rank 0 of HFDT, which nobody names yet; two fits in
-two threads; strangers on the control line (tests/hfdt/test_failures.py and
+``make test`` runs the rows that tell most, ``make faults`` all of them. Not here: two
+fits in two threads; strangers on the control line (tests/hfdt/test_failures.py and
 tests/fdtcore/test_switchboard.py); models and data that train as on one process, which
 the tables of equalities compare.
 """
@@ -114,11 +113,6 @@ def stop_and_kill(process):
     pause(process, then=signal.SIGKILL)
 
 
-def stop(process):
-    """Stops rank 1 for good."""
-    os.kill(_rank(process, 1), signal.SIGSTOP)
-
-
 def _rank(process, rank):
     mark = pathlib.Path(f"/proc/{process.pid}/environ").read_bytes()
     mark = re.search(rb"JOB_MARK=\w+", mark)[0]
@@ -137,6 +131,9 @@ BY_INT = STOPPED.format("SIGINT")
 FAILED = r"^[hn]fdt: (rank 1/2|worker 1) \(.*\) failed: {}"
 LOST = r"worker 1 \(rank 1\) was lost; 1 worker goes on and takes over its batches\."
 LATE = "--stall-timeout 3"
+# Long enough for a step to be traced while other jobs run.
+SOON = "--stall-timeout 10"
+IS_STOPPED = r"It is stopped by a signal \(SIGSTOP or Ctrl-Z\)\."
 
 ROWS = [
     # An exception or an exit code of the script ends the job, wherever it comes from.
@@ -169,6 +166,11 @@ ROWS = [
     Row("n", "none", 0, r"rank-1.log is cut off: No space", full=True, telling=True),
     Row("h", "none", 0, r"rank-1.log is cut off: No space", full=True),
     Row("hn", "callback exit3 1", 3, "failed: SystemExit: 3", full=True),
+    # A process that is stopped, whoever it is.
+    Row(
+        "h", "step stop 0", 1, rf"rank 0/2 \(.*{IS_STOPPED}", options=SOON, telling=True
+    ),
+    Row("h", "step stop 1", 1, rf"rank 1/2 .*{IS_STOPPED}", options=SOON),
     # Signals.
     Row("h", "", 130, BY_INT, "at step", to_all(INT, 3), telling=True),
     Row("n", "", 130, BY_INT, "at step", to_all(INT, 3)),
@@ -190,15 +192,6 @@ ROWS = [
     Row("hn", "", -9, "", "at step", to_launcher(signal.SIGKILL)),
     Row("hn", "", 137, "the launcher was killed", "at step", kill_mpirun),
     Row("hn", "short", 0, "^trained", "at step", pause),
-    Row(
-        "h",
-        "",
-        1,
-        "rank 1/2 has been comp|is gone",
-        "at step",
-        stop,
-        "--stall-timeout 15",
-    ),
     Row("n", "short", 0, LOST, "at step", stop_and_kill),
     # Refused in one line.
     Row("n", "none complex", 1, "must be real .* complex64 for .*kernel", telling=True),

@@ -1,8 +1,9 @@
 """The control line: what goes wrong on one rank is known to every rank.
 
-Beside the training traffic each rank keeps one TCP connection to rank 0, over which
-pass statuses (in which call am I?), the first failure and stacks. So nobody depends
-on a collective to learn that collectives no longer work.
+Beside the training traffic each rank keeps one TCP connection to the rank that keeps
+the hub, over which pass statuses (in which call am I?), the first failure and stacks.
+So nobody depends on a collective to learn that collectives no longer work. Who keeps
+the hub is watched by all others: when it says nothing any more, they end by themselves.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import time
 import weakref
 from collections.abc import Callable, Collection
 
-from fdtcore import tracebacks
+from fdtcore import failures, tracebacks
 from fdtcore.control import endpoint, hub, stall
 from fdtcore.control.channel import Channel
 from fdtcore.control.deadline import Countdown
 from fdtcore.control.endpoint import ControlError
 from fdtcore.control.first_failure import News
-from fdtcore.control.hub import Message
+from fdtcore.control.hub import Hub, Message
+from fdtcore.control.process_identity import ProcessIdentity
 from fdtcore.control.sockets import Switchboard
 from fdtcore.control.stall import Status
 from fdtcore.failures import Failure
@@ -42,10 +44,14 @@ class ControlLine:
 
     Args:
         process: This process.
-        exchange: Collective, called once by ``open``: returns rank 0's text to all.
+        exchange: Collective, called once by ``open``: returns the text of the rank
+            that keeps the hub to all.
         stall_timeout_s: How long a rank may wait for another; ``inf`` is for ever.
         job_dir: Where the first failure is recorded.
-        address: Rank 0's address towards the others; found by itself if None.
+        address: The hub's address towards the others; found by itself if None.
+        hub_rank: Who keeps the hub: a rank that the job cannot go on without.
+        make_hub: Makes it, from the time.
+        name: From a rank to what messages call it.
         on_abort: Ends this process.
         hidden: Names of top-level packages whose frames are left out of stacks.
         debug: Keep every frame.
@@ -59,28 +65,36 @@ class ControlLine:
         stall_timeout_s: float,
         job_dir: str | os.PathLike[str] | None = None,
         address: str | None = None,
+        hub_rank: int = 0,
+        make_hub: Callable[[float], Hub] | None = None,
+        name: Callable[[int], str] | None = None,
         on_abort: Callable[[], None] = lambda: os._exit(1),
         hidden: Collection[str] = (),
         debug: bool = False,
     ) -> None:
         self.process = process
         self._exchange = exchange
-        self._patience = stall.Patience(stall_timeout_s)
         self._address = address
+        self._hub_rank = hub_rank
+        self._name = name or (lambda rank: f"rank {rank}/{process.size}")
+        self._silence_s = stall_timeout_s
+        patience = stall.Patience(stall_timeout_s)
+        self._make_hub = make_hub or (lambda now_s: Hub(process.size, patience, now_s))
         self._hidden = tuple(hidden)
         self._debug = debug
         self._status = Status()
         self._reported = Status()
         self._pid = os.getpid()
         self._channel: Channel | None = None  # None: one rank, or not open
-        self._switchboard: Switchboard | None = None  # rank 0 only
+        self._switchboard: Switchboard | None = None  # where the hub is
         self._serving: threading.Thread | None = None
-        self._rank_zero = hub.Member("", 0)
-        self._stopping = False  # rank 0 was interrupted: its end is no failure
+        self._keeper = ProcessIdentity("", 0)  # the process that keeps the hub
+        self._beat_s = 0.0
+        self._stopping = False  # the hub was interrupted: its end is no failure
         self._acknowledged = threading.Event()  # every peer knows what we said
-        self._over = threading.Event()  # finished, failed, or rank 0 has left
+        self._over = threading.Event()  # finished, failed, or the hub has left
         self._countdown = Countdown(on_abort)
-        self._news = News(process, job_dir, self._countdown)
+        self._news = News(process, job_dir, self._countdown, self._name(process.rank))
 
     @property
     def failure(self) -> Failure | None:
@@ -91,13 +105,13 @@ class ControlLine:
         """Connects all ranks; every rank calls it once, after its transport is up.
 
         Raises:
-            ControlError: Rank 0 cannot listen or cannot be reached.
+            ControlError: The hub cannot listen or cannot be reached.
         """
         if self.process.size == 1:
             return
-        offer = self._listen() if self.process.rank == 0 else None
+        offer = self._listen() if self.process.rank == self._hub_rank else None
         place = endpoint.read_offer(self._exchange(offer))
-        self._rank_zero = hub.Member(place.host, place.pid)
+        self._keeper = place.identity
         self._channel = endpoint.connect(place, self.process)
         self._countdown.start()
         threading.Thread(
@@ -162,7 +176,8 @@ class ControlLine:
         channel = self._usable_channel()
         if channel is None or self.failure is not None:
             return
-        if self._say_goodbye(channel, stall.INTERRUPTED) and self.process.rank == 0:
+        is_hub = self.process.rank == self._hub_rank
+        if self._say_goodbye(channel, stall.INTERRUPTED) and is_hub:
             # The others would take its silence for a crash: it tells them first.
             self._acknowledged.wait(_ECHO_TIMEOUT_S)
 
@@ -193,7 +208,7 @@ class ControlLine:
     def _listen(self) -> str:
         text, listener, token = endpoint.offer(self.process, self._address)
         if listener is not None:
-            center = hub.Hub(self.process.size, self._patience, time.monotonic())
+            center = self._make_hub(time.monotonic())
             self._switchboard = Switchboard(center, listener, token)
             self._serving = threading.Thread(
                 target=self._switchboard.serve, name="control hub", daemon=True
@@ -211,17 +226,40 @@ class ControlLine:
         return channel.send(hub.status_message(self._status, "goodbye"))
 
     def _attend(self, channel: Channel) -> None:
+        silence = stall.Silence(self._silence_s, time.monotonic())
         try:
             finished = False
             while not finished:
                 for message in channel.receive(_LOOK_S):
+                    silence.hear()
                     finished = self._handle(channel, message) or finished
                 self._report(channel)
+                if silence.is_over(time.monotonic()) and not self._stopping:
+                    self._news.learn(self._silent_hub(silence.silent_s), alone=True)
+                    finished = True
         except (OSError, ValueError):
             if not self._stopping:
-                self._news.learn(hub.gone(0, self.process.size, self._rank_zero))
+                name = self._name(self._hub_rank)
+                failure = hub.gone(
+                    self._hub_rank, self.process.size, self._keeper, name
+                )
+                self._news.learn(failure)
         finally:
             self._over.set()
+
+    def _silent_hub(self, silent_s: float) -> Failure:
+        """Describes the process that keeps the hub; nobody else looks after it."""
+        about = hub.silence_of(self._name(self._hub_rank), self._keeper, silent_s)
+        name, host = self._name(self.process.rank), self.process.host
+        return Failure(
+            rank=self._hub_rank,
+            size=self.process.size,
+            host=self._keeper.host,
+            type="Stall",
+            message=f"{about}. {hub.reason_of_silence(self._keeper)}",
+            traceback=f"\n{name} ({host}) is here:\n{self._main_stack()}",
+            kind=failures.STALL,
+        )
 
     def _handle(self, channel: Channel, message: Message) -> bool:
         match message.get("type"):
@@ -231,6 +269,10 @@ class ControlLine:
                 if not self._news.is_own(failure):
                     channel.send({"type": "received"})
                 self._over.set()
+            case "kill":
+                ProcessIdentity(
+                    str(message["host"]), int(message["pid"]), int(message["started"])
+                ).kill()
             case "acknowledged":
                 self._acknowledged.set()
             case "stopping":
@@ -244,10 +286,13 @@ class ControlLine:
         return False
 
     def _report(self, channel: Channel) -> None:
-        status = self._status
+        status, now_s = self._status, time.monotonic()
         if status != self._reported and status.state in _IN_SCRIPT:
-            self._reported = status
+            self._reported, self._beat_s = status, now_s
             channel.send(hub.status_message(status))
+        elif now_s - self._beat_s >= hub.BEAT_S:
+            self._beat_s = now_s
+            channel.send({"type": "alive"})
 
     def _main_stack(self) -> str:
         frame = sys._current_frames().get(threading.main_thread().ident or 0)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import socket
 from typing import NamedTuple
 
 from fdtcore.control import channel
+from fdtcore.control.process_identity import ProcessIdentity
 from fdtcore.process import Process
 
 _CONNECT_TIMEOUT_S = 20.0
@@ -19,13 +19,20 @@ class ControlError(RuntimeError):
 
 
 class Place(NamedTuple):
-    """Where rank 0 listens."""
+    """Where the hub listens."""
 
     address: str
     port: int
     token: str  # goes through the job's own transport; never into argv or a log
     host: str
     pid: int
+    started: int = 0
+    rank: int = 0
+
+    @property
+    def identity(self) -> ProcessIdentity:
+        """The process that keeps the hub."""
+        return ProcessIdentity(self.host, self.pid, self.started)
 
 
 def offer(
@@ -51,7 +58,13 @@ def offer(
     except (OSError, ControlError) as error:
         return json.dumps({"error": str(error), "address": address}), None, ""
     token = secrets.token_hex(32)
-    place = Place(address, listener.getsockname()[1], token, process.host, os.getpid())
+    place = Place(
+        address,
+        listener.getsockname()[1],
+        token,
+        *ProcessIdentity.own(process.host),
+        process.rank,
+    )
     return json.dumps(place._asdict()), listener, token
 
 
@@ -90,8 +103,8 @@ def connect(place: Place, process: Process) -> channel.Channel:
         ) from error
     channel.keep_alive(connection)
     line = channel.Channel(connection)
-    hello = {"token": place.token, "rank": process.rank, "host": process.host}
-    line.send({**hello, "pid": os.getpid()})
+    own = ProcessIdentity.own(process.host)
+    line.send({"token": place.token, "rank": process.rank, **own._asdict()})
     return line
 
 

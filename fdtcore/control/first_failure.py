@@ -6,8 +6,9 @@ import contextlib
 import os
 import sys
 import threading
+from typing import TextIO
 
-from fdtcore import failures
+from fdtcore import failures, output
 from fdtcore.control.deadline import Countdown
 from fdtcore.failures import Failure
 from fdtcore.process import Process
@@ -24,6 +25,7 @@ class News:
         process: This process.
         job_dir: Where the failure is recorded, or None.
         countdown: Armed as soon as something is known: printing may block.
+        name: What messages call this process; empty for its rank.
     """
 
     def __init__(
@@ -31,10 +33,11 @@ class News:
         process: Process,
         job_dir: str | os.PathLike[str] | None,
         countdown: Countdown,
+        name: str = "",
     ) -> None:
         self.failure: Failure | None = None  # the job's first; never replaced
         self.told = threading.Event()  # it is recorded and printed
-        self._process = process
+        self._process, self._name = process, name or str(process)
         self._job_dir = job_dir
         self._countdown = countdown
         self._learning = threading.Lock()
@@ -44,16 +47,22 @@ class News:
         raised = failure.kind == failures.EXCEPTION
         return raised and failure.rank == self._process.rank
 
-    def learn(self, failure: Failure) -> None:
-        """Takes a failure, from this rank or over the line."""
+    def learn(self, failure: Failure, *, alone: bool = False) -> None:
+        """Takes a failure, from this rank or over the line.
+
+        Args:
+            failure: What happened.
+            alone: Whether this rank has found it without the hub. The first of those
+                that do so then tells the user.
+        """
         with self._learning:
             if self.failure is not None:
                 return
             self.failure = failure
             self._countdown.arm(self._grace_s(failure))
-            self._record(failure)
+            is_first = self._record(failure)
             if not self.is_own(failure):
-                self._print(failure)
+                self._print(failure, tells=alone and is_first)
             self.told.set()
 
     def _grace_s(self, failure: Failure) -> float:
@@ -61,23 +70,30 @@ class News:
             return _STALL_GRACE_S
         return _OWN_GRACE_S if self.is_own(failure) else _PEER_GRACE_S
 
-    def _record(self, failure: Failure) -> None:
+    def _record(self, failure: Failure) -> bool:
+        """Writes the record; returns whether no other rank has before."""
         if self._job_dir is None:
-            return
+            return True
         try:
-            failures.write_record(self._job_dir, failure)
+            return failures.write_record(self._job_dir, failure)
         except OSError as error:
-            _say(f"{self._process} cannot record the failure: {error}\n")
+            _say(f"{self._name} cannot record the failure: {error}\n", sys.stderr)
+            return True
 
-    def _print(self, failure: Failure) -> None:
-        text = f"{self._process} stops: {failure.headline()}\n"
-        if failure.kind == failures.STALL and self._process.rank == 0:
+    def _print(self, failure: Failure, *, tells: bool) -> None:
+        text = f"{self._name} stops: {failure.headline()}\n"
+        has_report = failure.kind == failures.STALL
+        if has_report and (tells or self._process.rank == 0):
             text += failure.traceback
-        _say(text)
+        _say(text, sys.stderr)
+        terminal = output.terminal()
+        if tells and not os.path.sameopenfile(2, terminal.fileno()):
+            _say(text, terminal)
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()  # what the user printed comes out before the end
 
 
-def _say(text: str) -> None:
+def _say(text: str, stream: TextIO) -> None:
     with contextlib.suppress(OSError, ValueError):  # closed; the job ends anyway
-        sys.stderr.write(text)
-        sys.stderr.flush()
-        sys.stdout.flush()  # what the user printed comes out before the end
+        stream.write(text)
+        stream.flush()

@@ -2,24 +2,28 @@
 
 ::
 
-    rank r -> hub   status, failure, stack, received, goodbye
-    hub -> rank r   failure, send_stack, acknowledged, finished, stopping
+    rank r -> hub   alive, status, failure, stack, received, goodbye
+    hub -> rank r   alive, failure, send_stack, kill, acknowledged, finished, stopping
 
 The first failure wins and goes to every rank, its reporter first. A stall is only
 believed after every rank was asked for its stack: the answers bring fresh statuses.
+Both sides say every second that they are alive. A rank that no longer does is stopped
+or cannot run Python any more; the ranks find that out of the hub, as the hub of them.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fdtcore import failures
 from fdtcore.control import stall
-from fdtcore.control.stall import Monitor, Status
+from fdtcore.control.process_identity import ProcessIdentity
+from fdtcore.control.stall import JointCalls, Monitor, Silence, Status, Verdict
 from fdtcore.failures import Failure
 
 Message = dict[str, Any]
@@ -32,38 +36,73 @@ _LABEL_LIMIT = 500
 # The user's own frames stand one a line, those of libraries on a line of their own.
 _FRAME = re.compile(r'^  File "([^"\n]+)", line (\d+)', re.MULTILINE)
 _NO_STACK = "  no answer: it may be stopped or inside C code\n"
+_IS_STOPPED = "It is stopped by a signal (SIGSTOP or Ctrl-Z)."
+_IS_SILENT = "It is stopped, or inside C code that lets no other thread run."
+# Who waits for a rank that is silent tells more, and is known a moment later.
+_SLACK_S = 1.5
+BEAT_S = 1.0  # how often each side says that it is alive
 
 
 @dataclasses.dataclass(frozen=True)
-class Member:
-    """A rank that has joined."""
+class Stall:
+    """A rank that does not go on, as a job sees it that may go on without.
 
-    host: str
-    pid: int
+    Args:
+        failure: What is said of it.
+        can_end: Whether its process can be ended by `Hub.kill`.
+    """
+
+    failure: Failure
+    can_end: bool
 
 
 class Hub:
-    """What rank 0 knows of the job.
+    """What the process that keeps the hub knows of the job.
 
     Args:
         size: Number of ranks.
         patience: How long a rank may wait for another.
         now_s: The time.
+        monitor: Who waits for whom; None where all ranks join the same calls.
+        rank: The rank that keeps the hub.
+        name: From a rank to what messages call it.
+        judge: Where a job may go on without a rank: takes a stall of another rank, and
+            what comes of it is decided elsewhere; a lost connection ends nothing then.
+            None: either ends the job.
     """
 
-    def __init__(self, size: int, patience: stall.Patience, now_s: float) -> None:
+    def __init__(
+        self,
+        size: int,
+        patience: stall.Patience,
+        now_s: float,
+        *,
+        monitor: Monitor | None = None,
+        rank: int = 0,
+        name: Callable[[int], str] | None = None,
+        judge: Callable[[Stall], None] | None = None,
+    ) -> None:
         self.failure: Failure | None = None
         self.finished = False  # every rank came to its orderly end
         self._size = size
-        self._monitor = Monitor(size, patience, now_s)
-        self._members: dict[int, Member] = {}  # connected now
+        self._rank = rank
+        self._name = name or (lambda rank: f"rank {rank}/{size}")
+        self._judge = judge
+        self._silence_s = patience.stall_timeout_s + _SLACK_S
+        self._monitor = monitor or JointCalls(size, patience, now_s)
+        self._members: dict[int, ProcessIdentity] = {}  # connected now
+        self._silences: dict[int, Silence] = {}  # of them
+        self._silent: set[int] = set()  # for longer than a rank may be
+        self._judged: set[int] = set()  # whose stall has been told
+        self._to_kill: collections.deque[int] = collections.deque()  # by any thread
+        self._beat_s = now_s
         self._ended: dict[int, str] = {}  # rank -> how; they said goodbye
         self._unacknowledged: set[int] = set()
         self._stacks: dict[int, str] | None = None  # not None while they come in
         self._stacks_due_s = 0.0
         self._last_tick_s = now_s
 
-    def join(self, rank: int, member: Member) -> list[Letter]:
+    def join(self, rank: int, member: ProcessIdentity) -> list[Letter]:
         """Admits a rank.
 
         Raises:
@@ -72,6 +111,7 @@ class Hub:
         if not 0 <= rank < self._size or rank in self._members or rank in self._ended:
             raise ValueError(f"Every rank joins once. Received: rank={rank}.")
         self._members[rank] = member
+        self._silences[rank] = Silence(self._silence_s, self._last_tick_s)
         if self.failure is None:
             return []
         self._unacknowledged.add(rank)
@@ -83,7 +123,11 @@ class Hub:
         Raises:
             ValueError: The message is malformed.
         """
+        if rank in self._silences:
+            self._silences[rank].hear()
         match message.get("type"):
+            case "alive":
+                return []
             case "status":
                 status = _read_status(message)
                 if rank not in self._ended:  # it may have overtaken the goodbye
@@ -107,11 +151,15 @@ class Hub:
     def lose(self, rank: int) -> list[Letter]:
         """Draws the conclusion from a connection that ended."""
         member = self._members.pop(rank)
+        self._silences.pop(rank)
+        self._silent.discard(rank)
         if self._ended.get(rank) == stall.INTERRUPTED or self.finished:
             return []
         if self.failure is not None:
             return self._acknowledge(rank)
-        return self._announce(gone(rank, self._size, member), None)
+        if self._judge is not None:
+            return []  # known by other ways, and perhaps borne
+        return self._announce(gone(rank, self._size, member, self._name(rank)), None)
 
     def tick(self, now_s: float) -> list[Letter]:
         """Looks for a stall; to be called several times a second."""
@@ -119,23 +167,77 @@ class Hub:
         self._last_tick_s = now_s
         if pause_s > _PAUSE_S:
             self._monitor.forgive(pause_s)
+        self._silent = {r for r, s in self._silences.items() if s.is_over(now_s)}
+        letters = self._beat(now_s) + self._killing()
         if self.failure is not None or self.finished:
-            return []
+            return letters
         if self._stacks is None:
-            if self._monitor.verdict(now_s) is None:
-                return []
+            if self._verdict(now_s) is None:
+                return letters
             self._stacks = {}
             self._stacks_due_s = now_s + _STACKS_TIMEOUT_S
-            return [(rank, {"type": "send_stack"}) for rank in self._members]
-        if set(self._members) - set(self._stacks) and now_s < self._stacks_due_s:
-            return []
+            return letters + [(r, {"type": "send_stack"}) for r in self._members]
+        awaited = set(self._members) - set(self._stacks) - self._silent
+        if awaited and now_s < self._stacks_due_s:
+            return letters
         stacks, self._stacks = self._stacks, None
         # A rank that has ended only waits inside the control line.
         inside = {rank: stacks[rank] for rank in set(stacks) - set(self._ended)}
-        verdict = self._monitor.verdict(now_s, _places(inside))
+        verdict = self._verdict(now_s, _places(inside))
         if verdict is None:  # it joined while we asked
+            return letters
+        if verdict.absent in self._members and verdict.absent not in stacks:
+            reason = reason_of_silence(self._members[verdict.absent])
+            verdict = verdict._replace(way_out=reason)
+        failure = self._stall(verdict, stacks, now_s)
+        if self._judge is None or verdict.absent == self._rank:
+            return letters + self._announce(failure, None)
+        self._judged.add(verdict.absent)
+        self._judge(Stall(failure, bool(self._helpers(verdict.absent))))
+        return letters
+
+    def kill(self, rank: int) -> None:
+        """Has a rank's process ended by those that run on the same machine.
+
+        Any thread may call it; the next tick tells them.
+        """
+        self._to_kill.append(rank)
+
+    def _killing(self) -> list[Letter]:
+        letters: list[Letter] = []
+        while self._to_kill:
+            rank = self._to_kill.popleft()
+            if rank in self._members:
+                message = {"type": "kill", **self._members[rank]._asdict()}
+                letters += [(helper, message) for helper in self._helpers(rank)]
+        return letters
+
+    def _helpers(self, rank: int) -> set[int]:
+        """Returns the ranks that can end another one; itself, while it answers."""
+        host = self._members[rank].host
+        here = {r for r, member in self._members.items() if member.host == host}
+        return here - self._silent
+
+    def _beat(self, now_s: float) -> list[Letter]:
+        if now_s - self._beat_s < BEAT_S:
             return []
-        return self._announce(self._stall(verdict, stacks, now_s), None)
+        self._beat_s = now_s
+        return [(rank, {"type": "alive"}) for rank in self._members]
+
+    def _verdict(
+        self, now_s: float, places: Mapping[int, str] | None = None
+    ) -> Verdict | None:
+        """Returns who waits in vain, or does not answer."""
+        found = self._monitor.verdict(now_s, places)
+        if found is not None and found.absent in self._judged:
+            found = None
+        silent = {r for r in self._silent if self._ended.get(r) != stall.INTERRUPTED}
+        if found is None and (silent := silent - self._judged):
+            rank = min(silent)
+            doing = self._monitor.describe(rank, now_s)
+            about = silence_of(self._name(rank), self._members[rank], self._silence_s)
+            found = Verdict(rank, f"{about}, {doing}.", "")
+        return found
 
     def _announce(self, failure: Failure, reporter: int | None) -> list[Letter]:
         if self.failure is not None:
@@ -172,15 +274,13 @@ class Hub:
             # A rank that has ended only waits inside the control line.
             stack = "" if rank in self._ended else stacks.get(rank, _NO_STACK)
             share = max(_REPORT_LIMIT // self._size - 200, 200)
-            report.append(
-                f"\nrank {rank}/{self._size} ({host}): {doing}\n{stack[-share:]}"
-            )
+            report.append(f"\n{self._name(rank)} ({host}): {doing}\n{stack[-share:]}")
         return Failure(
             rank=verdict.absent,
             size=self._size,
             host=self._host(verdict.absent),
             type="Stall",
-            message=verdict.text,
+            message=f"{verdict.text} {verdict.way_out}",
             traceback="".join(report)[:_REPORT_LIMIT],
             kind=failures.STALL,
         )
@@ -199,7 +299,24 @@ def _places(stacks: Mapping[int, str]) -> dict[int, str]:
     }
 
 
-def gone(rank: int, size: int, member: Member) -> Failure:
+def silence_of(name: str, member: ProcessIdentity, silent_s: float) -> str:
+    """Says that a process does not answer.
+
+    Args:
+        name: What messages call it.
+        member: The process.
+        silent_s: For how long.
+    """
+    where = f"({member.host}, pid {member.pid})"
+    return f"{name} {where} has not answered for {silent_s:.0f} s"
+
+
+def reason_of_silence(member: ProcessIdentity) -> str:
+    """Says in a sentence why a process does not answer, as far as that can be seen."""
+    return _IS_STOPPED if member.is_stopped() else _IS_SILENT
+
+
+def gone(rank: int, size: int, member: ProcessIdentity, name: str) -> Failure:
     """Describes a process whose connection ended without a goodbye."""
     return Failure(
         rank=rank,
@@ -207,7 +324,7 @@ def gone(rank: int, size: int, member: Member) -> Failure:
         host=member.host,
         type="ProcessGone",
         message=(
-            f"rank {rank}/{size} ({member.host}, pid {member.pid}) is gone without a "
+            f"{name} ({member.host}, pid {member.pid}) is gone without a "
             "word: killed by a signal? (often out of memory: see dmesg)"
         ),
         kind=failures.GONE,

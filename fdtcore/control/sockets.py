@@ -10,7 +10,8 @@ import socket
 import time
 
 from fdtcore.control import channel
-from fdtcore.control.hub import Hub, Letter, Member, Message
+from fdtcore.control.hub import Hub, Letter, Message
+from fdtcore.control.process_identity import ProcessIdentity
 
 _TICK_S = 0.25
 _HELLO_TIMEOUT_S = 5.0
@@ -107,15 +108,17 @@ class Switchboard:
     def _admit(self, guest: _Guest, message: Message) -> None:
         token, rank = message.get("token"), message.get("rank")
         host, pid = message.get("host"), message.get("pid")
+        started = message.get("started")
         known = hmac.compare_digest(str(token).encode(), self._token.encode())
         if not (
             known
             and isinstance(rank, int)
             and isinstance(host, str)
             and isinstance(pid, int)
+            and isinstance(started, int)
         ):
             raise ValueError("A peer says hello with the job's token.")
-        letters = self._hub.join(rank, Member(host[:200], pid))
+        letters = self._hub.join(rank, ProcessIdentity(host[:200], pid, started))
         guest.rank = rank
         guest.buffer.limit_bytes = channel.MAX_LINE_BYTES
         self._deliver(letters)

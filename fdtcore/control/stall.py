@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 COMPUTING = "computing"
 WAITING = "waiting"
@@ -19,6 +19,9 @@ INTERRUPTED = "interrupted"
 STATES = (COMPUTING, WAITING, FINISHED, INTERRUPTED)
 
 _ENDED = (FINISHED, INTERRUPTED)
+_LOOK_S = 1.0  # two looks at a silence are less apart, unless this process stood still
+# A call into C may keep a living process from answering, however short the patience.
+_LEAST_SILENCE_S = 5.0
 
 
 class Status(NamedTuple):
@@ -29,12 +32,12 @@ class Status(NamedTuple):
     state: str = COMPUTING  # one of STATES
 
 
-_LONGER = "Its stack shows where; if it needs that long, set a longer stall timeout."
+LONGER = "Its stack shows where; if it needs that long, set a longer stall timeout."
 _SAME_CALLS = "Make the same calls on every rank: as many steps, epochs and batches."
 _WAYS_OUT = {
     FINISHED: _SAME_CALLS,
     INTERRUPTED: "Start the job again.",
-    COMPUTING: _LONGER,
+    COMPUTING: LONGER,
     WAITING: _SAME_CALLS,
 }
 
@@ -42,9 +45,9 @@ _WAYS_OUT = {
 class Verdict(NamedTuple):
     """A stall, and the two ranks that show it."""
 
-    waiting: int  # a rank that waits, or has ended
     absent: int  # a rank that does not come
-    text: str  # one sentence
+    text: str  # one sentence: who waits for whom
+    way_out: str  # one sentence: what to do about it
 
 
 class _Row(NamedTuple):
@@ -67,8 +70,59 @@ class Patience:
     grace_s: float = 2.0
 
 
-class Monitor:
-    """The table.
+class Silence:
+    """How long nothing was heard of a peer, while this process itself ran.
+
+    Args:
+        limit_s: How long that may last.
+        now_s: The time.
+    """
+
+    def __init__(self, limit_s: float, now_s: float) -> None:
+        self.silent_s = 0.0
+        self._limit_s = max(limit_s, _LEAST_SILENCE_S)
+        self._looked_s = now_s
+
+    def hear(self) -> None:
+        """Notes that the peer has said something."""
+        self.silent_s = 0.0
+
+    def is_over(self, now_s: float) -> bool:
+        """Whether the limit has passed; to be asked several times a second."""
+        # Whoever was stopped itself has heard of nobody meanwhile.
+        self.silent_s += min(now_s - self._looked_s, _LOOK_S)
+        self._looked_s = now_s
+        return self.silent_s >= self._limit_s
+
+
+class Monitor(Protocol):
+    """What a hub asks who waits for whom."""
+
+    def observe(self, rank: int, status: Status, now_s: float) -> None:
+        """Takes note of what a rank says; the same again changes nothing."""
+
+    def forgive(self, pause_s: float) -> None:
+        """Does not count a pause in which this process itself stood still."""
+
+    def describe(self, rank: int, now_s: float) -> str:
+        """Says what a rank does, e.g. ``waiting in call 3 (barrier) for 12 s``."""
+
+    def verdict(
+        self, now_s: float, places: Mapping[int, str] | None = None
+    ) -> Verdict | None:
+        """Decides whether some rank waits in vain.
+
+        Args:
+            now_s: The time.
+            places: Rank -> the line of the script that it is in, where that is known.
+
+        Returns:
+            The stall, or None while there is hope.
+        """
+
+
+class JointCalls:
+    """The table of ranks that all join the same calls.
 
     Args:
         size: Number of ranks.
@@ -164,11 +218,10 @@ class Monitor:
         calls, label, _ = self._status(busy[0])
         text = (
             f"rank {busy[0]}/{self._size} does not end: it has been computing since "
-            f"{_call(calls, label)}{_at(places, busy[0])}, and rank "
-            f"{finished[0]}/{self._size} ended {now_s - last_change_s:.0f} s ago. "
-            f"{_LONGER}"
+            f"{_call(calls, label)}{at(places, busy[0])}, and rank "
+            f"{finished[0]}/{self._size} ended {now_s - last_change_s:.0f} s ago."
         )
-        return Verdict(finished[0], busy[0], text)
+        return Verdict(busy[0], text, LONGER)
 
     def _verdict(self, ahead: int, absent: int, places: Mapping[int, str]) -> Verdict:
         calls, label, _ = self._status(ahead)
@@ -182,16 +235,16 @@ class Monitor:
         }[state]
         text = (
             f"rank {ahead}/{self._size} waits in {_call(calls, label)}"
-            f"{_at(places, ahead)}, which {name} never joined: {name} {reason}"
-            f"{_at(places, absent)}. {_WAYS_OUT[state]}"
+            f"{at(places, ahead)}, which {name} never joined: {name} {reason}"
+            f"{at(places, absent)}."
         )
-        return Verdict(ahead, absent, text)
+        return Verdict(absent, text, _WAYS_OUT[state])
 
     def _status(self, rank: int) -> Status:
         return self._rows[rank].status
 
 
-def _at(places: Mapping[int, str], rank: int) -> str:
+def at(places: Mapping[int, str], rank: int) -> str:
     return f", at {places[rank]}" if rank in places else ""
 
 

@@ -6,6 +6,7 @@ Stands in for a user's script. Its collective and its exchange go through files.
 import os
 import pathlib
 import signal
+import socket
 import sys
 import time
 
@@ -72,6 +73,8 @@ def make_trouble():
         os.kill(os.getpid(), signal.SIGINT)
     if SCENARIO.startswith("stall"):
         time.sleep(60)
+    if SCENARIO.startswith("stop"):
+        os.kill(os.getpid(), signal.SIGSTOP)
     if SCENARIO.startswith("early"):
         sys.exit(0)
     if SCENARIO.startswith("hang_in_shutdown"):
@@ -91,11 +94,13 @@ def train():
         allreduce(step)
 
 
-process = Process(rank=RANK, size=SIZE, local_rank=RANK, local_size=SIZE, host="here")
+# A stopped process can be seen to be so on this machine alone.
+HOST = socket.gethostname() if SCENARIO.startswith("stop") else "here"
+process = Process(rank=RANK, size=SIZE, local_rank=RANK, local_size=SIZE, host=HOST)
 line = ControlLine(
     process,
     exchange,
-    stall_timeout_s=1.5 if SCENARIO.startswith("stall") else 60.0,
+    stall_timeout_s=1.5 if SCENARIO.startswith(("stall", "stop")) else 60.0,
     job_dir=DIRECTORY,
     hidden=("fdtcore",),
 )

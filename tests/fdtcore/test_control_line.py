@@ -62,6 +62,10 @@ class Job:
             ended.append(Ended(rank.returncode, out, err))
         return ended
 
+    def end(self, rank):
+        out, err = self._ranks[rank].communicate(timeout=LIMIT_S)
+        return Ended(self._ranks[rank].returncode, out, err)
+
     def ends_as_under_mpirun(self):
         """The first rank that exits with an error takes all others with it."""
         due_s = time.monotonic() + LIMIT_S
@@ -194,7 +198,7 @@ def test_interrupt_is_no_failure(tmp_path, scenario):
 def test_stall_is_reported_with_stacks(tmp_path):
     zero, one = run(tmp_path, "stall")
     assert (zero.code, one.code) == (1, 1)
-    waits, sleeps = "control_job.py:29", "control_job.py:74"
+    waits, sleeps = "control_job.py:30", "control_job.py:75"
     verdict = (
         f"rank 0/2 waits in call 4 (gradients of step 3), at {waits}, which rank 1/2 "
         "never joined: rank 1/2 has been computing since call 3 (gradients of step "
@@ -214,12 +218,31 @@ def test_stall_is_reported_with_stacks(tmp_path):
     assert record.traceback in zero.err
 
 
+@pytest.mark.parametrize(("scenario", "culprit"), [("stop", 1), ("stop_rank_zero", 0)])
+def test_a_stopped_rank_is_named_by_the_others(tmp_path, scenario, culprit):
+    with Job(tmp_path, scenario, size=3) as job:
+        others = [rank for rank in range(3) if rank != culprit]
+        ends = {rank: job.end(rank) for rank in others}
+        terminals = [job.terminal(rank) for rank in range(3)]
+    name = f"rank {culprit}/3"
+    for rank in others:
+        assert ends[rank].code == 1
+        assert ends[rank].err.startswith(f"rank {rank}/3 stops: ")
+        assert name in ends[rank].err
+        assert "It is stopped by a signal (SIGSTOP or Ctrl-Z)." in ends[rank].err
+    record = failures.read_record(tmp_path)
+    assert (record.type, record.rank) == ("Stall", culprit)
+    # Where nobody keeps the hub any more, the first to find it out tells the user.
+    shown = "".join(end.err + terminals[rank] for rank, end in ends.items())
+    assert shown.count(", in allreduce\n") == (2 if culprit else 1)
+
+
 @pytest.mark.parametrize(("scenario", "early"), [("early", 1), ("early_rank_zero", 0)])
 def test_rank_that_ends_early_is_named(tmp_path, scenario, early):
     ends = run(tmp_path, scenario)
     verdict = (
         f"rank {1 - early}/2 waits in call 4 (gradients of step 3), at "
-        f"control_job.py:29, which rank {early}/2 never joined: rank {early}/2 "
+        f"control_job.py:30, which rank {early}/2 never joined: rank {early}/2 "
         "finished its script after call 3 (gradients of step 2). Make the same calls "
         "on every rank: as many steps, epochs and batches."
     )
@@ -252,7 +275,7 @@ def test_strangers_are_dropped_without_harm(tmp_path):
             time.sleep(0.01)
         offer = json.loads((tmp_path / "offer").read_text())
         assert offer["address"] == "127.0.0.1"
-        wrong = {"token": "x" * 64, "rank": 1, "host": "evil", "pid": 1}
+        wrong = {"token": "x" * 64, "rank": 1, "host": "evil", "pid": 1, "started": 1}
         for greeting in (
             json.dumps(wrong).encode() + b"\n",
             json.dumps({**wrong, "token": None}).encode() + b"\n",

@@ -4,7 +4,8 @@ import pytest
 
 from fdtcore import failures
 from fdtcore.control import hub
-from fdtcore.control.hub import Hub, Member
+from fdtcore.control.hub import Hub
+from fdtcore.control.process_identity import ProcessIdentity
 from fdtcore.control.stall import (
     COMPUTING,
     FINISHED,
@@ -15,14 +16,15 @@ from fdtcore.control.stall import (
 )
 from fdtcore.failures import Failure
 
+SILENT = "It is stopped, or inside C code that lets no other thread run."
 FAILURE = Failure(1, 3, "b", "ValueError", "bad")
 OTHER = Failure(2, 3, "c", "KeyError", "'x'")
 
 
-def hub_of(size=3):
-    center = Hub(size, Patience(stall_timeout_s=60.0), now_s=0.0)
+def hub_of(size=3, hosts="abc", judge=None):
+    center = Hub(size, Patience(stall_timeout_s=60.0), now_s=0.0, judge=judge)
     for rank in range(size):
-        assert center.join(rank, Member("abc"[rank], 100 + rank)) == []
+        assert center.join(rank, ProcessIdentity(hosts[rank], 100 + rank)) == []
     return center
 
 
@@ -35,11 +37,16 @@ def fail(center, failure):
     return center.receive(failure.rank, message, 0.0)
 
 
-def tick_through(center, start_s, end_s):
-    """Ticks as the switchboard does; returns the letters and when they came."""
+def tick_through(center, start_s, end_s, silent=()):
+    """Ticks as the switchboard does; returns the letters and when they came.
+
+    All ranks but those of ``silent`` say that they are alive.
+    """
     now_s = start_s
     while now_s <= end_s:
-        letters = center.tick(now_s)
+        for rank in set(center._members) - set(silent):
+            center.receive(rank, {"type": "alive"}, now_s)
+        letters = [one for one in center.tick(now_s) if one[1]["type"] != "alive"]
         if letters:
             return letters, now_s
         now_s += 0.25
@@ -68,9 +75,9 @@ def test_all_are_told_when_all_have_acknowledged_or_gone():
 
 def test_late_rank_hears_of_the_failure():
     center = Hub(2, Patience(60.0), 0.0)
-    center.join(1, Member("b", 101))
+    center.join(1, ProcessIdentity("b", 101))
     fail(center, Failure(1, 2, "b", "ValueError", "bad"))
-    ((rank, message),) = center.join(0, Member("a", 100))
+    ((rank, message),) = center.join(0, ProcessIdentity("a", 100))
     assert (rank, message["type"]) == (0, "failure")
 
 
@@ -121,7 +128,7 @@ def test_stall_asks_for_stacks_then_reports_all_ranks():
     assert now_s == 60.0
     for rank in (0, 1):
         center.receive(rank, {"type": "stack", "text": f"  line {rank}\n"}, now_s)
-    letters = center.tick(now_s + 0.25)
+    letters = center.tick(now_s)
     assert [rank for rank, _ in letters] == [0, 1]
     assert center.failure.kind == failures.STALL
     assert (center.failure.rank, center.failure.host) == (1, "b")
@@ -168,6 +175,7 @@ def test_rank_without_an_answer_does_not_hold_up_the_report():
     letters, reported_s = tick_through(center, now_s, 100.0)
     assert letters
     assert reported_s == now_s + 2.0
+    assert center.failure.message.endswith("call 0. " + SILENT)
     assert "computing after call 0 for 62 s\n  no answer:" in center.failure.traceback
 
 
@@ -187,7 +195,7 @@ def test_pause_of_rank_zero_is_no_stall():
     center = hub_of(2)
     say(center, 0, (4, "gradients", WAITING))
     center.tick(1.0)
-    assert center.tick(1000.0) == []
+    assert tick_through(center, 1000.0, 1000.0)[0] == []
     assert tick_through(center, 1000.25, 1058.0)[0] == []
     assert tick_through(center, 1058.25, 1070.0)[0] != []
 
@@ -219,7 +227,46 @@ def test_malformed_message_is_refused(message):
 @pytest.mark.parametrize("rank", [-1, 3, 0])
 def test_only_a_rank_that_is_missing_may_join(rank):
     with pytest.raises(ValueError, match="joins once"):
-        hub_of().join(rank, Member("x", 1))
+        hub_of().join(rank, ProcessIdentity("x", 1))
+
+
+def test_rank_that_says_nothing_is_named_though_nobody_waits_for_it():
+    center = hub_of(3)
+    say(center, 1, (3, "gradients", COMPUTING))
+    letters, now_s = tick_through(center, 0.0, 100.0, silent=[1])
+    assert now_s == 61.5
+    assert letters == [(rank, {"type": "send_stack"}) for rank in range(3)]
+    for rank in (0, 2):
+        center.receive(rank, {"type": "stack", "text": ""}, now_s)
+    tick_through(center, now_s, now_s, silent=[1])
+    assert center.failure.message == (
+        "rank 1/3 (b, pid 101) has not answered for 62 s, computing after call 3 "
+        f"(gradients) for 62 s. {SILENT}"
+    )
+
+
+def test_a_job_that_goes_on_hears_once_of_a_stall_and_has_it_ended():
+    stalls = []
+    center = hub_of(3, judge=stalls.append)
+    say(center, 0, (4, "gradients", WAITING))
+    _, now_s = tick_through(center, 0.0, 100.0, silent=[1])
+    assert tick_through(center, now_s, now_s + 100.0, silent=[1])[0] == []
+    assert [one.failure.rank for one in stalls] == [1]
+    assert not stalls[0].can_end  # no other rank is on its machine
+    assert center.failure is None
+    assert center.lose(2) == []
+
+
+def test_a_process_is_ended_by_those_on_its_machine():
+    stalls = []
+    center = hub_of(3, hosts="aba", judge=stalls.append)
+    _, now_s = tick_through(center, 0.0, 200.0, silent=[2])
+    tick_through(center, now_s, now_s + 3.0, silent=[2])
+    assert stalls[0].can_end
+    center.kill(2)
+    letters, _ = tick_through(center, now_s, now_s, silent=[2])
+    assert [(rank, message["type"]) for rank, message in letters] == [(0, "kill")]
+    assert letters[0][1]["pid"] == 102
 
 
 def test_long_labels_and_reports_fit_the_line():

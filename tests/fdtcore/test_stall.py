@@ -10,7 +10,7 @@ from fdtcore.control.stall import (
     FINISHED,
     INTERRUPTED,
     WAITING,
-    Monitor,
+    JointCalls,
     Patience,
     Status,
 )
@@ -20,7 +20,7 @@ PATIENCE = Patience(stall_timeout_s=TIMEOUT_S, grace_s=2.0)
 
 
 def monitor_of(*statuses, at_s=0.0):
-    monitor = Monitor(len(statuses), PATIENCE, at_s)
+    monitor = JointCalls(len(statuses), PATIENCE, at_s)
     for rank, status in enumerate(statuses):
         monitor.observe(rank, Status(*status), at_s)
     return monitor
@@ -61,7 +61,8 @@ def test_scenario(name):
         return
     assert monitor.verdict(due_s - 0.01) is None
     verdict = monitor.verdict(due_s)
-    assert (verdict.waiting, verdict.absent) == ranks
+    assert verdict.absent == ranks[1]
+    assert verdict.text.startswith(f"rank {ranks[0]}/{len(statuses)} waits in call")
 
 
 def test_progress_anywhere_is_hope():
@@ -96,7 +97,7 @@ def test_own_pause_is_not_held_against_others():
 
 def test_without_timeout_only_ended_ranks_count():
     for state, expected in ((COMPUTING, False), (FINISHED, True)):
-        monitor = Monitor(2, Patience(math.inf), 0.0)
+        monitor = JointCalls(2, Patience(math.inf), 0.0)
         monitor.observe(0, Status(1, "a", WAITING), 0.0)
         monitor.observe(1, Status(0, "", state), 0.0)
         assert (monitor.verdict(1e9) is not None) == expected
@@ -106,8 +107,8 @@ def test_who_goes_on_when_others_have_ended_has_the_stall_timeout():
     monitor = monitor_of((9, "end of fit", FINISHED), (9, "end of fit", COMPUTING))
     assert monitor.verdict(TIMEOUT_S - 0.1) is None
     verdict = monitor.verdict(TIMEOUT_S, {1: "train.py:7"})
-    assert (verdict.waiting, verdict.absent) == (0, 1)
-    assert verdict.text == (
+    assert verdict.absent == 1
+    assert f"{verdict.text} {verdict.way_out}" == (
         "rank 1/2 does not end: it has been computing since call 9 (end of fit), at "
         f"train.py:7, and rank 0/2 ended {TIMEOUT_S:.0f} s ago. Its stack shows where; "
         "if it needs that long, set a longer stall timeout."
@@ -132,12 +133,12 @@ TEXTS = {
 @pytest.mark.parametrize("status", TEXTS)
 def test_text_names_both_ranks_and_the_call(status):
     monitor = monitor_of((121, "gradients, step 61", WAITING), status)
-    found, way_out = monitor.verdict(TIMEOUT_S).text.split(f" {TEXTS[status]}. ")
-    assert found == (
+    verdict = monitor.verdict(TIMEOUT_S)
+    assert verdict.text == (
         "rank 0/2 waits in call 121 (gradients, step 61), which rank 1/2 never "
-        "joined: rank 1/2"
+        f"joined: rank 1/2 {TEXTS[status]}."
     )
-    assert way_out
+    assert verdict.way_out
 
 
 def test_describe():
@@ -159,12 +160,12 @@ def test_random_jobs(seed):
     assert run_job(generator, size, calls, None, calls, ending) is None
     verdict = run_job(generator, size, calls, deserter, last, ending)
     assert verdict.absent == deserter
-    assert verdict.waiting != deserter
+    assert not verdict.text.startswith(f"rank {deserter}/")
 
 
 def run_job(generator, size, calls, deserter, last, ending):
     """Plays a job in virtual time; statuses arrive twice a second, late by chance."""
-    monitor = Monitor(size, PATIENCE, 0.0)
+    monitor = JointCalls(size, PATIENCE, 0.0)
     events = []  # (time, rank, status)
     start_s = 0.0
     for call in range(1, calls + 1):
