@@ -7,7 +7,6 @@ from typing import Any
 
 from nfdt.protocol.events import READINGS, Event, Happening, Readings, Use, event_of
 from nfdt.protocol.messages import Message
-from nfdt.protocol.shard_state import Held
 
 
 class EventLog:
@@ -16,34 +15,10 @@ class EventLog:
     def __init__(self) -> None:
         self.events: list[Event] = []  # since they were taken
         self.happenings: list[Happening] = []  # since they were taken
-        self._unreleased: dict[int, Event] = {}  # worker -> its push, until its release
 
-    def use(
-        self, held: Held, now_s: float, version: int, use: Use, *, waits: bool
-    ) -> None:
-        """Notes what becomes of a gradient.
-
-        Args:
-            held: The gradient.
-            now_s: The time.
-            version: Updates before.
-            use: What becomes of it.
-            waits: Whether its worker waits for its release; one that has left does not.
-        """
-        after = version + (use is Use.UPDATE)
-        event = event_of(
-            held.message, now_s, after, held.staleness(version), held.lead, use
-        )
-        if waits:
-            self._unreleased[event.worker] = event
-        else:
-            self.events.append(event)
-
-    def release(self, worker: int, wait_s: float) -> None:
-        """Notes that a worker goes on."""
-        event = self._unreleased.pop(worker, None)
-        if event is not None:
-            self.events.append(event._replace(wait_s=wait_s))
+    def add(self, event: Event) -> None:
+        """Notes a push, when nothing more is to be learned of it."""
+        self.events.append(event)
 
     def step(
         self, message: Message, now_s: float, version: int, staleness: int, lead: int

@@ -12,9 +12,9 @@ from typing import Any
 
 from nfdt.protocol.controllers import Controller, Decision
 from nfdt.protocol.event_log import EventLog
-from nfdt.protocol.events import Use, unpacked
+from nfdt.protocol.events import Use, event_of, unpacked
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.shard_state import Attendance, Copies, Held, Refusals
+from nfdt.protocol.shard_state import Held, ProgressTable, Refusals
 from nfdt.rules.corrections import Vector
 from nfdt.rules.updates import Update
 
@@ -47,16 +47,14 @@ class ShardServer:
         self.learning_rate = learning_rate if schedule is None else schedule(0)
         self._schedule = schedule
         self.records = EventLog()
+        self.progress = ProgressTable(num_workers)
         self._refusals = Refusals()
-        self._attendance = Attendance(num_workers)
         self._control = controller.init(num_workers)
-        self._copies = Copies()
-        self._held: dict[int, Held] = {}  # worker -> its gradient, by arrival
 
     @property
     def clocks(self) -> Mapping[int, int]:
-        """Active worker -> pushes received."""
-        return self._attendance.clocks
+        """Awaited worker -> pushes received."""
+        return self.progress.clocks
 
     @property
     def refused_in_a_row(self) -> int:
@@ -86,26 +84,27 @@ class ShardServer:
 
     def excuse(self, worker: int, now_s: float) -> list[Message]:
         """Nobody waits for this worker until it is back; returns what that releases."""
-        self._attendance.excuse(worker)
+        self.progress[worker].excuse()
         return self._decide(now_s)
 
     def rejoin(self, worker: int) -> None:
         """Counts a worker that was excused, or that is new, among those awaited."""
-        self._attendance.rejoin(worker)
+        self.progress.rejoin(worker)
 
     def leave(self, worker: int, now_s: float) -> list[Message]:
         """Goes on without a worker for ever; returns what that releases."""
-        self._note_release(worker, now_s)
-        self._attendance.leave(worker)
+        self._release(worker, now_s)
+        self.progress[worker].leave()
         return self._decide(now_s)
 
     def holds(self, worker: int) -> bool:
         """Whether a gradient of this worker waits to be applied."""
-        return worker in self._held
+        return self.progress[worker].held is not None
 
     def held_batches(self) -> list[tuple[int, int]]:
         """Returns epoch and number of the batches whose gradients wait."""
-        return [(h.message.epoch, h.message.number) for h in self._held.values()]
+        held = [one.held.message for one in self.progress.held() if one.held]
+        return [(message.epoch, message.number) for message in held]
 
     def load(self, params: Vector, state: Mapping[str, Any] | None) -> None:
         """Goes on from other values; None keeps the state of the rule."""
@@ -122,33 +121,31 @@ class ShardServer:
             version: Steps that the optimizer has made.
         """
         self.version = version
-        self._copies.renumber(version)
+        self.progress.renumber(version)
         if self._schedule is not None:
             self.learning_rate = self._schedule(version)
         self.update.adopt(user_state)
 
     def _push(self, message: Message, now_s: float) -> list[Message]:
-        worker = message.worker
-        lead = self._attendance.count_push(worker, message.clock)
+        lead = self.progress.count_push(message.worker, message.clock)
         if self._schedule is None and not math.isnan(message.rate):
             self.learning_rate = message.rate
         if refusal := self._refusals.find(message, self.version):
             # It was a step all the same: others may have waited for it.
             return refusal + self._decide(now_s)
-        pulled = self._copies.of(worker, self.version)
-        self._held[worker] = Held(message, lead, pulled)
-        self._attendance.waiting[worker] = now_s
+        self.progress[message.worker].hold(message, lead, self.version, now_s)
         return self._decide(now_s)
 
     def _step(self, message: Message, now_s: float) -> list[Message]:
         """Counts a step of a worker's own; nothing is pushed with it."""
         worker = message.worker
-        lead = self._attendance.count_step(worker)
-        staleness = self.version - self._copies.of(worker, self.version).version
+        lead = self.progress.count_step(worker)
+        one = self.progress[worker]
+        staleness = self.version - one.version(self.version)
         self.records.step(message, now_s, self.version, staleness, lead)
         if len(message.payload):
             readings = unpacked(message.payload)
-            self._attendance.speeds[worker] = readings.steps_per_s
+            one.steps_per_s = readings.steps_per_s
             self.records.readings(worker, now_s, readings)
         return self._decide(now_s, asking=(worker,))
 
@@ -156,9 +153,7 @@ class ShardServer:
         """Carries out what the controller decides, until it decides nothing more."""
         answers = []
         while True:
-            held = self._held.items()
-            late = frozenset(w for w, h in held if h.pulled.version < self.version)
-            ledger = self._attendance.ledger(tuple(self._held), late, asking)
+            ledger = self.progress.ledger(self.version, asking)
             decision, self._control = self.controller.decide(
                 ledger, self._control, now_s=now_s
             )
@@ -167,47 +162,65 @@ class ShardServer:
                 number = int(worker in decision.submit)
                 answers.append(Message(Kind.PACE, worker, number=number))
             asking = ()
-            if not decision.apply or not self._held:
+            all_used = {*decision.apply, *decision.drop}.issuperset(ledger.held)
+            if not decision.apply or all_used:
                 return answers
 
     def _carry_out(self, decision: Decision, now_s: float) -> list[Message]:
         for worker in decision.drop:
-            self._use(self._held.pop(worker), now_s, Use.DROPPED)
+            self._use(self._take(worker), now_s, Use.DROPPED)
         if decision.apply:
             self._apply(decision, now_s)
         if decision.note is not None:
             self.records.happen(now_s, decision.note)
         for worker in decision.release:
-            self._note_release(worker, now_s)
+            self._release(worker, now_s)
         return [self._params_for(worker) for worker in decision.release]
 
-    def _note_release(self, worker: int, now_s: float) -> None:
-        since_s = self._attendance.waiting.pop(worker, now_s)
-        self.records.release(worker, now_s - since_s)
+    def _release(self, worker: int, now_s: float) -> None:
+        event = self.progress[worker].release(now_s)
+        if event is not None:
+            self.records.add(event)
+
+    def _take(self, worker: int) -> Held:
+        """Takes the gradient of a worker that is held; there is one."""
+        one = self.progress[worker]
+        held, one.held = one.held, None
+        assert held is not None, one
+        return held
 
     def _apply(self, decision: Decision, now_s: float) -> None:
-        held = [self._held.pop(worker) for worker in decision.apply]
+        held = [self._take(worker) for worker in decision.apply]
         about = (self.params, self.version, self.learning_rate, self.update.correction)
         group = [one.late(*about) for one in held]
         self.update.apply(
             self.params, group, self.learning_rate, adds_up=decision.adds_up
         )
         for one in held:
-            self._attendance.steps.pop(one.message.worker, None)
+            self.progress[one.message.worker].own_steps = 0
             self._use(one, now_s, Use.UPDATE)
         self.version += 1
         if self._schedule is not None:
             self.learning_rate = self._schedule(self.version)
 
     def _use(self, held: Held, now_s: float, use: Use) -> None:
-        waits = held.message.worker in self._attendance.waiting
-        self.records.use(held, now_s, self.version, use, waits=waits)
+        """Notes what becomes of a gradient, at the latest when its worker goes on."""
+        event = event_of(
+            held.message,
+            now_s,
+            self.version + (use is Use.UPDATE),
+            held.staleness(self.version),
+            held.lead,
+            use,
+        )
+        one = self.progress[event.worker]
+        if one.waiting_since_s is None:  # it has left, or went on before
+            self.records.add(event)
+        else:
+            one.unreleased = event
 
     def _params_for(self, worker: int) -> Message:
-        # What a held gradient was computed at is still needed.
-        payload = self._copies.make(
-            worker, self.params, self.version, keeps_last=worker in self._held
-        )
+        payload = self.progress[worker].copy_for(self.params, self.version)
         return Message(
             Kind.PARAMS,
             worker,

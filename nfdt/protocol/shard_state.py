@@ -1,21 +1,19 @@
-"""Who takes part in the training of one shard, and how far each has come.
+"""What a shard's server knows of each worker: its progress, and what it has pushed.
 
-A gradient that the server has received and not used yet.
-
-What each worker pulled last: what its next gradient is computed at.
-
-Gradients that are not finite, which a server refuses.
-
-Whether a vector can be trained on: the check before it touches the parameters.
+Also the refusal of gradients that are not finite, before they touch the parameters.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
+from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
 
 from nfdt.protocol.controllers import Ledger
+from nfdt.protocol.events import Event
 from nfdt.protocol.messages import Kind, Message
 from nfdt.rules.corrections import Correction, Push, Vector
 from nfdt.rules.updates import Late
@@ -38,93 +36,6 @@ class Copy(NamedTuple):
 
     params: Vector | None  # [P]; None for a worker that has never pulled
     version: int  # updates applied to them
-
-
-class Copies:
-    """The parameters that were sent, worker by worker.
-
-    Copied: what is sent must not change while it is on its way, and it is what a
-    gradient is corrected by when it comes.
-    """
-
-    def __init__(self) -> None:
-        self._found: dict[int, Copy] = {}
-
-    def of(self, worker: int, version: int) -> Copy:
-        """Returns what a worker pulled last; ``version`` for one that never did."""
-        return self._found.get(worker, Copy(None, version))
-
-    def make(
-        self, worker: int, params: Vector, version: int, *, keeps_last: bool
-    ) -> Vector:
-        """Copies the parameters for a worker.
-
-        Args:
-            worker: The worker.
-            params: [P].
-            version: Updates applied to them.
-            keeps_last: Whether the copy before must stay as it is.
-        """
-        last = self.of(worker, version).params
-        place = np.empty_like(params) if last is None or keeps_last else last
-        np.copyto(place, params)
-        self._found[worker] = Copy(place, version)
-        return place
-
-    def renumber(self, version: int) -> None:
-        """Counts all that were sent as of a version: updates are counted anew."""
-        for worker, copy in self._found.items():
-            self._found[worker] = copy._replace(version=version)
-
-
-class Attendance:
-    """The workers that a controller may wait for, and what it knows of them.
-
-    Args:
-        num_workers: M; all take part until they are excused.
-    """
-
-    def __init__(self, num_workers: int):
-        self.clocks = dict.fromkeys(range(num_workers), 0)  # active worker -> pushes
-        self.waiting: dict[int, float] = {}  # worker without parameters -> since when
-        self.steps: dict[int, int] = {}  # worker -> own ones since its last update
-        self.speeds: dict[int, float] = {}  # worker -> steps/s, as its monitor says
-
-    def excuse(self, worker: int) -> None:
-        """Lets nobody wait for a worker until it is back."""
-        self.clocks.pop(worker, None)
-
-    def rejoin(self, worker: int, clock: int = 0) -> None:
-        """Counts an excused worker again: abreast of the slowest, if any."""
-        if worker not in self.clocks:
-            self.clocks[worker] = min(self.clocks.values(), default=clock)
-
-    def leave(self, worker: int) -> None:
-        """Forgets a worker that has gone for ever."""
-        self.excuse(worker)
-        self.steps.pop(worker, None)
-        self.speeds.pop(worker, None)
-
-    def count_push(self, worker: int, clock: int) -> int:
-        """Counts a push; returns the worker's lead over the slowest, in pushes."""
-        if worker in self.clocks:
-            self.clocks[worker] += 1
-        else:  # with this push it is abreast of the slowest
-            self.rejoin(worker, clock)
-        return self.clocks[worker] - min(self.clocks.values())
-
-    def count_step(self, worker: int) -> int:
-        """Counts a step of a worker's own; returns its lead over the slowest."""
-        self.rejoin(worker)
-        own = self.steps[worker] = self.steps.get(worker, 0) + 1
-        return own - min(self.steps.get(other, 0) for other in self.clocks)
-
-    def ledger(
-        self, held: tuple[int, ...], late: frozenset[int], asking: tuple[int, ...]
-    ) -> Ledger:
-        """Returns what the controller sees now."""
-        waiting = tuple(self.waiting)
-        return Ledger(self.clocks, held, waiting, late, asking, self.steps, self.speeds)
 
 
 class Held(NamedTuple):
@@ -155,6 +66,237 @@ class Held(NamedTuple):
         # A worker that has never pulled began with the first values.
         pulled = params if self.pulled.params is None else self.pulled.params
         return Late(push, self.message.payload, pulled)
+
+
+class WorkerState(Enum):
+    """What a worker does, as a shard sees it; the diagram is in ``docs/design.md``."""
+
+    COMPUTING = "computing"  # has parameters; its next push or step is awaited
+    HELD = "held"  # its gradient has arrived and is in no update yet
+    WAITING = "waiting"  # its gradient is used or dropped; it is not released yet
+    AWAY = "away"  # no controller waits for it until it pushes, steps or rejoins
+    GONE = "gone"  # it has left; only a worker that joins under its index ends this
+
+
+@dataclasses.dataclass
+class WorkerProgress:
+    """All that a shard knows of one worker.
+
+    Three facts are independent: whether controllers wait for the worker
+    (``is_awaited``), whether its gradient is still to be used (``held``), and whether
+    the worker stands still until it is released (``waiting_since_s``). ``state`` is
+    read from them.
+
+    Args:
+        worker: Its index, 0 .. M-1.
+    """
+
+    worker: int
+    # Whether a controller waits for it. False in AWAY and GONE.
+    is_awaited: bool = True
+    # Whether it has left the job. Implies that it is not awaited.
+    is_gone: bool = False
+    # Pushes received, in pushes. Counts only while it is awaited, and never decreases
+    # then; on its return it is set to the slowest's, so that nobody waits for what
+    # was missed.
+    clock: int = 0
+    # Steps of its own since its last update, in steps; 0 where every step is pushed.
+    own_steps: int = 0
+    # Its speed while it computes, steps/s, as its monitor said last; None: never.
+    steps_per_s: float | None = None
+    # What it was sent last; None: nothing yet. Not written while ``held`` needs it.
+    pulled: Copy | None = None
+    # Its gradient that is in no update yet. Always set in HELD; a worker that went
+    # away or has left may have one, too.
+    held: Held | None = None
+    # When its push arrived, seconds; None once it is released. Set in HELD and WAITING.
+    waiting_since_s: float | None = None
+    # Its push among all pushes to this shard: held gradients and waiting workers are
+    # taken in this order. Counts while ``held`` or ``waiting_since_s`` is set.
+    arrival: int = 0
+    # Its push as the trace tells it, until the release says how long it has waited.
+    # Only set while ``waiting_since_s`` is.
+    unreleased: Event | None = None
+
+    @property
+    def state(self) -> WorkerState:
+        """What it does now; AWAY and GONE come before what is held of it."""
+        if self.is_gone:
+            return WorkerState.GONE
+        if not self.is_awaited:
+            return WorkerState.AWAY
+        if self.held is not None:
+            return WorkerState.HELD
+        if self.waiting_since_s is not None:
+            return WorkerState.WAITING
+        return WorkerState.COMPUTING
+
+    def __str__(self) -> str:
+        """One line, as ``worker 3 held since 12.400 s, clock 41, pulled version 118``.
+
+        A clock is told while it counts; what else is told where it is there.
+        """
+        since = self.waiting_since_s
+        parts = [
+            f"worker {self.worker} {self.state.value}"
+            + ("" if since is None else f" since {since:.3f} s"),
+            *([f"clock {self.clock}"] if self.is_awaited else []),
+            *([f"{self.own_steps} own steps"] if self.own_steps else []),
+            *([f"pulled version {self.pulled.version}"] if self.pulled else []),
+            *(["gradient held"] if self.held and not self.is_awaited else []),
+        ]
+        return ", ".join(parts)
+
+    def version(self, now: int) -> int:
+        """Returns the version of what it pulled last; ``now`` if it never did."""
+        return now if self.pulled is None else self.pulled.version
+
+    def copy_for(self, params: Vector, version: int) -> Vector:
+        """Copies the parameters for it; what is sent must not change on its way.
+
+        The copy is also what its next gradient is corrected by.
+
+        Args:
+            params: The parameters now, [P].
+            version: Theirs.
+        """
+        last = None if self.pulled is None else self.pulled.params
+        # What a held gradient was computed at is still needed.
+        place = np.empty_like(params) if last is None or self.held else last
+        np.copyto(place, params)
+        self.pulled = Copy(place, version)
+        return place
+
+    def hold(self, message: Message, lead: int, version: int, now_s: float) -> None:
+        """Holds a gradient of it until it is used, and the worker until its release.
+
+        Args:
+            message: The push.
+            lead: The worker's, when it arrived.
+            version: Of the parameters now.
+            now_s: The time.
+        """
+        self.held = Held(message, lead, self.pulled or Copy(None, version))
+        self.waiting_since_s = now_s
+
+    def release(self, now_s: float) -> Event | None:
+        """Lets it go on; returns its push with the time waited, if not told yet."""
+        event, since_s = self.unreleased, self.waiting_since_s
+        self.unreleased, self.waiting_since_s = None, None
+        if event is None or since_s is None:
+            return None
+        return event._replace(wait_s=now_s - since_s)
+
+    def excuse(self) -> None:
+        """Lets no controller wait for it until it is back."""
+        self.is_awaited = False
+
+    def leave(self) -> None:
+        """Forgets how it fared; a gradient that is held is still used."""
+        self.excuse()
+        self.is_gone = True
+        self.own_steps, self.steps_per_s = 0, None
+
+
+class ProgressTable:
+    """The progress of all workers, and what a controller sees of it.
+
+    Args:
+        num_workers: M; all are awaited until they are excused.
+    """
+
+    def __init__(self, num_workers: int):
+        self._progress = {w: WorkerProgress(w) for w in range(num_workers)}
+        self._arrivals = 0  # pushes so far
+
+    def __getitem__(self, worker: int) -> WorkerProgress:
+        return self._progress[worker]
+
+    def __iter__(self) -> Iterator[WorkerProgress]:
+        return iter(self._progress.values())
+
+    @property
+    def clocks(self) -> dict[int, int]:
+        """Awaited worker -> pushes received."""
+        return {one.worker: one.clock for one in self if one.is_awaited}
+
+    def held(self) -> list[WorkerProgress]:
+        """Returns those with a gradient that is not used yet, by arrival."""
+        return sorted((o for o in self if o.held is not None), key=_by_arrival)
+
+    def rejoin(self, worker: int, clock: int = 0) -> None:
+        """Lets controllers wait for a worker again: abreast of the slowest, if any.
+
+        Args:
+            worker: Its index.
+            clock: Its clock where no other is awaited.
+        """
+        one = self[worker]
+        if not one.is_awaited:
+            one.clock = min(self.clocks.values(), default=clock)
+            one.is_awaited, one.is_gone = True, False
+
+    def count_push(self, worker: int, clock: int) -> int:
+        """Counts a push; returns the worker's lead over the slowest, in pushes.
+
+        Args:
+            worker: Its index.
+            clock: As the worker says.
+        """
+        one = self[worker]
+        if one.is_awaited:
+            one.clock += 1
+        else:  # with this push it is abreast of the slowest
+            self.rejoin(worker, clock)
+        if one.held is None:
+            self._arrivals += 1
+            one.arrival = self._arrivals
+        return one.clock - min(o.clock for o in self if o.is_awaited)
+
+    def count_step(self, worker: int) -> int:
+        """Counts a step of a worker's own; returns its lead over the slowest."""
+        self.rejoin(worker)
+        own = self[worker].own_steps = self[worker].own_steps + 1
+        return own - min(one.own_steps for one in self if one.is_awaited)
+
+    def renumber(self, version: int) -> None:
+        """Counts all that was sent as of a version: updates are counted anew."""
+        for one in self:
+            if one.pulled is not None:
+                one.pulled = one.pulled._replace(version=version)
+
+    def ledger(self, version: int, asking: tuple[int, ...]) -> Ledger:
+        """Returns what the controller sees now.
+
+        Args:
+            version: Of the parameters.
+            asking: Workers that have ended a step of their own, now.
+        """
+        clocks, steps, speeds, queue = {}, {}, {}, []
+        for one in self:  # once, for it is done after every message
+            if one.is_awaited:
+                clocks[one.worker] = one.clock
+            if one.held is not None or one.waiting_since_s is not None:
+                queue.append(one)
+            if one.own_steps:
+                steps[one.worker] = one.own_steps
+            if one.steps_per_s is not None:
+                speeds[one.worker] = one.steps_per_s
+        queue.sort(key=_by_arrival)
+        held = [(one.worker, one.held) for one in queue if one.held is not None]
+        return Ledger(
+            clocks=clocks,
+            held=tuple(worker for worker, _ in held),
+            waiting=tuple(o.worker for o in queue if o.waiting_since_s is not None),
+            late=frozenset(w for w, push in held if push.pulled.version < version),
+            asking=asking,
+            steps=steps,
+            speeds=speeds,
+        )
+
+
+def _by_arrival(one: WorkerProgress) -> int:
+    return one.arrival
 
 
 class Refusals:

@@ -176,7 +176,7 @@ def test_where_asgd_is_unstable_the_taylor_term_is_not():
         made = _serve(algorithm, 8, rate=0.4)
         for turn in range(400):
             worker = turn % 8
-            push(made, worker, made._copies.of(worker, 0).params.copy())
+            push(made, worker, made.progress[worker].pulled.params.copy())
         found[name] = abs(float(made.params[0]))
     assert found["asgd"] > 1e3
     assert found["dc-asgd-c"] < 1e-3
