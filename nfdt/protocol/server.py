@@ -45,7 +45,6 @@ class Service:
         self.num_workers = num_workers
         # Neither ended nor lost, nor still to come.
         self.present = set(range(num_workers) if present is None else present)
-        self.failed: dict[int, str] = {}  # worker -> what went wrong
         self.groups: dict[int, ShardServer] = {}
         self.descriptions: dict[int, dict[str, Any]] = {}
         self._make, self._opened = make, opened
@@ -101,10 +100,7 @@ class Service:
             case Kind.MEET:
                 self._meetings.bring(message)
                 return self._close_meetings()
-            case Kind.BYE:
-                return self.lose(message.worker, now_s)
-            case Kind.FAIL:
-                self.failed[message.worker] = bytes(message.payload).decode()
+            case Kind.BYE | Kind.FAIL:
                 return self.lose(message.worker, now_s)
         raise ValueError(f"a server does not answer {message.kind.name}.")
 

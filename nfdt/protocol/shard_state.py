@@ -132,14 +132,14 @@ class WorkerProgress:
         return WorkerState.COMPUTING
 
     def __str__(self) -> str:
-        """One line, as ``worker 3 held since 12.400 s, clock 41, pulled version 118``.
+        """One line, such as ``worker 3 held, unreleased since 12.400 s, clock 41``.
 
-        A clock is told while it counts; what else is told where it is there.
+        The clock is left out where it does not count.
         """
         since = self.waiting_since_s
         parts = [
-            f"worker {self.worker} {self.state.value}"
-            + ("" if since is None else f" since {since:.3f} s"),
+            f"worker {self.worker} {self.state.value}",
+            *([f"unreleased since {since:.3f} s"] if since is not None else []),
             *([f"clock {self.clock}"] if self.is_awaited else []),
             *([f"{self.own_steps} own steps"] if self.own_steps else []),
             *([f"pulled version {self.pulled.version}"] if self.pulled else []),

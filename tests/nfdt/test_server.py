@@ -230,10 +230,9 @@ def test_who_is_back_is_waited_for_before_it_pushes():
     assert {a.worker for a in push(made, 1)} == {0, 1}
 
 
-def test_a_failure_is_remembered():
+def test_a_worker_that_failed_has_left():
     made = opened()
     made.handle(Message(Kind.FAIL, 1, payload=b"ValueError: no"), 0.0)
-    assert made.failed == {1: "ValueError: no"}
     assert made.present == {0}
 
 
