@@ -9,6 +9,7 @@ from benchmarks.timing import median_s
 from nfdt import algorithms
 from nfdt.glue import shard_factory
 from nfdt.protocol.controllers import Asynchronous
+from nfdt.protocol.group_spec import GroupSpec
 from nfdt.rules.corrections import Push, Vector
 from nfdt.rules.updates import Late
 
@@ -51,6 +52,7 @@ def _update(rule: str, pulled: Vector, gradient: Vector) -> Callable[[], object]
         algorithms.find(rule), Asynchronous(), WORKERS, num_servers=1
     )
     params = pulled + np.float32(1e-3)  # it has moved since the pull
-    update = make({"optimizer": SGD, "algorithm": rule}, params).update
+    spec = GroupSpec(rule, SGD, (("all", (params.size,)),), "float32", "float32")
+    update = make(spec, params).update
     late = Late(Push(worker=0, staleness=1, learning_rate=RATE), gradient, pulled)
     return lambda: update.apply(params, [late], RATE)

@@ -19,6 +19,7 @@ from nfdt.cluster.server_loop import Serving
 from nfdt.options import Options
 from nfdt.protocol.client import ShardedVector
 from nfdt.protocol.gradients import Dense
+from nfdt.protocol.group_spec import GroupSpec
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 from nfdt.rules.corrections import NoCorrection, Vector
@@ -105,13 +106,8 @@ class Worker:
         """
         index, self.groups = self.groups, self.groups + 1
         vector = ShardedVector(self.transport, 0, index, [size], "float32", "float32")
-        description = {
-            "algorithm": RULE,
-            "optimizer": SGD,
-            "variables": [["weights", [size]]],
-            "wire": "float32",
-        }
-        vector.open(description, np.zeros(size, np.float32))
+        spec = GroupSpec(RULE, SGD, (("weights", (size,)),), "float32", "float32")
+        vector.open(spec, np.zeros(size, np.float32))
         if not updates:
             order = np.array([index, 0])
             self.comm.Send(order, self.server, ORDER_TAG)

@@ -17,8 +17,8 @@ from benchmarks.papers.runs import Outcome, Run
 from benchmarks.papers.workers import Workers, optimizer
 from nfdt.consistency import parse
 from nfdt.glue.shard_factory import maker
-from nfdt.protocol import serialization
 from nfdt.protocol.events import Event, Use
+from nfdt.protocol.group_spec import GroupSpec
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 from nfdt.rules.corrections import Vector
@@ -79,14 +79,14 @@ def _service(run: Run, goal: Objective, first: Vector) -> Service:
     algorithm = CONTENDERS[run.algorithm].algorithm
     make = maker(algorithm, parse(run.consistency), run.workers, 1)
     service = Service(run.workers, make)
-    description = {
-        "algorithm": algorithm.name,
-        "optimizer": optimizer(run),
-        "variables": [[str(i), list(shape)] for i, shape in enumerate(goal.shapes)],
-        "dtype": "float32",
-        "shard": 0,
-    }
-    opening = Message(Kind.OPEN, 0, payload=serialization.pack(description, first))
+    spec = GroupSpec(
+        algorithm=algorithm.name,
+        optimizer=optimizer(run),
+        variables=tuple((str(i), tuple(s)) for i, s in enumerate(goal.shapes)),
+        dtype="float32",
+        wire="float32",
+    )
+    opening = Message(Kind.OPEN, 0, payload=spec.pack(first))
     service.handle(opening, 0.0)
     return service
 

@@ -9,10 +9,8 @@ of one parameter.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from nfdt.planning.calibration import PROBE, PROBE_NAME
 from nfdt.planning.probe import Probe, single, timed_s
 from nfdt.protocol.client import ShardedVector
 from nfdt.protocol.gradients import Dense
+from nfdt.protocol.group_spec import GroupSpec
 
 
 def main(argv: list[str]) -> None:
@@ -46,24 +45,20 @@ def _probe_at_opening(transport: Any, path: Path) -> None:
     """Lets the first group of variables that is opened be followed by the probe."""
     inner = ShardedVector.open
 
-    def open_and_probe(
-        self: ShardedVector, description: Mapping[str, Any], values: Any
-    ) -> None:
+    def open_and_probe(self: ShardedVector, spec: GroupSpec, values: Any) -> None:
         ShardedVector.open = inner  # type: ignore[method-assign]
-        inner(self, description, values)
-        dtype = str(values.dtype)
-        exchange_s = _exchange_s(transport, single(description), dtype)
-        probe = Probe(description, values.size, dtype, exchange_s)
-        path.write_text(json.dumps(probe._asdict()))
+        inner(self, spec, values)
+        probe = Probe(spec, _exchange_s(transport, single(spec)))
+        path.write_text(probe.to_json())
 
     ShardedVector.open = open_and_probe  # type: ignore[method-assign]
 
 
-def _exchange_s(transport: Any, description: Mapping[str, Any], dtype: str) -> float:
+def _exchange_s(transport: Any, spec: GroupSpec) -> float:
     """Returns the time of an exchange of one parameter."""
-    probe = ShardedVector(transport, 0, PROBE, [1], dtype, description["wire"])
-    value = np.zeros(1, dtype)
-    probe.open(description, value)
+    probe = ShardedVector(transport, 0, PROBE, [1], spec.dtype, spec.wire)
+    value = np.zeros(1, spec.dtype)
+    probe.open(spec, value)
     return timed_s(lambda: probe.push([Dense(0, value)]))
 
 

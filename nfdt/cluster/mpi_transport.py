@@ -194,7 +194,7 @@ class Pushes:
         if self._is_plain(message):
             return message
         vector = self._vector(message.group)
-        wire = self._service.descriptions[message.group]["wire"]
+        wire = self._service.specs[message.group].wire
         unpack_gradient(message.parts, message.payload, vector, wire)
         return dataclasses.replace(message, payload=vector)
 
@@ -205,7 +205,7 @@ class Pushes:
 
     def _is_plain(self, message: Message) -> bool:
         """Whether a push is just the vector, in the type of the parameters."""
-        wire = self._service.descriptions[message.group]["wire"]
+        wire = self._service.specs[message.group].wire
         params = self._service.groups[message.group].params
         return not message.parts and bool(WIRE_TYPES[wire] == params.dtype)
 

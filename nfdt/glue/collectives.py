@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from nfdt.protocol import serialization
 from nfdt.protocol.client import Refused
+from nfdt.protocol.epoch_id import EpochId
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.transport import Transport
 
@@ -47,7 +48,7 @@ class Gathering:
             self._counts[name] = self._counts.get(name, 0) + 1
             name = f"{name} #{self._counts[name]}"
         else:
-            name = f"{name} of epoch {epoch & 0xFFFFFFFF} of fit {epoch >> 32}"
+            name = f"{name} of {EpochId.unpack(epoch)}"
         payload = serialization.pack({"name": name}, np.frombuffer(data, np.uint8))
         message = Message(Kind.MEET, self._worker, epoch=epoch, payload=payload)
         answer = self._transport.call_all({0: message}, {})[0]

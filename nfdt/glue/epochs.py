@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from nfdt.protocol.epoch_id import EpochId
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.transport import Transport
 
@@ -35,8 +36,8 @@ class Epochs:
 
     @property
     def current(self) -> int:
-        """Index of the epoch, unique in the job."""
-        return (self.fit << 32) + max(self._epoch, 0)
+        """The epoch, as :class:`EpochId` packs it."""
+        return EpochId(self.fit, max(self._epoch, 0)).pack()
 
     def begin_fit(self) -> None:
         """Begins to count anew: every worker is at the beginning of the same fit."""
@@ -53,7 +54,7 @@ class Epochs:
         return 1 + skipped
 
     def begin(self) -> int:
-        """Begins an epoch; returns its index."""
+        """Begins an epoch; returns it as :class:`EpochId` packs it."""
         self._epoch += 1
         self.taken = 0
         return self.current

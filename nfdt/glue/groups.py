@@ -21,6 +21,7 @@ from nfdt.glue.optimizer_state import build, follow, optimizers_of, path_of
 from nfdt.glue.variable_group import VariableGroup, dtype_of
 from nfdt.options import Options
 from nfdt.protocol.client import NotFinite, ShardedVector
+from nfdt.protocol.group_spec import GroupSpec, size_of
 from nfdt.protocol.transport import Transport
 
 
@@ -115,12 +116,12 @@ class VariableGroups:
         limits = server_optimizer.described(variables, self._transport.num_servers)
         dtype = dtype_of(variables)
         wire = dtype if self._options.wire == "own" else self._options.wire
-        shapes = [(path_of(v), tuple(v.shape)) for v in variables]
+        shapes = tuple((path_of(v), tuple(v.shape)) for v in variables)
         vector = ShardedVector(
             self._transport,
             self._process.rank,
             _index(self.note(optimizer), shapes),
-            [shard_factory.size(shape) for _, shape in shapes],
+            [size_of(shape) for _, shape in shapes],
             dtype,
             wire,
         )
@@ -131,15 +132,16 @@ class VariableGroups:
             config=config,
             **self.apart.own_part(algorithm, config, vector.params),
         )
-        description = {
-            "algorithm": algorithm.name,
-            "optimizer": config,
-            "variables": shapes,
-            "wire": wire,
-            "constraints": limits,
-            "undecayed": optimizer_config.undecayed(served, variables),
-        }
-        vector.open(description, made.flat())
+        spec = GroupSpec(
+            algorithm=algorithm.name,
+            optimizer=config,
+            variables=shapes,
+            dtype=dtype,
+            wire=wire,
+            constraints=tuple(limits),
+            undecayed=tuple(optimizer_config.undecayed(served, variables)),
+        )
+        vector.open(spec, made.flat())
         made.bring_state()
         made.assign()
         return made
@@ -152,20 +154,20 @@ class VariableGroups:
             except NotFinite as error:
                 self.report(group, error)
 
-    def reopen(self, model: Any, known: dict[int, Any]) -> None:
+    def reopen(self, model: Any, known: dict[int, GroupSpec]) -> None:
         """Opens the groups of an interrupted run before the first step of this one.
 
         A gradient must not be computed at values that the servers do not have.
 
         Args:
             model: The model, built.
-            known: Index -> description of the groups; those that are opened go.
+            known: Index -> spec of the groups; those that are opened go.
         """
         by_path = {path_of(v): v for v in model.trainable_variables}
         own = {self.note(one): one for one in steps_of(model.optimizer)}
         for index in [i for i in known if i >> _ORDINAL_BIT in own]:
             optimizer = own[index >> _ORDINAL_BIT]
-            paths = [path for path, _ in known[index]["variables"]]
+            paths = [path for path, _ in known[index].variables]
             if not by_path.keys() >= set(paths):
                 return
             del known[index]

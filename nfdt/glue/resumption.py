@@ -18,6 +18,7 @@ import numpy as np
 from fdtcore.glue import state
 from nfdt.options import Options
 from nfdt.protocol import serialization
+from nfdt.protocol.group_spec import GroupSpec
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.transport import Transport
 
@@ -34,7 +35,7 @@ class Resuming:
     def __init__(self, transport: Transport, worker: int, options: Options):
         self._transport, self._worker = transport, worker
         self._notes: dict[str, Any] = {}  # of the run that was interrupted
-        self.groups: dict[int, Any] = {}  # its groups' descriptions, until opened
+        self.groups: dict[int, GroupSpec] = {}  # its groups, until they are opened
         self.keeps = bool(options.checkpoint)
         self.resumes = bool(options.resume)
         self.past: list[dict[str, float]] = []  # logs of this fit's finished epochs
@@ -47,7 +48,9 @@ class Resuming:
             found = serialization.load(bytes(answer.payload))
             for name, data in found["notes"].items():
                 self._notes[name] = serialization.load(data.tobytes())
-            self.groups = {int(g): about for g, about in found["groups"].items()}
+            self.groups = {
+                int(g): GroupSpec.from_json(spec) for g, spec in found["groups"].items()
+            }
         seed = self._notes.get("seed", random.getrandbits(31))
         if self._worker == 0 and self.keeps:
             self._note("seed", seed)

@@ -1,4 +1,4 @@
-"""From the options of a job and what a worker says to the server of one shard."""
+"""Servers of shards, made from the options of a job and the spec of a group."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from nfdt import resolution
 from nfdt.algorithms import Algorithm
 from nfdt.protocol import topology
 from nfdt.protocol.controllers import Controller
+from nfdt.protocol.group_spec import GroupSpec
 from nfdt.protocol.server import Maker
 from nfdt.protocol.shard_server import ShardServer
 from nfdt.rules.corrections import Vector
@@ -71,12 +72,12 @@ def maker(
         num_servers: Number of servers.
     """
 
-    def make(description: Mapping[str, Any], params: Vector) -> ShardServer:
-        config = description["optimizer"]
+    def make(spec: GroupSpec, params: Vector) -> ShardServer:
+        config = spec.optimizer
         rate = config["config"].get("learning_rate", 0.0)
         return ShardServer(
             params,
-            _update(algorithm, description, params, num_workers, num_servers),
+            _update(algorithm, spec, params, num_workers, num_servers),
             controller,
             num_workers,
             learning_rate=rate if isinstance(rate, int | float) else 0.0,
@@ -88,52 +89,43 @@ def maker(
 
 def _update(
     algorithm: Algorithm,
-    description: Mapping[str, Any],
+    spec: GroupSpec,
     params: Vector,
     num_workers: int,
     num_servers: int,
 ) -> Update:
-    made = _unconstrained(algorithm, description, params, num_workers, num_servers)
-    constraints = description.get("constraints", ())
+    made = _unconstrained(algorithm, spec, params, num_workers, num_servers)
+    constraints = spec.constraints
     if not any(constraints):
         return made
     from nfdt.glue.server_optimizer import Constrained
 
-    shapes = [shape for _, shape in description["variables"]]
+    shapes = [shape for _, shape in spec.variables]
     return Constrained(made, constraints, shapes)
 
 
 def _unconstrained(
     algorithm: Algorithm,
-    description: Mapping[str, Any],
+    spec: GroupSpec,
     params: Vector,
     num_workers: int,
     num_servers: int,
 ) -> Update:
-    config = description["optimizer"]
+    config = spec.optimizer
     rule = resolution.fit_to(algorithm, config, num_workers)
     if rule.optimizer is not None:
         return BlockUpdate(rule.correction, rule.optimizer, params, num_workers)
     from nfdt.glue.server_optimizer import KerasUpdate
 
-    sizes = [size(shape) for _, shape in description["variables"]]
     return KerasUpdate(
         rule.correction,
         config,
         params,
         num_workers,
-        variables=description["variables"],
-        shard=topology.split(sum(sizes), num_servers)[description["shard"]],
-        undecayed=description.get("undecayed", ()),
+        variables=spec.variables,
+        shard=topology.split(spec.size, num_servers)[spec.shard],
+        undecayed=spec.undecayed,
     )
-
-
-def size(shape: Any) -> int:
-    """Returns the number of elements of a shape."""
-    product = 1
-    for length in shape:
-        product *= length
-    return product
 
 
 def _schedule(config: Mapping[str, Any]) -> Callable[[int], float] | None:

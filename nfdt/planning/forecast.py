@@ -15,8 +15,8 @@ from nfdt import algorithms, consistency
 from nfdt.clusters.cluster import Cluster
 from nfdt.clusters.machines import Link
 from nfdt.glue.shard_factory import maker
-from nfdt.protocol import serialization
 from nfdt.protocol.events import Event
+from nfdt.protocol.group_spec import GroupSpec
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 from nfdt.simulation.simulator import Driver
@@ -66,17 +66,15 @@ def forecast(
 
 
 def _opening(server: int, num_servers: int) -> Message:
-    description = {
-        "algorithm": _RULE,
-        "optimizer": _SGD,
-        "variables": [["all", [num_servers]]],
-        "wire": _TYPE,
-        "dtype": _TYPE,
-        "shard": server,
-    }
-    return Message(
-        Kind.OPEN, 0, payload=serialization.pack(description, np.zeros(1, _TYPE))
+    spec = GroupSpec(
+        algorithm=_RULE,
+        optimizer=_SGD,
+        variables=(("all", (num_servers,)),),
+        dtype=_TYPE,
+        wire=_TYPE,
+        shard=server,
     )
+    return Message(Kind.OPEN, 0, payload=spec.pack(np.zeros(1, _TYPE)))
 
 
 def _thinned(cluster: Cluster, factor: float) -> Cluster:

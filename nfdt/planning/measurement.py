@@ -8,7 +8,6 @@ and exchange. It is stopped when there are enough.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -72,7 +71,7 @@ def measure(
             + "\n".join(f"  {line}" for line in log[-_SHOWN_LINES:])
         )
     say("measuring updates")
-    probe = Probe(**json.loads((folder / _LOGS / PROBE_NAME).read_text()))
+    probe = Probe.from_json((folder / _LOGS / PROBE_NAME).read_text())
     return Rehearsed(found, costs(probe, num_workers))
 
 

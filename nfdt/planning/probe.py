@@ -6,10 +6,12 @@ none to spare where it opens its variables, in the middle of a step.
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,9 +19,9 @@ from fdtcore import settings
 from nfdt import algorithms
 from nfdt.glue.shard_factory import maker
 from nfdt.planning.calibration import Costs, quiet_s
-from nfdt.protocol import serialization
 from nfdt.protocol.controllers import Asynchronous
 from nfdt.protocol.gradients import WIRE_TYPES
+from nfdt.protocol.group_spec import GroupSpec
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 
@@ -29,10 +31,22 @@ _CALLS, _LIMIT_S = 20, 1.0  # of one measurement
 class Probe(NamedTuple):
     """What worker 0 has found in the run."""
 
-    description: Mapping[str, Any]  # of the model's variables, as for the servers
-    size: int  # parameters
-    dtype: str
+    spec: GroupSpec  # of the model's variables, as for the servers
     exchange_s: float  # of one parameter, its update included
+
+    def to_json(self) -> str:
+        """Returns it as text."""
+        return json.dumps({**self._asdict(), "spec": self.spec.to_json()})
+
+    @classmethod
+    def from_json(cls, text: str) -> Probe:
+        """Returns the probe of which :meth:`to_json` made this text.
+
+        Raises:
+            ValueError: The text is of something else.
+        """
+        found = json.loads(text)
+        return cls(GroupSpec.from_json(found["spec"]), found["exchange_s"])
 
 
 def costs(probe: Probe, num_workers: int) -> Costs:
@@ -44,22 +58,19 @@ def costs(probe: Probe, num_workers: int) -> Costs:
     """
     # As many threads as the server had; to be said before TensorFlow loads.
     settings.apply(num_workers, os.environ)
-    tiny = single(probe.description)
-    wire_type = WIRE_TYPES[probe.description["wire"]]
+    spec = probe.spec
     return Costs(
-        params_bytes=probe.size * np.dtype(probe.dtype).itemsize,
-        push_bytes=probe.size * wire_type.itemsize,
+        params_bytes=spec.size * WIRE_TYPES[spec.dtype].itemsize,
+        push_bytes=spec.size * WIRE_TYPES[spec.wire].itemsize,
         exchange_s=probe.exchange_s,
-        update_s=_update_s(tiny, 1, probe.dtype, num_workers),
-        model_update_s=_update_s(
-            probe.description, probe.size, probe.dtype, num_workers
-        ),
+        update_s=_update_s(single(spec), num_workers),
+        model_update_s=_update_s(spec, num_workers),
     )
 
 
-def single(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the description of one parameter that is trained as the model is."""
-    return {**description, "variables": [["one", [1]]], "constraints": []}
+def single(spec: GroupSpec) -> GroupSpec:
+    """Returns the spec of one parameter that is trained as the model is."""
+    return dataclasses.replace(spec, variables=(("one", (1,)),), constraints=())
 
 
 def timed_s(call: Callable[[], object]) -> float:
@@ -73,13 +84,10 @@ def timed_s(call: Callable[[], object]) -> float:
     return quiet_s(times_s)
 
 
-def _update_s(
-    description: Mapping[str, Any], size: int, dtype: str, num_workers: int
-) -> float:
-    algorithm = algorithms.find(description["algorithm"])
+def _update_s(spec: GroupSpec, num_workers: int) -> float:
+    algorithm = algorithms.find(spec.algorithm)
     service = Service(num_workers, maker(algorithm, Asynchronous(), num_workers, 1))
-    values = np.zeros(size, dtype)
-    opening = serialization.pack({**description, "dtype": dtype, "shard": 0}, values)
-    service.handle(Message(Kind.OPEN, 0, payload=opening), 0.0)
+    values = np.zeros(spec.size, WIRE_TYPES[spec.dtype])
+    service.handle(Message(Kind.OPEN, 0, payload=spec.pack(values)), 0.0)
     push = Message(Kind.PUSH, 0, payload=np.full_like(values, 1e-6))
     return timed_s(lambda: service.handle(push, 0.0))

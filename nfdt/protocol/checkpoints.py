@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from nfdt.protocol import serialization
+from nfdt.protocol.group_spec import GroupSpec, difference
 from nfdt.protocol.leases import Leases
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.serialization import difference
 from nfdt.protocol.server import Service
 from nfdt.protocol.shard_server import ShardServer
 
@@ -30,7 +30,7 @@ FORMAT = 1
 
 def kept(
     groups: Mapping[int, ShardServer],
-    descriptions: Mapping[int, Mapping[str, Any]],
+    specs: Mapping[int, GroupSpec],
     leases: Mapping[int, Leases],
 ) -> dict[str, Any]:
     """Returns what a service has to keep of its groups and batches."""
@@ -38,7 +38,7 @@ def kept(
     return {
         "groups": {
             group: {
-                "description": dict(descriptions[group]),
+                "description": specs[group].to_json(),
                 "params": server.params,
                 "state": server.update.state(),
                 "version": server.version,
@@ -144,7 +144,8 @@ class Keepsakes:
         found = self._groups.pop(group, None)
         if found is None:
             return
-        wrong = difference(found["description"], service.descriptions[group])
+        earlier = GroupSpec.from_json(found["description"])
+        wrong = difference(earlier, service.specs[group])
         if wrong is not None:
             raise Mismatch(
                 "a run must be resumed with the model and the algorithm that it had. "
@@ -167,7 +168,7 @@ class Keepsakes:
         notes = {n: np.frombuffer(data, np.uint8) for n, data in self._notes.items()}
         return {
             **self._about,
-            **kept(service.groups, service.descriptions, service.leases),
+            **kept(service.groups, service.specs, service.leases),
             # Not opened again yet, and not to be lost with the next interruption.
             "unopened": self._groups,
             "stopped": sorted(service.stopped),

@@ -16,6 +16,7 @@ import numpy as np
 
 from nfdt.protocol import serialization, topology
 from nfdt.protocol.gradients import WIRE_TYPES, Dense, Rows, pack_gradient
+from nfdt.protocol.group_spec import GroupSpec
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.transport import Transport
 from nfdt.rules.corrections import Vector
@@ -78,23 +79,22 @@ class ShardedVector:
         self._begun_s = self._released_s  # the step: released or pulled, the later one
         self._exchange_s = 0.0
 
-    def open(self, description: Mapping[str, Any], values: Vector) -> None:
+    def open(self, spec: GroupSpec, values: Vector) -> None:
         """Brings first values to the servers; pulls those of whoever was first.
 
         Args:
-            description: What the group is; compared between workers.
+            spec: What the group is; compared between workers.
             values: First values, [P].
 
         Raises:
-            Refused: Another worker opened it with another description.
+            Refused: Another worker opened it with another spec.
         """
         self._call(
             {
                 server: self._message(
                     Kind.OPEN,
-                    payload=serialization.pack(
-                        {**description, "dtype": str(values.dtype), "shard": server},
-                        values[shard.start : shard.stop],
+                    payload=dataclasses.replace(spec, shard=server).pack(
+                        values[shard.start : shard.stop]
                     ),
                 )
                 for server, shard in enumerate(self.shards)

@@ -38,7 +38,7 @@ class Event(NamedTuple):
     compute_s: float  # as the worker says
     exchange_s: float  # of the push or step before, as the worker says
     loss: float
-    epoch: int
+    epoch: int  # as EpochId packs it; -1 where it has none
     number: int  # batch of the epoch; -1 where it has none
     use: int = int(Use.UPDATE)
 

@@ -1,10 +1,8 @@
-"""Which worker has which batches; no batch is lost when a worker is.
+"""Leases: which worker has which batches; no batch is lost when a worker is.
 
 Within an epoch every batch is handed out once, to whoever asks first: so fast workers
 take more. It is *done* when its gradient has arrived. The batches that a lost worker
 had in hand go to the next that asks.
-
-The batches of all epochs: who has which, and which fits have ended early.
 """
 
 from __future__ import annotations
@@ -12,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from nfdt.protocol.epoch_id import EpochId
 from nfdt.protocol.messages import Kind, Message
 
 
@@ -122,7 +121,7 @@ class EpochLeases:
     """The leases of every epoch, as messages ask for and finish them."""
 
     def __init__(self) -> None:
-        self.leases: dict[int, Leases] = {}  # epoch -> its batches
+        self.leases: dict[int, Leases] = {}  # packed EpochId -> its batches
         self.stopped: set[int] = set()  # fits that ended early
         self._running: list[Leases] = []  # epochs that were not over when one began
 
@@ -139,7 +138,7 @@ class EpochLeases:
 
     def is_stopped(self, epoch: int) -> bool:
         """Whether the fit of an epoch has ended early."""
-        return epoch >= 0 and fit_of(epoch) in self.stopped
+        return epoch >= 0 and EpochId.unpack(epoch).fit in self.stopped
 
     def ask(self, message: Message) -> list[Message]:
         """Takes a LEASE; returns who gets a batch now."""
@@ -165,7 +164,7 @@ class EpochLeases:
         self.stopped.add(fit)
         answers = []
         for epoch, leases in self.leases.items():
-            if fit_of(epoch) == fit:
+            if EpochId.unpack(epoch).fit == fit:
                 answers += self._granted(epoch, leases.stop())
         return answers
 
@@ -173,19 +172,14 @@ class EpochLeases:
         if epoch not in self.leases:
             self.leases[epoch] = Leases(num_batches)
             self._running = [one for one in self.leases.values() if not one.is_over]
-            if fit_of(epoch) in self.stopped:
+            if EpochId.unpack(epoch).fit in self.stopped:
                 self.leases[epoch].stop()
         return self.leases[epoch]
 
     def _granted(self, epoch: int, grants: list[Grant]) -> list[Message]:
         """Answers; ``parts`` is 1 where the whole fit is over."""
-        over = int(fit_of(epoch) in self.stopped)
+        over = int(EpochId.unpack(epoch).fit in self.stopped)
         return [
             Message(Kind.LEASE, w, epoch=epoch, number=number, parts=over)
             for w, number in grants
         ]
-
-
-def fit_of(epoch: int) -> int:
-    """Returns which fit an epoch belongs to; its number in it is in the lower bits."""
-    return epoch >> 32

@@ -55,7 +55,8 @@ class Message:
         clock: Pushes and steps that the worker has told of, this one included.
         version: Updates applied to the parameters in the payload.
         number: Number of a batch in its epoch; -1 for none.
-        epoch: Index of the epoch, counted over the whole job.
+        epoch: The epoch, as :class:`nfdt.protocol.epoch_id.EpochId` packs it; -1 for
+            none.
         parts: Segments in a payload that holds rows; 0 for a plain vector.
         rate: The worker's learning rate where it has changed; NaN where not.
         loss: Loss of the batch; NaN where it is not known.

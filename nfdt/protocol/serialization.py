@@ -1,10 +1,7 @@
-"""State of rules as bytes: for checkpoints and for what travels. Never pickled.
+"""Bytes of messages and of checkpoints: JSON and plain numbers, never pickled.
 
-Bytes of a message: a description in JSON with a vector behind it, and lists.
-
-Nothing here is unpickled: JSON and plain numbers are all that crosses a network.
-
-What workers say of a group of variables when they open it.
+A description in JSON with a vector behind it, lists of byte strings, and archives of
+nested values with arrays in them.
 """
 
 from __future__ import annotations
@@ -75,6 +72,7 @@ def _with_arrays(value: Any, archive: Mapping[str, np.ndarray]) -> Any:
 
 
 _LENGTH = struct.Struct("<q")
+MAX_TEXT_BYTES = 1 << 20  # of a description, where nothing else is said
 
 
 def pack(description: Mapping[str, Any], vector: Vector | None = None) -> bytes:
@@ -84,13 +82,23 @@ def pack(description: Mapping[str, Any], vector: Vector | None = None) -> bytes:
     return _LENGTH.pack(len(text)) + text + data
 
 
-def unpack(data: Any) -> tuple[dict[str, Any], memoryview]:
+def unpack(
+    data: Any, max_bytes: int = MAX_TEXT_BYTES
+) -> tuple[dict[str, Any], memoryview]:
     """Returns the description, and the bytes behind it.
 
+    Args:
+        data: What :func:`pack` has made.
+        max_bytes: Of the description's text.
+
     Raises:
-        ValueError: It is not what :func:`pack` makes.
+        ValueError: It is not what that makes, or too long.
     """
     text, rest = _first(memoryview(data))
+    if len(text) > max_bytes:
+        raise ValueError(
+            f"a description must have at most {max_bytes} bytes. Received: {len(text)}."
+        )
     description = json.loads(bytes(text))
     if not isinstance(description, dict):
         raise ValueError("a description must be a mapping.")
@@ -127,51 +135,3 @@ def _first(view: memoryview) -> tuple[memoryview, memoryview]:
             f"{len(view)} bytes."
         )
     return view[:length], view[length:]
-
-
-def difference(
-    one: Mapping[str, Any], other: Mapping[str, Any], *, rates: bool = True
-) -> tuple[str, str] | None:
-    """Names the first difference between two descriptions of a group, if any.
-
-    Args:
-        one: What was said first.
-        other: What is said now.
-        rates: Whether learning rates count that are numbers. Among workers they do
-            not: a callback may have changed one before another worker has begun.
-    """
-    if one["algorithm"] != other["algorithm"]:
-        return f"algorithm {one['algorithm']}", str(other["algorithm"])
-    mine, theirs = one["variables"], other["variables"]
-    for index in range(max(len(mine), len(theirs))):
-        pair = [str(v[index]) if index < len(v) else "nothing" for v in (mine, theirs)]
-        if pair[0] != pair[1]:
-            return pair[0], pair[1]
-    mine, theirs = (d["optimizer"] for d in (one, other))
-    if not rates:
-        mine, theirs = _without_rate(mine), _without_rate(theirs)
-    if mine != theirs:
-        return _optimizers(mine, theirs)
-    mine, theirs = one.get("undecayed", []), other.get("undecayed", [])
-    if mine != theirs:
-        return f"no weight decay of {mine}", f"of {theirs}"
-    return None
-
-
-def _without_rate(optimizer: Mapping[str, Any]) -> dict[str, Any]:
-    values = dict(optimizer["config"])
-    if isinstance(values.get("learning_rate"), int | float):
-        del values["learning_rate"]
-    return {**optimizer, "config": values}
-
-
-def _optimizers(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, str]:
-    """Names two optimizers: by their classes, or by the first setting that differs."""
-    if one.get("class_name") != other.get("class_name"):
-        return f"optimizer {one.get('class_name')}", str(other.get("class_name"))
-    mine, theirs = one.get("config") or {}, other.get("config") or {}
-    for key in (*mine, *theirs):
-        if mine.get(key) != theirs.get(key):
-            name = f"optimizer {one.get('class_name')} with {key}"
-            return f"{name}={mine.get(key)!r}", f"{key}={theirs.get(key)!r}"
-    return f"optimizer {one.get('class_name')}", "another of that name"

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
 
-import numpy as np
-
-from nfdt.protocol import serialization
+from nfdt.protocol import group_spec, serialization
+from nfdt.protocol.epoch_id import EpochId
 from nfdt.protocol.events import Event, Happening
-from nfdt.protocol.leases import EpochLeases, Leases, fit_of
+from nfdt.protocol.group_spec import GroupSpec, difference
+from nfdt.protocol.leases import EpochLeases, Leases
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.rendezvous import Meetings
-from nfdt.protocol.serialization import difference
 from nfdt.protocol.shard_server import ShardServer
 from nfdt.rules.corrections import Vector
 
-# From a description and the first values of a shard to its server.
-Maker = Callable[[Mapping[str, Any], Vector], ShardServer]
+# From the spec of a group and the first values of a shard to its server.
+Maker = Callable[[GroupSpec, Vector], ShardServer]
 
 
 class Service:
@@ -46,14 +44,14 @@ class Service:
         # Neither ended nor lost, nor still to come.
         self.present = set(range(num_workers) if present is None else present)
         self.groups: dict[int, ShardServer] = {}
-        self.descriptions: dict[int, dict[str, Any]] = {}
+        self.specs: dict[int, GroupSpec] = {}  # group -> as it was opened
         self._make, self._opened = make, opened
         self._meetings, self._ledgers = Meetings(), EpochLeases()
         self._away: set[int] = set()  # until they are back
 
     @property
     def leases(self) -> Mapping[int, Leases]:
-        """Epoch -> its batches."""
+        """Epoch, as :class:`EpochId` packs it -> its batches."""
         return self._ledgers.leases
 
     @property
@@ -95,7 +93,7 @@ class Service:
             case Kind.DONE:
                 return self._ledgers.finish(message)
             case Kind.STOP:
-                answers = self._ledgers.stop(fit_of(message.epoch))
+                answers = self._ledgers.stop(EpochId.unpack(message.epoch).fit)
                 return answers + self._close_meetings()
             case Kind.MEET:
                 self._meetings.bring(message)
@@ -179,20 +177,19 @@ class Service:
         return events, happenings
 
     def _open(self, message: Message, now_s: float) -> list[Message]:
-        description, values = serialization.unpack(message.payload)
+        spec, values = group_spec.unpack(message.payload)
         group = message.group
         if group not in self.groups:
-            vector = np.frombuffer(values, description["dtype"]).copy()
-            self.descriptions[group] = {**description, "opened_by": message.worker}
-            self.groups[group] = self._make(description, vector)
+            self.specs[group] = dataclasses.replace(spec, opened_by=message.worker)
+            self.groups[group] = self._make(spec, values)
             self._opened(self, group)
             for worker in set(range(self.num_workers)) - self.present:
                 self.groups[group].excuse(worker, now_s)
             self._excuse(self.present, now_s)
-        elif wrong := difference(self.descriptions[group], description, rates=False):
+        elif wrong := difference(self.specs[group], spec, rates=False):
             text = (
                 "all workers must train the same model. Received: "
-                f"{wrong[0]} on worker {self.descriptions[group]['opened_by']}, "
+                f"{wrong[0]} on worker {self.specs[group].opened_by}, "
                 f"{wrong[1]} on worker {message.worker}."
             )
             return [Message(Kind.REFUSED, message.worker, payload=text.encode())]

@@ -198,6 +198,6 @@ class LocalTransport:
 def _received(service: Service, message: Message) -> Message:
     """Copies a gradient, as a network would: its sender goes on to write the next."""
     vector = np.empty_like(service.groups[message.group].params)
-    wire = service.descriptions[message.group].get("wire", str(vector.dtype))
+    wire = service.specs[message.group].wire
     unpack_gradient(message.parts, message.payload, vector, wire)
     return dataclasses.replace(message, parts=0, payload=vector)

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from nfdt.protocol.epoch_id import EpochId
 from nfdt.protocol.gradients import unpack_gradient
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.rendezvous import Meetings
-from nfdt.protocol.server import Service, fit_of
+from nfdt.protocol.server import Service
 from nfdt.protocol.transport import Asking
 from nfdt.rules.corrections import Vector
 from nfdt.simulation.network import only_group
@@ -138,9 +139,8 @@ class VirtualTransport:
             return dataclasses.replace(message, number=self.wanted.number, parts=0)
 
     def _has_stopped(self, message: Message) -> bool:
-        return (
-            self._asking.is_closed or fit_of(message.epoch) in self.services[0].stopped
-        )
+        fit = EpochId.unpack(message.epoch).fit
+        return self._asking.is_closed or fit in self.services[0].stopped
 
     def _push(
         self, messages: Mapping[int, Message], into: Mapping[int, Any]
@@ -150,7 +150,7 @@ class VirtualTransport:
         for server, message in messages.items():
             service = self.services[server]
             vector = np.empty_like(service.groups[message.group].params)
-            wire = service.descriptions[message.group]["wire"]
+            wire = service.specs[message.group].wire
             unpack_gradient(message.parts, message.payload, vector, wire)
             parts.append(vector)
         vector = parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nfdt.protocol.epoch_id import EpochId
 from nfdt.protocol.events import BARRIER, READINGS, Use
 from nfdt.telemetry.summary import Summary
 from nfdt.telemetry.timeline import Table
@@ -79,9 +80,9 @@ def epoch_name(epoch: int) -> str:
     """Returns what a user calls an epoch, counted from 1, as Keras counts on screen.
 
     Args:
-        epoch: Index in the fit, and the number of the fit times 2 to the 32nd.
+        epoch: As :class:`EpochId` packs it.
     """
-    fit, index = divmod(epoch, 1 << 32)
+    fit, index = EpochId.unpack(epoch)
     return f"epoch {index + 1}" if fit <= 1 else f"fit {fit}, epoch {index + 1}"
 
 

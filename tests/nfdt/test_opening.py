@@ -3,7 +3,7 @@
 import pytest
 
 from nfdt.protocol.messages import Kind
-from tests.nfdt.services import opening, service
+from tests.nfdt.services import SPEC, opening, service
 
 
 @pytest.mark.parametrize(
@@ -11,12 +11,12 @@ from tests.nfdt.services import opening, service
     [
         ({"algorithm": "dc-asgd-a"}, ["algorithm asgd", "dc-asgd-a on worker 1"]),
         (
-            {"variables": [["dense/kernel", [2, 2]]]},
-            ["dense/bias", "nothing on worker 1"],
+            {"variables": (("dense/kernel", (5,)),)},
+            ["[2, 2]] on worker 0", "[5]] on worker 1"],
         ),
         (
-            {"variables": [["dense/kernel", [4]], ["dense/bias", [1]]]},
-            ["[2, 2]] on worker 0", "[4]] on worker 1"],
+            {"variables": (*SPEC.variables, ("dense/gain", (1,)))},
+            ["nothing on worker 0", "'dense/gain', [1]] on worker 1"],
         ),
         (
             {"optimizer": {"class_name": "Adam", "config": {}}},

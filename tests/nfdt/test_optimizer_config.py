@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from nfdt.protocol.serialization import difference
+from nfdt.protocol.group_spec import GroupSpec, difference
 
 ADAM = {"class_name": "Adam", "config": {"learning_rate": 0.1, "clipnorm": None}}
 
 
 def of(optimizer):
-    variables = [("dense/kernel", (3, 1))]
-    return {"algorithm": "asgd", "variables": variables, "optimizer": optimizer}
+    variables = (("dense/kernel", (3, 1)),)
+    return GroupSpec("asgd", optimizer, variables, "float32", "float32")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from nfdt.protocol.controllers import (
     DynamicSynchronous,
     LocalSteps,
 )
+from nfdt.protocol.epoch_id import EpochId
 from nfdt.protocol.events import Use
 from nfdt.protocol.messages import Kind, Message
 from tests.nfdt.services import START, opening, service
@@ -43,7 +44,7 @@ def test_the_first_who_opens_brings_the_values():
     [
         ({"algorithm": "dc-asgd-a"}, "algorithm asgd on worker 0, dc-asgd-a on"),
         (
-            {"undecayed": ["dense/bias"]},
+            {"undecayed": ("dense/bias",)},
             r"no weight decay of \[\] on .*, of \['d",
         ),
         ({"optimizer": {"class_name": "SGD", "config": {}}}, "optimizer .*momentum"),
@@ -251,7 +252,7 @@ def test_a_meeting_and_a_loss():
 
 def test_a_stopped_fit_leases_nothing_and_awaits_no_epoch():
     made = opened(2)
-    fit = 3 << 32
+    fit = EpochId(3, 0).pack()
     assert ask(made, 0, epoch=fit + 1, batches=1)[0].number == 0
     assert ask(made, 1, epoch=fit + 1, batches=1) == []
     assert meet(made, 0, "epoch 1", epoch=fit + 1) == []
@@ -260,7 +261,7 @@ def test_a_stopped_fit_leases_nothing_and_awaits_no_epoch():
     assert (lease.worker, lease.number, lease.parts) == (1, -1, 1)
     assert (meeting.kind, meeting.worker) == (Kind.BYTES, 0)
     assert ask(made, 1, epoch=fit + 2)[0].number == -1
-    assert ask(made, 1, epoch=4 << 32)[0].number == 0  # another fit
+    assert ask(made, 1, epoch=EpochId(4, 0).pack())[0].number == 0  # another fit
 
 
 def test_what_a_server_does_not_answer():

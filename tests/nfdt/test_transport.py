@@ -1,14 +1,15 @@
 """The way to servers in the same process."""
 
+import dataclasses
 import queue
 import threading
 
 import numpy as np
 import pytest
 
-from nfdt.protocol import serialization
 from nfdt.protocol.controllers import BulkSynchronous
 from nfdt.protocol.gradients import Rows, pack_gradient
+from nfdt.protocol.group_spec import GroupSpec
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 from nfdt.protocol.topology import Range
@@ -16,12 +17,13 @@ from nfdt.protocol.transport import LocalTransport
 from tests.nfdt.rules import server
 
 START = np.arange(6, dtype=np.float32)
-DESCRIPTION = {
-    "dtype": "float32",
-    "algorithm": "",
-    "variables": [],
-    "optimizer": {"class_name": "SGD", "config": {}},
-}
+SPEC = GroupSpec(
+    algorithm="",
+    optimizer={"class_name": "SGD", "config": {}},
+    variables=(("weights", (6,)),),
+    dtype="float32",
+    wire="float32",
+)
 
 
 def transports(num_workers=2, num_servers=1, wire="float32", **options):
@@ -34,7 +36,7 @@ def transports(num_workers=2, num_servers=1, wire="float32", **options):
     ]
     inbox = []
     made = [LocalTransport(services, lambda: 0.0, inbox) for _ in range(num_workers)]
-    payload = serialization.pack({**DESCRIPTION, "wire": wire}, START)
+    payload = dataclasses.replace(SPEC, wire=wire).pack(START)
     for worker, transport in enumerate(made):
         message = Message(Kind.OPEN, worker, payload=payload)
         transport.call_all(dict.fromkeys(range(num_servers), message), {})

@@ -2,6 +2,7 @@
 
 import pytest
 
+from nfdt.protocol.epoch_id import EpochId
 from nfdt.protocol.events import Use
 from nfdt.telemetry import timeline, worker_outcomes
 from nfdt.telemetry.summary import Summary
@@ -78,7 +79,11 @@ def test_happenings_in_words(happening, words):
 
 @pytest.mark.parametrize(
     ("epoch", "name"),
-    [(2, "epoch 3"), ((1 << 32) + 4, "epoch 5"), (2 << 32, "fit 2, epoch 1")],
+    [
+        (2, "epoch 3"),
+        (EpochId(1, 4).pack(), "epoch 5"),
+        (EpochId(2, 0).pack(), "fit 2, epoch 1"),
+    ],
 )
 def test_epochs_are_counted_as_on_the_screen(epoch, name):
     assert worker_outcomes.epoch_name(epoch) == name

@@ -1,7 +1,6 @@
 """``nfdt calibrate``: what it refuses, when it has enough, and one real measurement."""
 
 import contextlib
-import json
 import sys
 from pathlib import Path
 
@@ -15,17 +14,14 @@ from nfdt.planning import measurement
 from nfdt.planning.calibration import PROBE
 from nfdt.planning.probe import Probe
 from nfdt.protocol.events import Event
+from nfdt.protocol.group_spec import GroupSpec
 from nfdt.telemetry.trace import TraceWriter
 
 SGD = {"class_name": "SGD", "config": {"learning_rate": 0.1}}
-ABOUT = {
-    "algorithm": "asgd",
-    "optimizer": SGD,
-    "variables": [["weights", [100_000]]],
-    "wire": "float16",
-    "constraints": [],
-}
-PROBE_FOUND = Probe(ABOUT, 100_000, "float32", exchange_s=0.5)
+SPEC = GroupSpec(
+    "asgd", SGD, (("weights", (100_000,)),), dtype="float32", wire="float16"
+)
+PROBE_FOUND = Probe(SPEC, exchange_s=0.5)
 
 
 def pushes(workers, count, period_s=0.1, group=7):
@@ -59,7 +55,7 @@ def run(tmp_path, monkeypatch):
         writer.write(events)
         writer.close()
         (tmp_path / "logs").mkdir()
-        probe = json.dumps(PROBE_FOUND._asdict())
+        probe = PROBE_FOUND.to_json()
         (tmp_path / "logs" / "probe.json").write_text(probe)
         (tmp_path / "output.txt").write_text("the first line\nKeyError: 'x'\n")
         made, said = Run(looks), []

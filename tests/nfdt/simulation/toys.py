@@ -12,7 +12,8 @@ from nfdt.clusters.cluster import Cluster
 from nfdt.clusters.machines import Change, Edge, Link, Servers, WorkerGroup
 from nfdt.clusters.step_times import Constant, Duration
 from nfdt.glue.shard_factory import maker
-from nfdt.protocol import serialization, topology
+from nfdt.protocol import topology
+from nfdt.protocol.group_spec import GroupSpec
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 from nfdt.simulation.simulator import Driver
@@ -39,15 +40,15 @@ def services(
     for server, (shard, service) in enumerate(
         zip(topology.split(size, count), made, strict=True)
     ):
-        about = {
-            "algorithm": algorithm,
-            "optimizer": {**optimizer, "registered_name": None},
-            "variables": [("w", (size,))],
-            "wire": "float64",
-            "dtype": "float64",
-            "shard": server,
-        }
-        payload = serialization.pack(about, np.ones(shard.size))
+        spec = GroupSpec(
+            algorithm=algorithm,
+            optimizer={**optimizer, "registered_name": None},
+            variables=(("w", (size,)),),
+            dtype="float64",
+            wire="float64",
+            shard=server,
+        )
+        payload = spec.pack(np.ones(shard.size))
         service.handle(Message(Kind.OPEN, here[0], payload=payload), 0.0)
     return made
 
