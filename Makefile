@@ -13,7 +13,7 @@ HOROVOD := $(VENV)/.horovod-$(TENSORFLOW)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test faults traces matrix keras-suite bench papers examples doctor check lint type format clean
+.PHONY: help demo quick test faults traces matrix keras-suite bench papers examples doctor check lint type format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' \
@@ -21,6 +21,9 @@ help: ## this list
 
 demo: $(HOROVOD) ## trains digits on one process and on two, and compares
 	@$(RUN) python examples/demo.py
+
+quick: $(INSTALLED) ## runs the tests that start no process and load no TensorFlow (45 s)
+	$(RUN) python -m pytest -n 2 -m quick
 
 test: $(HOROVOD) ## runs the tests
 	$(RUN) python -m pytest -n 2 --dist loadfile

@@ -4,16 +4,84 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import pathlib
 import sys
+import threading
 
 import pytest
 
+from tests import reach
 from tests.commands import ROOT, run
 from tests.tables import Rows
 
 # All rows there are; not imported, as this file is loaded for pure tests as well.
 TABLE = ROOT / "tests" / "nfdt" / "keras_rows.py"
 CORES = 2  # of the machines that the tests are to be fast on
+# What a quick test must not do, as the interpreter tells of it.
+STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Quick tests are found without loading the modules that load TensorFlow."""
+    if config.option.markexpr == "quick" and collection_path.suffix == ".py":
+        if reach.loads_tensorflow(reach.module_of(collection_path)):
+            return True
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items):
+    """Marks each test with what it and its fixtures reach, or as quick."""
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs.values()
+        functions = [item.function, *(f.func for several in fixtures for f in several)]
+        found = set().union(*map(_reached, functions))
+        if "no_process" in item.fixturenames:
+            found -= {"process"}
+        for mark in found or {"quick"}:
+            item.add_marker(mark)
+
+
+def _reached(function):
+    path = pathlib.Path(function.__globals__.get("__file__", "/"))
+    if not path.is_relative_to(ROOT):
+        return set()  # a fixture of pytest's own
+    module = reach.module_of(path)
+    name = function.__qualname__.partition(".")[0]
+    heavy = {"tensorflow"} if reach.loads_tensorflow(module) else set()
+    return heavy | reach.reached(f"{module}.{name}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Fails a quick test that is not quick."""
+    _watched.broken = [] if item.get_closest_marker("quick") else None
+    try:
+        result = yield
+        broken = _watched.broken
+    finally:
+        _watched.broken = None
+    rule = "a quick test starts no process and imports no TensorFlow"
+    assert not broken, f"{rule}. Received: {', '.join(broken)}. See tests/reach.py."
+    return result
+
+
+_watched = threading.local()  # jobs of other tests are started by other threads
+
+
+def _watch(event, arguments):
+    if getattr(_watched, "broken", None) is None:
+        return
+    if event in STARTS or (event == "import" and arguments[0] == "tensorflow"):
+        _watched.broken.append(f"{event} {arguments[0] if arguments else ''}".strip())
+
+
+sys.addaudithook(_watch)
+
+
+@pytest.fixture
+def no_process():
+    """Marks a test that replaces what would start a process: a process fails it."""
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ MPIRUN = OpenMpi("mpirun")
 
 
 @pytest.fixture
-def job(tmp_path, monkeypatch):
+def job(tmp_path, monkeypatch, no_process):
     """Runs a job of which only the launching is real."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(foreground.settings, "available_cores", lambda: 2)

@@ -28,7 +28,7 @@ def script(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def jobs_run(monkeypatch):
+def jobs_run(monkeypatch, no_process):
     """What the command would run, instead of running it."""
     made = []
 
@@ -37,6 +37,7 @@ def jobs_run(monkeypatch):
         return 5
 
     monkeypatch.setattr(Foreground, "run", run)
+    monkeypatch.setattr("fdtcore.launcher.jobs.identify", OpenMpi)
     monkeypatch.setattr(install, "check_installed", lambda: None)
     for name in list(os.environ):
         if name.startswith(("HFDT_", "SLURM_", "OMPI_COMM", "PMIX_RANK", "HOROVOD_")):

@@ -72,7 +72,7 @@ def test_interruption_ends_the_compilers_too(tmp_path):
     program = textwrap.dedent("""
         import os, sys
         from pathlib import Path
-        from hfdt.compiling import run_logged
+        from hfdt.install.compilation import run_logged
         folder = Path(sys.argv[1])
         command = ["sh", "-c", "sleep 60 & echo $! > child; wait"]
         run_logged(command, folder, os.environ, log=folder / "log", report=print)

@@ -78,7 +78,7 @@ def test_check_loads_neither_tensorflow_nor_horovod():
 
 
 @pytest.fixture
-def steps(package, monkeypatch) -> list[str]:
+def steps(package, monkeypatch, no_process) -> list[str]:
     """Replaces looking, building and pip; returns what was done."""
     done: list[str] = []
 

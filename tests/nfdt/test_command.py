@@ -29,7 +29,7 @@ def script(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def jobs_run(monkeypatch):
+def jobs_run(monkeypatch, no_process):
     """What the command would run, instead of running it."""
     made = []
 

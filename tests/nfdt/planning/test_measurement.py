@@ -47,7 +47,7 @@ class Run:
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(tmp_path, monkeypatch, no_process):
     """Lets a run with a trace of some pushes be measured; returns its Run, too."""
 
     def measure(events, looks=2):
