@@ -32,7 +32,7 @@ def read(
 def difference(one: Any, other: Any) -> str:
     """Names the fields in which two sets of options differ, with both values."""
     pairs = [
-        f"{f.name}={getattr(one, f.name)!r} beside {getattr(other, f.name)!r}"
+        f"{f.name}={getattr(one, f.name)!r} and {getattr(other, f.name)!r}"
         for f in dataclasses.fields(one)
         if getattr(one, f.name) != getattr(other, f.name)
     ]

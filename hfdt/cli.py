@@ -35,7 +35,7 @@ Examples:
   sbatch --ntasks 8 --wrap "hfdt run train.py"
 
 Everything after the script belongs to the script. Progress bars, prints and files
-come from rank 0; what the other ranks print goes to one file each. Also good:
+come from rank 0; the output of each other rank goes to a file. The alternatives:
 horovodrun, mpirun or srun with `python -m hfdt train.py`.
 """
 _EXAMINED = """
@@ -44,17 +44,17 @@ Examples:
   hfdt doctor                          what is installed, and whether it works
   hfdt doctor train.py --epochs 3      whether this script is safe to distribute
 
-Each fit ends after 12 batches, and the script after 3 of them or 12 steps of a loop
-by hand. Exit code 1: there is something to look at.
+Each fit ends after 12 batches, and the script after 3 fits or 12 steps of a
+hand-written loop. Exit code 1: a difference or a message is reported.
 """
 _BATCH = "The script's batch is that of all processes together (default), or of each."
 _RATE = "Multiply the learning rate; linear: by the number of processes. [default: 1]"
-_STALL = "End the job when a process has not joined the others for so long."
+_STALL = "End the job if a process has not joined the others for this time."
 _CHOICES = (
     ("--batch", "global|per-worker", _BATCH),
     ("--lr-scale", "FACTOR|linear", _RATE),
     ("--warmup-epochs", "N", "Grow to the scaled learning rate over N epochs."),
-    ("--compression", "none|fp16|bf16", "Type of gradients on the wire."),
+    ("--compression", "none|fp16|bf16", "Type of gradients during transfer."),
     ("--accumulate", "N", "Steps whose gradients form one update."),
     ("--op", "mean|adasum", "How gradients are combined."),
     ("--nonfinite", "raise|skip|pass", "What a NaN or infinite gradient does."),
@@ -152,8 +152,12 @@ def _require_horovod(size: int) -> None:
 
 
 @main.command("install-horovod")
-@click.option("--rebuild", is_flag=True, help="Build again, whatever is there.")
-@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Compilers at a time.")
+@click.option(
+    "--rebuild", is_flag=True, help="Build again, even if one that fits is installed."
+)
+@click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), help="Number of parallel compilers."
+)
 def install_horovod(*, rebuild: bool, jobs: int | None) -> None:
     """Build and install Horovod for the TensorFlow and MPI that are here."""
     from hfdt.install.install import InstallError

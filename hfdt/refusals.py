@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from fdtcore.process import Process
 
-_WAY_OUT = "Take Horovod out of the script, or run it as it is with horovodrun."
+_WAY_OUT = "Remove Horovod from the script, or run it unchanged with horovodrun."
 
 
 def check_horovod(process: Process, parts: Iterable[Any]) -> None:

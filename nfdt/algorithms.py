@@ -32,7 +32,7 @@ from nfdt.rules.optimizers import Elastic, Optimizer, Sgd
 GRADIENT = "gradient"  # the gradient of a batch
 LOOKAHEAD = "lookahead"  # the gradient with the worker's own momentum ahead of it
 DELTA = "delta"  # the way that a worker's own optimizer went in some steps
-ELASTIC = "elastic"  # the way from the worker's own parameters to the shared ones
+ELASTIC = "elastic"  # the difference between its parameters and the shared ones
 _AS_IT_IS = NoCorrection()
 
 
@@ -99,9 +99,9 @@ def ddc_asgd(*, terms: str = TAYLOR, q: float | str = AUTO) -> Algorithm:
 
 
 _SUMMARIES = {
-    TAYLOR: "Taylor term that each push's own delay weighs",
-    MOMENTUM: "momentum that each push's own delay weighs",
-    BOTH: "Taylor term and momentum, both weighed by each push's own delay",
+    TAYLOR: "Taylor term weighted by each push's own delay",
+    MOMENTUM: "momentum weighted by each push's own delay",
+    BOTH: "Taylor term and momentum, both weighted by each push's own delay",
 }
 
 
@@ -129,7 +129,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         ),
         Algorithm(
             "dc-asgdk",
-            "momentum that the number of workers sets",
+            "momentum set by the number of workers",
             optimizer=FixedDelayMomentum(),
             memory="1",
             source="reconstructed: docs/ddc-asgd.md",
@@ -157,7 +157,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         ),
         Algorithm(
             "easgd",
-            "workers train copies, drawn to the shared one",
+            "workers train copies, pulled towards the shared one",
             optimizer=Elastic(),
             sends=ELASTIC,
             source="Zhang et al., NeurIPS 2015, arXiv:1412.6651",

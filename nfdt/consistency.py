@@ -83,7 +83,7 @@ _FORMS: Mapping[str, _Form] = {
     "local": _Form(
         LocalSteps,
         "local:8",
-        "everybody, after 8 steps of their own",
+        "everybody, after 8 local steps",
         _Option("steps", int, "8"),
     ),
 }

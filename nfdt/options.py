@@ -41,7 +41,7 @@ def _check_waiting(options: Options) -> None:
     waits = not isinstance(controller, Asynchronous)
     _refuse(
         waits and options.servers > 1,
-        "who waits is decided by one server",
+        "one server must decide who waits",
         f"consistency={options.consistency!r} with {options.servers} servers",
         "Use one server, or consistency asp.",
     )
@@ -65,18 +65,18 @@ def _check_own_steps(options: Options) -> None:
     _refuse(
         options.trains_locally and algorithm.sends == algorithms.LOOKAHEAD,
         f"{algorithm.name} sends the gradient of each step",
-        f"algorithm={algorithm.name} where workers make steps of their own: {own}",
-        "Use another algorithm, or bsp or ssp:3 without steps of their own.",
+        f"algorithm={algorithm.name} where workers make local steps: {own}",
+        "Use another algorithm, or bsp or ssp:3 without local steps.",
     )
     _refuse(
         controller.paces and options.local_steps > 1,
-        "the controller decides when workers merge their own steps",
+        "the controller decides when workers merge their local steps",
         f"local_steps={options.local_steps} with {consistency}",
         "Use one of them: local:8, or local_steps=8 with bsp, ssp:3 or asp.",
     )
     _refuse(
         isinstance(controller, DynamicSynchronous) and bool(apart),
-        "dsp adds up what the user's optimizer has done on each worker",
+        "dsp sums the changes that the user's optimizer makes on each worker",
         f"{', '.join(apart)} with {consistency}",
         "Use local:8 with that, or dsp without.",
     )
@@ -86,14 +86,14 @@ def _check_overlap(options: Options) -> None:
     in_rounds = not isinstance(options.controller, Asynchronous | StaleSynchronous)
     _refuse(
         options.overlap and in_rounds,
-        "a round is of gradients computed after the round before",
+        "a round combines gradients computed after the round before",
         f"overlap with consistency={options.consistency!r}",
         "Use consistency asp or ssp:3, or leave overlap out.",
     )
     _refuse(
         options.overlap and options.trains_locally,
         "overlap hides the exchange of each step's gradient",
-        f"overlap where workers make steps of their own, local_steps="
+        f"overlap where workers make local steps, local_steps="
         f"{options.local_steps} of them or more between two exchanges",
         "Leave overlap out.",
     )
@@ -169,7 +169,7 @@ class Options:
         if not self.stall_timeout > 0:
             raise ValueError(
                 "stall_timeout must be a number of seconds > 0. "
-                f"Received: stall_timeout={self.stall_timeout}. Use inf for no bound."
+                f"Received: stall_timeout={self.stall_timeout}. Use inf for no limit."
             )
         if not 0 < self.checkpoint_every < math.inf:
             raise ValueError(

@@ -62,7 +62,7 @@ def fit_to(algorithm: Algorithm, config: Mapping[str, Any], num_workers: int) ->
         return Rule(algorithm.correction, algorithm.optimizer, momentum)
     demand(
         own is not None or not isinstance(algorithm.correction, NoCorrection),
-        f"{algorithm.name} is a momentum of its own and needs plain SGD",
+        f"{algorithm.name} is itself a momentum method and needs plain SGD",
         "Use SGD, or --algorithm dc-asgd-a.",
         optimizer=describe(config),
     )

@@ -98,8 +98,9 @@ def test_a_schedule_that_is_neither_sum_nor_product_is_named(explicit):
     lines = [line for line in explicit["nfdt"].text.splitlines() if "derived" in line]
     assert lines == [
         "nfdt: sequential_3/counts/derived changes by itself from step to step, and "
-        "each worker counts its own batches only: its value is of fewer steps than one "
-        "process makes. Compute it from an integer count of steps, which is summed."
+        "each worker counts its own batches only: its value counts fewer steps than "
+        "one process makes. Compute it from an integer count of steps, which is "
+        "summed."
     ]
 
 

@@ -48,7 +48,7 @@ class Difference(NamedTuple):
     other: float
 
     def __str__(self) -> str:
-        return f"{self.name} is {self.other:.5g} for {self.one:.5g}"
+        return f"{self.name} is {self.other:.5g} instead of {self.one:.5g}"
 
 
 def file_name(rank: int) -> str:

@@ -24,7 +24,7 @@ VARIABLE = "FDTCORE_EXAMINATION"  # where a process of an examined script writes
 TIME_LIMIT_S = 600.0  # of one run
 _COPIED_BYTES = 200_000_000  # a larger file or folder is linked, and read only
 _SHOWN_LINES = 12  # of the output of a run that has failed
-_MANUAL = "docs/sharp-bits.md tells what looks at a batch as a whole"
+_MANUAL = "docs/sharp-bits.md lists what depends on the whole batch"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,7 @@ def examine(
     say("python              ...")
     plain = _run([sys.executable, "-m", "fdtcore.user_program"], program, 1)
     if plain.code != 0:
-        say(f"the script does not end well by itself: {_ended(plain)}")
+        say(f"the script fails by itself: {_ended(plain)}")
         _show(plain, say)
         return 1
     say(f"python              {plain.summary()}")
@@ -140,7 +140,7 @@ def _report(found: Sequence[Finding], say: Callable[[str], None]) -> int:
             say(f"    Write: {one.way_out}")
     say("")
     if wrong:
-        say(f"{len(wrong)} to look at before this script is distributed.")
+        say(f"Findings to resolve before this script is distributed: {len(wrong)}.")
     else:
         say("Safe to distribute, as far as some steps can show.")
     return int(bool(wrong))
@@ -155,8 +155,8 @@ def _judged(
     """Explains what is not as on one process."""
     if again:
         yield Finding(
-            f"plain python gives other numbers each time ({again[0]}), so they cannot "
-            "be compared",
+            f"plain python gives different numbers each time ({again[0]}), so they "
+            "cannot be compared",
             "keras.utils.set_random_seed(0) at the top, and a seed in every generator",
         )
         return
@@ -169,20 +169,21 @@ def _judged(
         normalizes = observation.layers.get("normalizes", [])
         if draws:
             yield Finding(
-                f"{observation.what}: {worst}. Layers that draw do so differently on "
-                f"each process ({', '.join(draws[:3])}): alike in distribution."
+                f"{observation.what}: {worst}. Layers that draw random numbers do so "
+                f"differently on each process ({', '.join(draws[:3])}): equal in "
+                "distribution."
             )
         elif normalizes:
             yield Finding(
                 f"{observation.what}: {worst}. BatchNormalization normalises by the "
                 f"part of a batch that a process has ({', '.join(normalizes[:3])}): "
-                "take a batch that leaves each enough samples."
+                "use a batch that leaves each process enough samples."
             )
         else:
             yield Finding(
                 f"{observation.what}: {worst}. A loss, a metric, a layer or the data "
-                "looks at more than this process's samples.",
-                f"a mean over the samples in hand; {_MANUAL}",
+                "depends on more than this process's samples.",
+                f"a mean over this process's samples; {_MANUAL}",
             )
 
 
@@ -216,8 +217,8 @@ def _of_source(program: Sequence[str]) -> Iterator[Finding]:
         return  # a module
     for line, text in random_generators.unseeded(path.read_text(encoding="utf-8")):
         yield Finding(
-            f"{path.name}:{line}: {text} draws other numbers on each process; data "
-            "that it shuffles or makes differ between them",
+            f"{path.name}:{line}: {text} draws different numbers on each process; data "
+            "that it shuffles or makes differs between processes",
             "a seed as its argument, such as 0",
         )
 

@@ -192,8 +192,8 @@ def rules(engine: Engine, model: Any) -> dict[int, str]:
 def _say(engine: Engine, metric: Metric, variable: Any) -> None:
     output.say(
         engine.process,
-        f"metric {metric.name!r}: what its variable {variable.name!r} holds of two "
-        "parts of a batch is neither their sum, mean, maximum nor minimum, so its "
-        "value is of parts. Keep sums in the variables, and compute the rest in "
-        "result().",
+        f"metric {metric.name!r}: its variable {variable.name!r} combines two "
+        "parts of a batch by neither sum, mean, maximum nor minimum, so its value "
+        "refers to parts of batches. Keep sums in the variables, and compute "
+        "the rest in result().",
     )

@@ -55,7 +55,7 @@ def register(engine: Engine, *, everything: bool = False) -> None:
     if _binding.engine is not engine:
         raise RuntimeError(
             "a process trains with one framework. "
-            f"Received: {engine!r} beside {_binding.engine!r}. "
+            f"Received: {engine!r} in addition to {_binding.engine!r}. "
             "Call distribute of one of them only."
         )
     _binding.everything = _binding.everything or everything

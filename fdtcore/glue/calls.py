@@ -127,8 +127,8 @@ def _without_xla(function: Any) -> Any:
     assert bound is not None  # it has patched the call
     output.say(
         bound.engine.process,
-        f"tf.function {_name(function)} runs without XLA: it needs all ranks in the "
-        "middle of it. Numbers are the same.",
+        f"tf.function {_name(function)} runs without XLA: it needs all ranks in its "
+        "middle. The numbers are the same.",
     )
     _uncompiled[function] = tf.function(
         function._python_function,

@@ -164,9 +164,10 @@ def _refuse_unseeded(dataset: Any) -> None:
     seeds = [getattr(dataset, name, None) for name in ("_seed", "_seed2")]
     if None not in seeds and not any(int(tf.get_static_value(s) or 0) for s in seeds):
         raise ValueError(
-            "ranks must shuffle alike. Received: a tf.data.Dataset that was shuffled "
-            "before the job began, without a seed. Call init() of the framework or "
-            "keras.utils.set_random_seed first, or start with its run command."
+            "ranks must shuffle in the same order. Received: a tf.data.Dataset that "
+            "was shuffled before the job began, without a seed. Call init() of the "
+            "framework or keras.utils.set_random_seed first, or start with its run "
+            "command."
         )
     for source in dataset._inputs():
         _refuse_unseeded(source)

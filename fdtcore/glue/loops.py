@@ -31,9 +31,9 @@ def note_apply(engine: Engine) -> None:
         output.say(
             engine.process,
             "this loop trains in replica: every rank computes whole batches, which is "
-            "right but no faster. Iterate a batched tf.data.Dataset with a for "
-            "statement (in a script that imports hfdt: hfdt.shard of it) to share "
-            "the work.",
+            "correct but no faster. Iterate a batched tf.data.Dataset with a for "
+            "statement (in a script that imports hfdt: hfdt.shard of it) to share the "
+            "work.",
         )
 
 

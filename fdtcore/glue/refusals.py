@@ -58,7 +58,7 @@ def refuse_strategies() -> None:
 def _refuse(strategy: Any, *args: Any, **kwargs: Any) -> NoReturn:
     del args, kwargs
     raise RuntimeError(
-        "a program is distributed by one system. Received: a "
-        f"{type(strategy).__name__} of tf.distribute. Take the strategy and its scope "
-        "out of the script, or run it as it is with python."
+        "only one system may distribute a program. Received: a "
+        f"{type(strategy).__name__} of tf.distribute. Remove the strategy and its "
+        "scope from the script, or run it unchanged with python."
     )

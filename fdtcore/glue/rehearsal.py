@@ -443,26 +443,27 @@ def _inferring(inner: Callable) -> Callable:
 
 
 def _values(finding: ReductionFinding) -> str:
-    return f"{finding.whole:.6g} of a batch, {finding.parts:.6g} of its parts"
+    return f"{finding.whole:.6g} for a batch, {finding.parts:.6g} for its parts"
 
 
 _LOSS = (
-    "loss {name!r} is no mean over samples ({values}): each step gathers targets and "
-    "predictions of all ranks and computes it on the whole batch. Numbers are the same."
+    "loss {name!r} is not a mean over samples ({values}): each step gathers targets "
+    "and predictions of all ranks and computes it on the whole batch. The numbers are "
+    "the same."
 )
 _STEP = (
-    "{step} trains otherwise on {size} ranks than on one: its gradient is no mean over "
-    "samples ({values}). Compare samples that are gathered, hfdt.allgather(features); "
-    "take tf.reduce_mean(losses), not a sum over a constant; or give each rank whole "
-    "batches, --batch per-worker."
+    "{step} trains differently on {size} ranks than on one: its gradient is not a "
+    "mean over samples ({values}). Compare gathered samples, "
+    "hfdt.allgather(features); use tf.reduce_mean(losses), not a sum divided by a "
+    "constant; or give each rank whole batches, --batch per-worker."
 )
 _TERM = (
-    "what layers of {model} add by add_loss is no mean over samples ({values}): each "
-    "rank computes it of its part. Gather what it looks at, hfdt.allgather(features), "
-    "or give each rank whole batches, --batch per-worker."
+    "the term that layers of {model} add by add_loss is not a mean over samples "
+    "({values}): each rank computes it from its part. Gather the values that it uses, "
+    "hfdt.allgather(features), or give each rank whole batches, --batch per-worker."
 )
 _SCALAR = (
-    "{step} gives a metric one value for a batch which is no mean over samples "
-    "({values}), so its result is of parts. Give it values of samples, or gather them "
-    "first, hfdt.allgather(features)."
+    "{step} passes a metric one value for a batch which is not a mean over samples "
+    "({values}), so its result refers to parts of batches. Pass it one value per "
+    "sample, or gather them first, hfdt.allgather(features)."
 )

@@ -30,7 +30,7 @@ def of_all_ranks(step: Step, data: Any) -> Any:
     for leaf in tree.flatten(data):
         if isinstance(leaf, tf.RaggedTensor | tf.SparseTensor):
             raise TypeError(
-                "a loss that looks at the whole batch needs dense tensors. Received: "
+                "a loss that depends on the whole batch needs dense tensors. Received: "
                 f"{type(leaf).__name__}. Make it dense, or give each rank whole "
                 "batches, --batch per-worker."
             )
@@ -71,7 +71,7 @@ def _joined(
     step: Step, leaf: tf.Tensor, combined: Callable[[tf.Tensor], tf.Tensor]
 ) -> tf.Tensor:
     if in_xla():
-        raise NeedsCollective("what looks at the whole batch")
+        raise NeedsCollective("a loss over the whole batch")
     # A rank without samples has been given one of zeros, which is none of the rows.
     length = tf.where(step.num_samples > 0, tf.shape(leaf)[0], 0)
     lengths = step.engine.rows([length[None]], "number of rows")[0]

@@ -79,7 +79,7 @@ class Step:
             loss: A scalar.
         """
         if in_xla():
-            raise NeedsCollective("a loss weighed by this rank's share")
+            raise NeedsCollective("a loss weighted by this rank's share")
         self._weighed.append(optimizer)
         return loss * tf.cast(self.share, loss.dtype)
 

@@ -133,7 +133,7 @@ class TracedStep:
                 output.say(
                     self.engine.process,
                     f"{self.__name__} of {self.model.name} runs without XLA: {error} "
-                    "needs all ranks in the middle of it. Numbers are the same.",
+                    "needs all ranks in its middle. The numbers are the same.",
                 )
         # One operation, which runs when its batch is there: taken apart, what does not
         # look at the batch would run where there is none.

@@ -66,7 +66,7 @@ def explain(
     if ended is None:
         return (
             f"the launcher ended with exit code {outcome.code}. "
-            "Its message stands above; more with --verbose."
+            "Its message is above; --verbose shows more."
         )
     where = f" ({ended.host})" if ended.host else ""
     how = f"ended with exit code {ended.code}."

@@ -57,5 +57,5 @@ def doctor(report: Report = print) -> int:
             if finding.cure:
                 wrong += 1
                 report(f"{'':<11} WRONG. Cure: {finding.cure}")
-    report("Nothing is wrong." if not wrong else f"{wrong} wrong: see the cures above.")
+    report("Nothing is wrong." if not wrong else f"{wrong} wrong: the cures are above.")
     return int(wrong > 0)

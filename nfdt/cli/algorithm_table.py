@@ -16,8 +16,8 @@ _WIDTHS = (17, 35, 6, 34)  # with two blanks between columns, below 100
 _SENDS = {
     algorithms.GRADIENT: "the gradient of a batch",
     algorithms.LOOKAHEAD: "the gradient with the worker's own momentum ahead of it",
-    algorithms.DELTA: "the way that the worker's own optimizer went",
-    algorithms.ELASTIC: "the way from the worker's own parameters to the shared ones",
+    algorithms.DELTA: "the parameter change of the worker's own optimizer",
+    algorithms.ELASTIC: "the difference between its parameters and the shared ones",
 }
 _FOOT = (
     "* is the default. Memory: what the server holds besides the parameters, in units "

@@ -25,11 +25,11 @@ Examples:
   nfdt calibrate --output mine.yaml train.py   ... then: nfdt simulate --cluster ...
 
 SCRIPT runs as under nfdt run, for 50 steps of each worker or half a minute, and is
-stopped then. No file that it writes is kept. The cluster that is written has as many
-workers as were measured; nfdt simulate --workers says otherwise.
+then stopped. No file that it writes is kept. The cluster has as many workers as were
+measured; nfdt simulate --workers changes their number.
 """
 _NO_NETWORK = (
-    "One machine has no network: give machines apart the links that they have."
+    "One machine has no network: give separate machines the links that they have."
 )
 
 
@@ -50,7 +50,7 @@ _NO_NETWORK = (
     metavar="NAME",
     default=algorithms.DEFAULT,
     show_default=True,
-    help="Whose updates are timed: see nfdt algorithms.",
+    help="Algorithm whose updates are timed: see nfdt algorithms.",
 )
 @click.option(
     "--output",
@@ -113,11 +113,11 @@ def _check_output(output: Path) -> None:
     """
     if output.exists():
         raise ValueError(
-            f"the file must not be there yet. Received: --output {output}. Name "
+            f"the file must not exist yet. Received: --output {output}. Name "
             "another one, or remove it."
         )
     if not (output.parent.is_dir() and os.access(output.parent, os.W_OK)):
         raise ValueError(
-            f"the file's folder must be there, and writable. Received: --output "
+            f"the file's folder must exist and be writable. Received: --output "
             f"{output}. Name another one."
         )

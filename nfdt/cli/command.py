@@ -29,8 +29,8 @@ Examples:
   nfdt run -np 4 --checkpoint ck train.py    ... then: --resume ck
 
 Everything after the script belongs to the script. Progress bars, prints and files
-come from worker 0; what the other processes print goes to one file each. Also good:
-mpirun or srun with `python -m nfdt train.py`, one process more for each server.
+come from worker 0; the output of each other process goes to a file. The alternatives:
+mpirun or srun with `python -m nfdt train.py`, one more process for each server.
 """
 _FRAGILE = (
     "this launcher ends the job when a worker dies; that of Open MPI 5 would not "

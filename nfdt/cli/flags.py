@@ -14,18 +14,22 @@ from nfdt.options import Options
 _CHOICES = (
     ("--algorithm", "NAME", "What is done to late gradients: see nfdt algorithms."),
     ("--consistency", "FORM", consistency.HELP),
-    ("--servers", "N", "Processes that hold the parameters, beside the workers."),
-    ("--wire", "TYPE", "Type of gradients on the way, such as bfloat16."),
-    ("--local-steps", "N", "Steps that a worker makes by itself between two pushes."),
+    (
+        "--servers",
+        "N",
+        "Processes that hold the parameters, in addition to the workers.",
+    ),
+    ("--wire", "TYPE", "Type of gradients during transfer, such as bfloat16."),
+    ("--local-steps", "N", "Local steps of a worker between two pushes."),
     ("--on-worker-loss", "continue|abort", "When a worker dies."),
-    ("--stall-timeout", "SECONDS", "Time for the end of the last workers."),
-    ("--refuse-at-most", "N", "NaN gradients in a row that end the job."),
-    ("--trace", "DIR", "Write what happens, for nfdt report DIR."),
+    ("--stall-timeout", "SECONDS", "Time that the remaining workers may take to end."),
+    ("--refuse-at-most", "N", "Consecutive NaN gradients that end the job."),
+    ("--trace", "DIR", "Record the run, for nfdt report DIR."),
     ("--checkpoint", "DIR", "Write checkpoints of the server."),
-    ("--checkpoint-every", "SECONDS", "Time between two of them; 30s or 30."),
-    ("--resume", "DIR", "Go on from the newest checkpoint."),
+    ("--checkpoint-every", "SECONDS", "Time between two checkpoints; 30s or 30."),
+    ("--resume", "DIR", "Continue from the newest checkpoint."),
 )
-_FLAGS = (("--overlap", "Compute while the gradient is on its way."),)
+_FLAGS = (("--overlap", "Compute while the gradient is being sent."),)
 
 
 def option_fields(

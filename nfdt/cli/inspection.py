@@ -18,9 +18,10 @@ _EXAMINED = """
 Example:
   nfdt doctor train.py --epochs 3
 
-Each fit ends after 12 batches, and the script after 3 of them or 12 steps of a loop
-by hand. One worker is to give the numbers of plain Python; two train together, and
-are to end alike. Exit code 1: there is something to look at.
+Each fit ends after 12 batches, and the script after 3 fits or 12 steps of a
+hand-written loop. One worker must give the numbers of plain Python; two train
+together, and must end with equal weights. Exit code 1: a difference or a message is
+reported.
 """
 
 

@@ -24,9 +24,9 @@ Examples:
                                              ... then: nfdt report runs/64
   nfdt simulate --cluster even.yaml --algorithm asgd --consistency ssp:3 train.py
 
-Gradients are real, time is not: one process plays all workers, over the very server
-of a real run. A short file describes the cluster; nfdt calibrate writes one of this
-machine. Equal seeds give equal results. Everything after the script belongs to it.
+Gradients are real, time is virtual: one process plays all workers, with the server
+code of a real run. A short file describes the cluster; nfdt calibrate writes one of
+this machine. Equal seeds give equal results. Everything after the script belongs to it.
 """
 _COMPARE_EXAMPLES = """
 \b
@@ -36,7 +36,7 @@ Examples:
   nfdt compare --cluster grid.yaml --pair asgd/ssp:3 --pair ddc-asgd/asp train.py
 
 Simulates SCRIPT once for each pair of an algorithm and a consistency model, and for
-hfdt (everybody waits, gradients are reduced in a ring). Prints a table, draws a
+hfdt (every worker waits, gradients are reduced in a ring). Prints a table, draws a
 picture, and recommends one of them.
 """
 # What has no meaning where nothing runs at the same time.
@@ -60,7 +60,7 @@ def _on_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
             metavar="FILE",
             required=True,
             type=click.Path(path_type=Path),
-            help="What it runs on; ready ones are in examples/clusters.",
+            help="Cluster file; examples are in examples/clusters.",
         ),
         click.option(
             "--workers",
@@ -95,7 +95,7 @@ def _words(script: str, args: tuple[str, ...], *, module: bool) -> list[str]:
 @click.command(
     context_settings=_SETTINGS,
     epilog=_SIMULATE_EXAMPLES,
-    short_help="Run a script on a cluster that is not there.",
+    short_help="Run a script on a simulated cluster.",
 )
 @option_fields(without=_REAL_RUNS_ONLY)
 @_on_a_cluster
@@ -130,7 +130,7 @@ def simulate(
     "pairs",
     multiple=True,
     metavar="ALGORITHM/FORM",
-    help="Compare this one; may be given several times. [default: a handful]",
+    help="Pair to compare; may be given several times. [default: a selection]",
 )
 @click.option("--target", type=float, help="Loss to reach. [default: from the runs]")
 @click.option(

@@ -116,7 +116,7 @@ class Keeper:
         except OSError as error:
             self.problem = (
                 f"a checkpoint could not be written to {place} ({error.strerror}); "
-                "the training goes on without it."
+                "training continues without it."
             )
 
     def _remove_older(self) -> None:
@@ -156,7 +156,7 @@ def newest(directory: str | Path, num_servers: int) -> int:
         )
     raise ValueError(
         "a folder to resume from must hold a checkpoint. Received: "
-        f"{directory}, which has none that is whole. Write one with --checkpoint DIR."
+        f"{directory}, which has no complete one. Write one with --checkpoint DIR."
     )
 
 
@@ -172,8 +172,8 @@ def read(directory: str | Path, number: int, server: int, num_servers: int) -> A
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it cannot be decoded"
         raise ValueError(
-            f"a checkpoint must be whole. Received: {path} ({why}). "
-            "Remove it, to go on from the one before."
+            f"a checkpoint must be complete. Received: {path} ({why}). "
+            "Remove it to continue from the one before."
         ) from error
 
 

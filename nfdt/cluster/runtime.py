@@ -91,7 +91,7 @@ def _join(process: Process, options: Options) -> Any:
         raise ValueError(
             "mpi4py must use the MPI of the launcher. Received: "
             f"{process.size} processes started, of which MPI finds {peers.size}. "
-            "Start them with the mpirun that stands beside this Python: nfdt run."
+            "Start them with the mpirun beside this Python: nfdt run."
         )
     _joined.append(peers)
     return peers

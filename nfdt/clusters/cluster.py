@@ -65,14 +65,14 @@ class Cluster:
         for change in self.changes:
             demand(
                 is_number(change.at_s, at_least=0),
-                "what happens must happen at a time >= 0 s",
+                "an event must have a time >= 0 s",
                 "Write 60s.",
                 at_s=change.at_s,
             )
             index = change.like if isinstance(change, Joins) else change.worker
             demand(
                 0 <= index < self.num_workers,
-                f"what happens at t={change.at_s:g} s must happen to a worker",
+                f"the event at t={change.at_s:g} s must name a worker",
                 f"Workers are numbered 0 to {self.num_workers - 1}.",
                 worker=index,
             )

@@ -70,7 +70,7 @@ def _step(step: Duration) -> str:
             return _flow(keys)
     raise ValueError(
         "a file knows the steps constant, gamma, exponential and measured. Received: "
-        f"{step}. Give measured times of it."
+        f"{step}. Give measured times instead."
     )
 
 

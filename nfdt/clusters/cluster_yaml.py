@@ -81,8 +81,8 @@ def read(path: str | Path) -> Cluster:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(
-            "the cluster must be a readable text file. Received: "
-            f"{path}: {getattr(error, 'strerror', None) or error}. Take one of "
+            f"the cluster must be a readable text file. Received: {path}: "
+            f"{getattr(error, 'strerror', None) or error}. Use one of "
             "examples/clusters, or write one with nfdt calibrate."
         ) from error
     return parse(text, str(path))

@@ -41,7 +41,7 @@ class Link:
         demand(
             self.bytes_per_s > 0,
             "a bandwidth must be > 0 bytes/s",
-            "Write 10Gbit/s, or leave it away for a network without bounds.",
+            "Write 10Gbit/s, or omit it for an unlimited network.",
             bytes_per_s=self.bytes_per_s,
         )
 
@@ -122,7 +122,7 @@ class Servers:
         demand(
             self.bytes_per_s > 0 and is_number(self.overhead_s, at_least=0),
             "a server must update > 0 bytes/s, with an overhead >= 0 s",
-            "Write 2GB/s and 50us, or leave them away.",
+            "Write 2GB/s and 50us, or omit them.",
             bytes_per_s=self.bytes_per_s,
             overhead_s=self.overhead_s,
         )

@@ -109,7 +109,7 @@ class Measured:
             len(self.times_s) > 0
             and all(is_number(t, at_least=0) and t for t in self.times_s),
             "measured times must be one or more numbers of seconds > 0",
-            "nfdt calibrate writes some.",
+            "nfdt calibrate measures them.",
             times_s=self.times_s,
         )
         object.__setattr__(self, "mean_s", self.factor * float(np.mean(self.times_s)))

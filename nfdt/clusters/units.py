@@ -59,9 +59,7 @@ def read_true(text: str) -> None:
         ValueError: It would deny it.
     """
     if text.lower() not in ("true", "yes", "on"):
-        raise ValueError(
-            f"this can only be true. Received: {text}. Leave the whole line away."
-        )
+        raise ValueError(f"this can only be true. Received: {text}. Omit the line.")
 
 
 def read_s(text: str) -> float:

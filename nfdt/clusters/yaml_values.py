@@ -70,7 +70,7 @@ class Value(NamedTuple):
             if name not in known:
                 raise child.error(_unknown(name, known))
             if name in found:
-                raise child.error(f"a key must stand once. Received: {name} again.")
+                raise child.error(f"a key must appear once. Received: {name} again.")
             found[name] = child._replace(node=content)
         for name in required:
             if name not in found:
@@ -129,7 +129,7 @@ class Value(NamedTuple):
         """
         if not self.is_scalar:
             raise self.error(
-                f"this must be one value. Received: {self._shown()}. Write it behind "
+                f"this must be one value. Received: {self._shown()}. Write it after "
                 "the key."
             )
         with self.placed():
@@ -174,5 +174,5 @@ def compose(text: str, source: str) -> Value:
 
 def _unknown(name: str, known: Collection[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
-    way_out = f"Did you mean {near[0]}?" if near else "Take one of these."
+    way_out = f"Did you mean {near[0]}?" if near else "Use one of these."
     return f"a key here must be one of {', '.join(known)}. Received: {name}. {way_out}"

@@ -91,8 +91,8 @@ class VariableGroups:
         """Lets go of groups that share variables with a new one."""
         if key in self._replaced:
             raise ValueError(
-                "one optimizer trains one set of variables. Received: two sets that "
-                "share some, in turn. Use one optimizer for each."
+                "one optimizer trains one set of variables. Received: two overlapping "
+                "sets in turn. Use one optimizer for each."
             )
         for other in [other for other in groups if set(other) & set(key)]:
             self._replaced.add(other)

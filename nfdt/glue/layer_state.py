@@ -86,8 +86,9 @@ class Tallies:
         output.say(
             self._engine.process,
             f"{variable.path} changes by itself from step to step, and each worker "
-            "counts its own batches only: its value is of fewer steps than one process "
-            "makes. Compute it from an integer count of steps, which is summed.",
+            "counts its own batches only: its value counts fewer steps than one "
+            "process makes. Compute it from an integer count of steps, which is "
+            "summed.",
         )
 
 

@@ -81,7 +81,7 @@ def check_unchanged(optimizer: Any, opened: Mapping[str, Any]) -> None:
             continue
         if now[name] != before.get(name):
             raise ValueError(
-                "an optimizer stays as it was when it began to train, on the servers. "
+                "the servers keep an optimizer as it was when it began to train. "
                 f"Received: {name}={now[name]!r}, which was {before.get(name)!r}. "
                 "Compile the model with a new optimizer."
             )

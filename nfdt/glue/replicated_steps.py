@@ -84,11 +84,11 @@ class Replicas:
             )
         else:
             text = (
-                "this loop trains in replica: every worker computes whole batches, and "
-                "one update is made a step, which is right but no faster. Use fit, or "
-                "iterate a batched tf.data.Dataset with a for statement (in a script "
-                "that imports nfdt: its shard(nfdt.size(), nfdt.rank())) to share the "
-                "work."
+                "this loop trains in replica: every worker computes whole batches, "
+                "and one update is made a step, which is correct but no faster. Use "
+                "fit, or iterate a batched tf.data.Dataset with a for statement (in a "
+                "script that imports nfdt: its shard(nfdt.size(), nfdt.rank())) to "
+                "share the work."
             )
         output.say(self._engine.process, text)
 

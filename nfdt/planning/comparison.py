@@ -210,4 +210,4 @@ def _last_line(path: Path) -> str:
     """Returns the error that a program has ended with, as it is said last."""
     lines = path.read_text(errors="replace").splitlines()
     said = [line for line in lines if line.strip() and not line.startswith("nfdt:")]
-    return said[-1] if said else "it ended without a word"
+    return said[-1] if said else "it ended without a message"

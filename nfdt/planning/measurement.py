@@ -67,7 +67,7 @@ def measure(
         raise ValueError(
             f"the script must train for {LEAST_STEPS} steps of each worker after the "
             f"first few. Received: {steps}, and exit code {process.returncode}. Give "
-            "it more data or epochs, or mend it; its last lines:\n"
+            "it more data or epochs, or correct it; its last lines:\n"
             + "\n".join(f"  {line}" for line in log[-_SHOWN_LINES:])
         )
     say("measuring updates")

@@ -117,7 +117,7 @@ def recommendation(outcomes: Sequence[ComparisonRow], target: float) -> str:
         if slowest is not next_:
             text += f" and {_times(chosen, slowest, target)}"
     if len(reached) < len(others):
-        text += f"; {len(others) - len(reached)} do not get there, or do not stay"
+        text += f"; {len(others) - len(reached)} do not reach it, or do not stay there"
     if not math.isnan(chosen.waited):
         text += f". Its workers wait {percent(chosen.waited)} of their time"
     return f"recommended  {text}."

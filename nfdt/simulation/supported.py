@@ -24,9 +24,10 @@ def check(options: Options, cluster: Cluster) -> None:
     check_rule(algorithms.find(options.algorithm), cluster.servers.count)
     if options.trains_locally and any(m.is_edge for m in cluster.members()):
         raise ValueError(
-            "an edge node merges gradients, not steps of its terminals' own. Received: "
-            f"algorithm={options.algorithm!r}, consistency={options.consistency!r}. "
-            "Use an algorithm and a consistency model that push every gradient."
+            "an edge node merges gradients, not local steps of its terminals. "
+            f"Received: algorithm={options.algorithm!r}, "
+            f"consistency={options.consistency!r}. Use an algorithm and a consistency "
+            "model that push every gradient."
         )
     if options.trace:
         check_directory(options.trace)
@@ -35,5 +36,5 @@ def check(options: Options, cluster: Cluster) -> None:
         if value:
             raise ValueError(
                 f"a simulation has no {name}. Received: {name}={value!r}. "
-                "Leave it away, or use nfdt run."
+                "Omit it, or use nfdt run."
             )

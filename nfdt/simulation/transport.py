@@ -181,7 +181,7 @@ class VirtualTransport:
 
 
 def _nothing(wanted: Wanted) -> Vector:
-    raise AssertionError(f"worker {wanted.worker} has made no steps of its own")
+    raise AssertionError(f"worker {wanted.worker} has made no local steps")
 
 
 def _taken(answer: Message, into: Any) -> Message:

@@ -192,7 +192,7 @@ class Summary:
         if self.updates_per_s is not None:
             updates += f": {self.updates_per_s:.1f} updates/s"
         if self.own_steps:
-            updates += f"; {grouped(self.own_steps)} steps of the workers' own"
+            updates += f"; {grouped(self.own_steps)} local steps of the workers"
         if self.dropped:
             updates += f"; {grouped(self.dropped)} late gradients dropped"
         staleness = (

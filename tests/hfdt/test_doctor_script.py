@@ -69,13 +69,13 @@ def test_what_will_differ_is_named_with_what_to_write(tmp_path):
     found = examined("hfdt", tmp_path, UNSAFE)
     assert found.returncode == 1
     assert "train.py:5: np.random.default_rng() draws other numbers" in found.stdout
-    assert "train_step of contrast trains otherwise on 2 ranks" in found.stdout
+    assert "train_step of contrast trains differently on 2 ranks" in found.stdout
     assert "fit 1 (train.py:24): with hfdt run -np 2 value is" in found.stdout
-    assert "3 to look at before this script is distributed." in found.stdout
+    assert "Findings to resolve before this script is distributed: 3." in found.stdout
 
 
 def test_a_script_that_fails_by_itself_is_shown_failing(tmp_path):
     found = examined("nfdt", tmp_path, "raise KeyError('no such column')")
     assert found.returncode == 1
-    assert "the script does not end well by itself" in found.stdout
+    assert "the script fails by itself" in found.stdout
     assert "KeyError: 'no such column'" in found.stdout

@@ -29,25 +29,26 @@ UNEQUAL = (
 SAYING = tuple(function.__name__ for function in reductions_rows.SAYING)
 # Number of ranks -> rows.
 JOBS = {2: (*SAYING, *ROWS), 3: UNEQUAL}
-NUMBERS = r"\([\d.]+ of a batch, [\d.]+ of its parts\)"
+NUMBERS = r"\([\d.]+ for a batch, [\d.]+ for its parts\)"
 # What differs -> what is said.
 SENTENCES = {
-    "a step of the user's own": r"train_step of own trains otherwise on 2 ranks than "
-    rf"on one: its gradient is no mean over samples {NUMBERS}\. Compare samples that "
-    r"are gathered, hfdt\.allgather\(features\); take tf\.reduce_mean\(losses\), not a "
-    r"sum over a constant; or give each rank whole batches, --batch per-worker\.",
-    "its test step": r"test_step of own gives a metric one value for a batch which is "
-    rf"no mean over samples {NUMBERS}, so its result is of parts\. Give it values of "
-    r"samples, or gather them first, hfdt\.allgather\(features\)\.",
-    "a term of a layer": r"what layers of sequential\S* add by add_loss is no mean "
-    rf"over samples {NUMBERS}: each rank computes it of its part\. Gather what it "
-    r"looks at, hfdt\.allgather\(features\), or give each rank whole batches, --batch "
-    r"per-worker\.",
-    "a loss of the batch": rf"loss 'dice' is no mean over samples {NUMBERS}: each step "
-    r"gathers targets and predictions of all ranks and computes it on the whole batch\."
-    r" Numbers are the same\.",
-    "a metric": r"metric 'last': what its variable 'state' holds of two parts of a "
-    r"batch is neither their sum, mean, maximum nor minimum, so its value is of parts\."
+    "a step of the user's own": r"train_step of own trains differently on 2 ranks than "
+    rf"on one: its gradient is not a mean over samples {NUMBERS}\. Compare gathered "
+    r"samples, hfdt\.allgather\(features\); use tf\.reduce_mean\(losses\), not a "
+    r"sum divided by a constant; or give each rank whole batches, --batch per-worker\.",
+    "its test step": r"test_step of own passes a metric one value for a batch which is "
+    rf"not a mean over samples {NUMBERS}, so its result refers to parts of batches\."
+    r" Pass it one value per sample, or gather them first, "
+    r"hfdt\.allgather\(features\)\.",
+    "a term of a layer": r"the term that layers of sequential\S* add by add_loss is "
+    rf"not a mean over samples {NUMBERS}: each rank computes it from its part\. Gather the "
+    r"values that it uses, hfdt\.allgather\(features\), or give each rank whole "
+    r"batches, --batch per-worker\.",
+    "a loss of the batch": rf"loss 'dice' is not a mean over samples {NUMBERS}: each "
+    r"step gathers targets and predictions of all ranks and computes it on the whole "
+    r"batch\. The numbers are the same\.",
+    "a metric": r"metric 'last': its variable 'state' combines two parts of a batch by "
+    r"neither sum, mean, maximum nor minimum, so its value refers to parts of batches\."
     r" Keep sums in the variables, and compute the rest in result\(\)\.",
 }
 

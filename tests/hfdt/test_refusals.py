@@ -31,7 +31,7 @@ def test_script_that_is_distributed_already_is_refused(run):
     job = run("strangers", "mirrored")
     expect_failure(
         job,
-        "RuntimeError: a program is distributed by one system. Received: a "
+        "RuntimeError: only one system may distribute a program. Received: a "
         "MirroredStrategy of tf.distribute. Take the strategy",
     )
     assert "trained" not in job.text
@@ -41,13 +41,15 @@ def test_script_that_is_distributed_already_is_refused(run):
 STRANGERS = {
     "script": (
         MPIRUN,
-        "mirrored: a program is distributed by one system. Received: a Mirrored",
-        "multi_worker: a program is distributed by one system. Received: a Collective",
+        "mirrored: only one system may distribute a program. Received: a Mirrored",
+        "multi_worker: only one system may distribute a program. Received: a "
+        "Collective",
         "horovod: a script that HFDT runs must not start Horovod. Received: a call",
     ),
     "explicit": (
         MPIRUN_PYTHON,
-        "explicit_mirrored: a program is distributed by one system. Received: a Mirror",
+        "explicit_mirrored: only one system may distribute a program. Received: a "
+        "Mirror",
         "explicit_horovod: HFDT averages gradients by itself. Received: Horovod's own",
     ),
 }
@@ -61,7 +63,7 @@ def test_strategies_and_horovod_are_refused(tmp_path, name):
     assert "trained" not in job.text
     for message in messages:
         assert message in job.text
-    assert job.text.count("run it as it is with horovodrun.") > 0
+    assert job.text.count("run it unchanged with horovodrun.") > 0
 
 
 def test_one_process_steps_aside(run):

@@ -163,12 +163,12 @@ def test_the_newest_is_the_newest_that_all_servers_have(tmp_path):
 
 
 def test_an_empty_folder_and_a_broken_file_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="which has none that is whole"):
+    with pytest.raises(ValueError, match="which has no complete one"):
         checkpoint_store.newest(tmp_path, 1)
-    with pytest.raises(ValueError, match="which has none that is whole"):
+    with pytest.raises(ValueError, match="which has no complete one"):
         checkpoint_store.newest(tmp_path / "nowhere", 1)
     (tmp_path / "4.server-0-of-1.nfdt").write_bytes(b"PK cut short")
-    with pytest.raises(ValueError, match="a checkpoint must be whole"):
+    with pytest.raises(ValueError, match="a checkpoint must be complete"):
         checkpoint_store.read(tmp_path, 4, 0, 1)
 
 

@@ -56,7 +56,7 @@ def test_local_steps(tmp_path):
     steps = own_steps(found)
     # All but those that an epoch has ended are of four steps.
     assert max(max(counts) for counts in steps.values()) == 4
-    assert said(job, "updates .* steps of the workers' own")
+    assert said(job, "updates .* local steps of the workers")
 
 
 def test_partial_rounds(tmp_path):

@@ -185,4 +185,4 @@ def test_steps_of_workers_own_make_no_update_and_are_told_of():
     assert made.staleness == {0: 1}
     assert made.waited(0) == 0.5
     assert Summary.from_json(made.to_json()).lines() == made.lines()
-    assert "2 steps of the workers' own; 1 late gradients dropped" in made.lines()[0]
+    assert "2 local steps of the workers; 1 late gradients dropped" in made.lines()[0]

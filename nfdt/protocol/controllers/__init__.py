@@ -10,7 +10,7 @@ asynchronous    nobody waits (ASP)
 bulk            everybody waits for everybody (BSP)
 stale           who leads by too much waits (SSP)
 partial         a round closes when most gradients are in: k of n, backups
-local           rounds of steps of the workers' own
+local           rounds of local steps of the workers
 dynamic         barriers that come when they must (DSP); its ``thresholds``
 ==============  ============================================================
 """

@@ -23,9 +23,9 @@ class Rounds(Controller):
     * Dropped (``keeps_late`` is false): it counts for nothing, its sender goes on at
       once, and its batch is over without having been trained on.
     * Kept: it counts in the next round, as any other, and its staleness is >= 1, so
-      that the algorithm's correction acts. Its sender waits for that round; would it
-      count only beside k fresh ones, two such senders of four could keep a round of
-      three open for ever.
+      that the algorithm's correction acts. Its sender waits for that round; if it
+      counted only with k fresh ones, two such senders of four could keep a round
+      of three open for ever.
 
     With drops, an update is of gradients computed at the newest parameters alone.
     """

@@ -16,7 +16,7 @@ WHOLE = {
     "no workers": ("name: x", "1: workers must be given. Received: name. Add a line"),
     "unknown": ("\nxyz: 1", "2: xyz: a key here must be one of name, workers, servers"),
     "nearest": ("workrs: 1", "1: workrs: a key here must be one of name, workers"),
-    "twice": ("name: a\nname: b", "2: name: a key must stand once. Received: name"),
+    "twice": ("name: a\nname: b", "2: name: a key must appear once. Received: name"),
     "number": ("workers: 8", "1: workers: this must be a list. Received: 8. Begin"),
     "empty": ("workers: []", "1: workers: a cluster must have a worker. Received: gr"),
 }
@@ -83,13 +83,13 @@ SERVERS = {
 EVENT = {
     "worker": (
         "{at: 1s, worker: 2, dies: true}",
-        ": what happens at t=1 s must happen to a worker. Received: worker=2. Workers "
+        ": what happens at t=1 s must name a worker. Received: worker=2. Workers "
         "are numbered 0 to 1.",
     ),
-    "like": ("{at: 1s, joins: 1, like: 7}", ": what happens at t=1 s must happen to a"),
+    "like": ("{at: 1s, joins: 1, like: 7}", ": the event at t=1 s must name a"),
     "time": (
         "{at: -5s, worker: 0, dies: true}",
-        ": what happens must happen at a time >= 0 s. Received: at_s=-5.0. Write 60s.",
+        ": an event must have a time >= 0 s. Received: at_s=-5.0. Write 60s.",
     ),
     "no time": ("{worker: 0, dies: true}", ": at must be given. Received: worker, die"),
     "no worker": (
@@ -141,7 +141,7 @@ def test_what_is_refused_and_where(text, error):
 
 @pytest.mark.parametrize(
     ("key", "way_out"),
-    [("workrs", "Did you mean workers?"), ("xyz", "Take one of these.")],
+    [("workrs", "Did you mean workers?"), ("xyz", "Use one of these.")],
 )
 def test_the_nearest_key_is_named(key, way_out):
     with pytest.raises(ValueError, match=rf"Received: {key}\. {re.escape(way_out)}$"):

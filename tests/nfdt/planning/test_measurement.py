@@ -121,8 +121,8 @@ def script(tmp_path, monkeypatch):
 # Each: the options, and what the one line says.
 REFUSALS = {
     "algorithm": (("--algorithm", "x"), "algorithm must be one of asgd"),
-    "output": (("--output", "train.py"), "the file must not be there yet. Received: "),
-    "folder": (("--output", "a/b.yaml"), "the file's folder must be there"),
+    "output": (("--output", "train.py"), "the file must not exist yet. Received: "),
+    "folder": (("--output", "a/b.yaml"), "the file's folder must exist"),
 }
 
 

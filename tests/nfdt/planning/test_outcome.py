@@ -31,7 +31,7 @@ def test_the_first_to_reach_and_keep_the_target_is_recommended():
     assert FAST.reaches_s(1.0) == 3
     said = outcome.recommendation(ALL, 1.0)
     assert said.startswith("recommended  fast: loss 1 in 3.00 s, 2.00 times as fast as")
-    assert "4 do not get there, or do not stay" in said
+    assert "4 do not reach it, or do not stay there" in said
 
 
 def test_of_equally_fast_ones_the_lower_loss_wins():
