@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 KILLED = f"""
 import os, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
-from fdtcore import atomic
+from fdtcore import atomic_files
 
 def write(path):
     with open(path, "w") as file:
@@ -20,7 +20,7 @@ def write(path):
         file.flush()
         os.kill(os.getpid(), signal.SIGKILL)
 
-atomic.whole(write, "best.keras")
+atomic_files.whole(write, "best.keras")
 """
 
 

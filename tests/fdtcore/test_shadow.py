@@ -18,7 +18,7 @@ import csv, io, json, logging, os, pathlib, pickle, shutil, tempfile, zipfile
 import numpy as np
 {code}
 """
-SHADOW = "from fdtcore import shadowing; shadow = shadowing.install()"
+SHADOW = "from fdtcore.shadow_files import patches; shadow = patches.install()"
 
 # Idioms of single-machine programs. Each ends by reading back what it wrote.
 IDIOMS = {
@@ -219,7 +219,8 @@ assert os.read(fd, 9) == b"piped"
 
 def test_folders_apart_are_real(folder):
     prelude = (
-        f"from fdtcore import shadowing\nshadowing.install([{str(folder / 'logs')!r}])"
+        "from fdtcore.shadow_files import patches\n"
+        f"patches.install([{str(folder / 'logs')!r}])"
     )
     done = run('os.mkdir("logs"); open("logs/a", "w").write("x")', folder, prelude)
     assert (done.stderr, (folder / "logs" / "a").read_text()) == ("", "x")
@@ -250,7 +251,7 @@ print(json.dumps(errors))
 def test_what_was_removed_is_rank_0s_again_when_ranks_have_met(folder):
     code = """
 os.remove("kept.txt"); before = os.path.exists("kept.txt")
-shadowing.settle(0)
+patches.settle(0)
 print(json.dumps([before, open("kept.txt").read()]))
 """
     assert outcome(code, folder)[0] == [False, "old"]
@@ -270,7 +271,7 @@ print(json.dumps(open("a.txt").read()))
 def test_a_program_that_asks_for_its_rank_writes_for_itself(folder):
     code = """
 os.mkdir("new"); open("before.txt", "w").write("shadow")
-shadowing.release()
+patches.release()
 open("new/rank-1.txt", "w").write("x"); os.remove("kept.txt"); os.mkdir("more")
 print(json.dumps(open("before.txt").read()))
 """
@@ -289,13 +290,13 @@ if not os.path.exists("data"):
         open("draft", "w").write(str(i)); os.rename("draft", f"data/{i}")
 """
 JOURNAL = """
-from fdtcore import shadowing
-from fdtcore.journal import Journal
+from fdtcore.shadow_files import patches
+from fdtcore.shadow_files.journal import Journal
 journal = Journal({path!r})
 {view}
 """
-AS_FIRST = "open(journal.path, 'w').close(); shadowing.watch(journal.path); halts = 1"
-AS_SECOND = "shadowing.install(journal=journal); halts = 0"
+AS_FIRST = "open(journal.path, 'w').close(); patches.watch(journal.path); halts = 1"
+AS_SECOND = "patches.install(journal=journal); halts = 0"
 
 
 @pytest.fixture
@@ -322,7 +323,7 @@ before = [os.path.exists("data"), "data" in os.listdir(), open("kept.txt").read(
 listed = [sorted(os.listdir("data")), sorted(e.name for e in os.scandir("data"))]
 globbed = sorted(glob.glob("data/*"))
 open("data/0", "w").write("own"); os.remove("data/1")
-shadowing.settle({position})
+patches.settle({position})
 after = [sorted(os.listdir(b"data")) == [b"0", b"2", b"deep"], open("data/0").read()]
 print(json.dumps([before, listed, globbed, after]))
 """
@@ -337,7 +338,7 @@ def test_what_rank_0_has_made_is_there_when_ranks_have_met(ranks):
     position = ranks(0, PREPARE)
     code = f"""
 hidden = os.path.exists("data/0")
-shadowing.settle({position})
+patches.settle({position})
 print(json.dumps([hidden, open("data/0").read(), sorted(os.listdir("data"))]))
 """
     assert ranks(1, code) == [False, "0", ["0", "deep"]]
@@ -345,7 +346,7 @@ print(json.dumps([hidden, open("data/0").read(), sorted(os.listdir("data"))]))
 
 def test_what_rank_0_makes_without_the_others_is_there_at_once(ranks):
     code = """
-with shadowing.apart(): open("alone.txt", "w").write("x")
+with patches.apart(): open("alone.txt", "w").write("x")
 open("both.txt", "w").write("x"); print(journal.position())
 """
     ranks(0, code)

@@ -40,10 +40,11 @@ SENTENCES = {
     rf"not a mean over samples {NUMBERS}, so its result refers to parts of batches\."
     r" Pass it one value per sample, or gather them first, "
     r"hfdt\.allgather\(features\)\.",
-    "a term of a layer": r"the term that layers of sequential\S* add by add_loss is "
-    rf"not a mean over samples {NUMBERS}: each rank computes it from its part\. Gather the "
-    r"values that it uses, hfdt\.allgather\(features\), or give each rank whole "
-    r"batches, --batch per-worker\.",
+    "a term of a layer": r"the term that layers of sequential\S* add by "
+    rf"add_loss is not a mean over samples {NUMBERS}: each rank "
+    r"computes it from its part\. Gather the values that it uses, "
+    r"hfdt\.allgather\(features\), or give each rank whole batches, --batch "
+    r"per-worker\.",
     "a loss of the batch": rf"loss 'dice' is not a mean over samples {NUMBERS}: each "
     r"step gathers targets and predictions of all ranks and computes it on the whole "
     r"batch\. The numbers are the same\.",

@@ -94,8 +94,14 @@ REFUSED = [
     ({"algorithm": "dana-slim", "local_steps": 4}, "of each step.*local_steps=4"),
     ({"local_steps": 4, "consistency": "dsp"}, r"decides.*\. Use one of them"),
     ({"local_steps": 4, "consistency": "local:8"}, r"decides.*\. Use one of them"),
-    ({"worker_optimizer": "adam", "consistency": "dsp"}, "adds up.* Use local:8"),
-    ({"server_optimizer": "adam", "consistency": "dsp"}, "adds up.* Use local:8"),
+    (
+        {"worker_optimizer": "adam", "consistency": "dsp"},
+        "sums the changes.* Use local:8",
+    ),
+    (
+        {"server_optimizer": "adam", "consistency": "dsp"},
+        "sums the changes.* Use local:8",
+    ),
     ({"overlap": True, "consistency": "bsp"}, "a round .* leave overlap out"),
     ({"overlap": True, "consistency": "backup:1"}, "a round .* leave overlap out"),
     ({"overlap": True, "consistency": "dsp"}, "a round .* leave overlap out"),

@@ -83,7 +83,7 @@ def test_a_resized_cluster_keeps_its_proportion(workers):
         (lambda: Cluster(()), "must have a worker"),
         (lambda: _with(Dies(1.0, 2)), "must name a worker"),
         (lambda: _with(Joins(1.0, like=5)), "must name a worker"),
-        (lambda: _with(Slower(-1.0, 0, 2.0)), "at a time >= 0 s"),
+        (lambda: _with(Slower(-1.0, 0, 2.0)), "have a time >= 0 s"),
         (lambda: _with(Dies(1.0, 1)).resized(5), "can be resized"),
     ],
 )

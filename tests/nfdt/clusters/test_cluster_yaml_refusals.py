@@ -83,7 +83,7 @@ SERVERS = {
 EVENT = {
     "worker": (
         "{at: 1s, worker: 2, dies: true}",
-        ": what happens at t=1 s must name a worker. Received: worker=2. Workers "
+        ": the event at t=1 s must name a worker. Received: worker=2. Workers "
         "are numbered 0 to 1.",
     ),
     "like": ("{at: 1s, joins: 1, like: 7}", ": the event at t=1 s must name a"),

@@ -55,7 +55,7 @@ REFUSALS = {
     "half": (units.read_count, "1.5", "integer >= 1. Received: 1.5"),
     "digits": (units.read_count, "²", "integer >= 1"),
     "index": (units.read_index, "-1", "integer >= 0. Received: -1"),
-    "true": (units.read_true, "no", "only be true. Received: no. Leave the whole"),
+    "true": (units.read_true, "no", "only be true. Received: no. Omit the line"),
 }
 
 
