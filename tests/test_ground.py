@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -128,10 +129,25 @@ def test_make_stops_at_what_is_missing(tmp_path):
     assert not (tmp_path / "venv").exists()
 
 
-def test_continuous_integration_runs_make_test():
+def test_continuous_integration_runs_every_check_then_the_tests(tmp_path):
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & stat.S_IXUSR
-    assert script.read_text().splitlines()[-1] == "exec make test"
+    assert script.read_text().splitlines()[-1] == "exec make check"
+    for name in (".installed-tensorflow", ".horovod-tensorflow"):
+        (tmp_path / name).touch()
+    plan = make("-n", "check", f"VENV={tmp_path}").stdout.splitlines()
+    *checks, tests = [line.partition('PATH" ')[2] for line in plan]
+    assert checks == ["ruff check .", "ruff format --check .", "lint-imports", "mypy"]
+    assert tests.startswith("python -m pytest")
+
+
+def test_hooks_run_what_continuous_integration_runs():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    entries = [hook["entry"] for repo in hooks for hook in repo["hooks"]]
+    assert entries == ["make lint", "make type", "make quick"]
+    text = (ROOT / "Makefile").read_text()
+    for entry in entries:
+        assert f"\n{entry.removeprefix('make ')}:" in text
 
 
 def test_neither_tensorflow_nor_horovod_is_forced_on_anybody():
