@@ -1,4 +1,8 @@
-"""What a framework must supply to be bound to Keras."""
+"""What a framework must supply to be bound to Keras: collectives, and a strategy.
+
+They are two objects, because most of what is bound needs the first only: files, seeds
+and metrics ask what other ranks have, and never how a gradient becomes a step.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +10,38 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
+from fdtcore.keras_types import Dataset, Gradient, Model, Optimizer, Tensor, Variable
 from fdtcore.process import Process
 
+Array = npt.NDArray[np.generic]
 
-class Engine(Protocol):
-    """One framework's way to train together.
 
-    Every method but ``joining`` communicates: all ranks call it, in the
-    same order. On one rank each is the identity.
+class Collectives(Protocol):
+    """What the ranks of a job tell each other, and make alike.
+
+    Every method but ``joining`` communicates: all ranks call it, in the same order. On
+    one rank each is the identity.
     """
 
-    name: str  # of the framework, in messages
-    process: Process
-    finding: Exception | None  # what a step found out while TensorFlow ran it
-    in_parts: bool  # whether ranks share each batch, or take batches of their own
-    innermost: bool  # whether it stands inside a ``LossScaleOptimizer``, or outside
-
     @property
-    def batch(self) -> str:
-        """``"global"``: a rank takes its part of each batch; ``"per_worker"``: whole
-        batches, dealt in turn."""
+    def process(self) -> Process:
+        """This process among the ranks, as it is now."""
 
     def agree(self, text: str, what: str) -> None:
-        """Raises where ``text``, which describes ``what``, differs between ranks."""
+        """Refuses a text that differs between ranks.
 
-    def broadcast(self, variables: Sequence[Any]) -> None:
+        Args:
+            text: Describes what must be alike.
+            what: What that is, for the message.
+
+        Raises:
+            ValueError: The texts differ.
+        """
+
+    def broadcast(self, variables: Sequence[Variable]) -> None:
         """Gives every variable rank 0's value."""
 
     def broadcast_text(self, text: str) -> str:
@@ -39,80 +50,88 @@ class Engine(Protocol):
     def broadcast_bytes(self, data: bytes) -> bytes:
         """Returns rank 0's bytes."""
 
-    def agreed(self, owner: Any) -> None:
-        """Notes that what a model or an optimizer holds is alike on all ranks."""
-
-    def has_agreed(self, owner: Any) -> bool:
-        """Whether what a model or an optimizer holds was made alike on all ranks."""
-
     def allgather_text(self, text: str) -> list[str]:
         """Returns every rank's text."""
 
-    def allgather(self, arrays: Sequence[Any]) -> list[list[Any]]:
+    def allgather(self, arrays: Sequence[Array]) -> list[list[Array]]:
         """Returns every rank's arrays, whose shapes and types are the same."""
 
-    def rows(self, tensors: Sequence[Any], name: str) -> list[Any]:
-        """Joins each tensor's rows over the ranks that share a batch, by rank."""
-
-    def share(self, num_samples: Any) -> Any:
-        """This rank's share of all samples of the step, a scalar in [0, 1].
+    def sum(self, tensors: Sequence[Tensor], name: str) -> list[Tensor]:
+        """Sums each tensor over the ranks.
 
         Args:
-            num_samples: Scalar integer tensor, samples on this rank.
+            tensors: One or more, of the same shapes and types on all ranks.
+            name: What they are, for messages; the same on all ranks.
         """
 
-    def sum(self, tensors: Sequence[Any], name: str) -> list[Any]:
-        """Sums each tensor over the ranks."""
-
-    def average(self, variables: Sequence[Any]) -> None:
+    def average(self, variables: Sequence[Variable]) -> None:
         """Gives every variable the mean over the ranks."""
 
-    def apply(
-        self, optimizer: Any, gradients: Any, variables: Any, *, share: Any, inner: Any
-    ) -> Any:
-        """Turns this rank's gradients into one step of ``optimizer`` on every rank.
+    def barrier(self) -> None:
+        """Returns when every rank has arrived."""
+
+    def joining(self, label: str) -> AbstractContextManager[None]:
+        """Surrounds a call that the others have to join; inner ones are part of it."""
+
+
+class WrappedStep(Protocol):
+    """A training or test step of a model, as a strategy makes it of Keras's."""
+
+    def function(self, inner: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns what Keras's loop calls; ``inner`` is what Keras makes of this."""
+
+    def before(self, kind: str, iterator: Any) -> Any:
+        """Is told of each call of that.
 
         Args:
-            optimizer: The outermost optimizer.
-            gradients: One tensor, ``IndexedSlices`` or None for each variable.
-            variables: The variables, or None for those it was built with.
-            share: Scalar weight of this rank's gradients; the weights sum to 1.
-            inner: ``inner(gradients, variables)`` is the optimizer's own ``apply``.
+            kind: ``"train"`` or ``"test"``.
+            iterator: Yields the batches.
+
+        Returns:
+            The iterator that the call takes.
         """
 
-    def handed_on(self, optimizer: Any) -> None:
-        """Notes a step of an optimizer that has handed it to those that it holds.
+    def after(self) -> None:
+        """Is told of the end of each call."""
 
-        Only where the engine stands innermost.
+    def __call__(self, data: Any) -> Any:
+        """Makes the step on a batch; returns its logs."""
+
+
+class TrainingStrategy(Protocol):
+    """How ranks train one model: what each trains on, what becomes of its gradients."""
+
+    in_parts: bool  # whether ranks share each batch, or take batches of their own
+
+    @property
+    def finding(self) -> Exception | None:
+        """What a step found out in TensorFlow, to be raised in place of its error."""
+
+    def fit(
+        self, model: Model, arguments: dict[str, Any], run: Callable[[], Any]
+    ) -> Any:
+        """Runs Keras's ``fit`` of a model.
+
+        Args:
+            model: The model.
+            arguments: Of the call, by name; may be changed.
+            run: Keras's own ``fit`` with them.
         """
-
-    def prepare(self, optimizer: Any) -> None:
-        """Changes an optimizer as the user chose, before its first step."""
-
-    def callbacks(self) -> list[Any]:
-        """Callbacks that every ``fit`` runs with."""
-
-    def fitting(self, callbacks: Any) -> AbstractContextManager[None]:
-        """Surrounds one ``fit``; ``callbacks`` are those it runs with."""
-
-    def fit(self, model: Any, arguments: dict[str, Any], run: Callable[[], Any]) -> Any:
-        """Runs Keras's ``fit`` of a model with its arguments, which it may change."""
 
     def evaluate(
-        self, model: Any, arguments: dict[str, Any], run: Callable[[], Any]
+        self, model: Model, arguments: dict[str, Any], run: Callable[[], Any]
     ) -> Any:
-        """Runs Keras's ``evaluate`` of a model with its arguments."""
+        """Runs Keras's ``evaluate`` of a model; the arguments are those of ``fit``."""
 
     def on_batch(
-        self, model: Any, name: str, arguments: Any, run: Callable[[], Any]
+        self, model: Model, arguments: dict[str, Any], run: Callable[[], Any]
     ) -> Any:
-        """Runs ``train_on_batch`` or ``test_on_batch`` where batches are not shared."""
+        """Runs ``train_on_batch`` or ``test_on_batch``; arguments as for ``fit``."""
 
-    def settle(self, model: Any) -> None:
-        """Brings a model up to date on all ranks, before it is saved."""
-
-    def iterate(self, dataset: Any, inner: Callable[[Any], Any], line: int) -> Any:
-        """Iterates what of a data set is this rank's in a loop written by hand.
+    def iterate(
+        self, dataset: Dataset, inner: Callable[[Dataset], Any], line: int
+    ) -> Any:
+        """Iterates what of a data set is this rank's, in a loop written by hand.
 
         Args:
             dataset: The ``tf.data.Dataset``.
@@ -120,11 +139,56 @@ class Engine(Protocol):
             line: That of the loop, for messages.
         """
 
-    def step_on(self, kind: str) -> Callable[..., Any] | None:
-        """What wraps a ``"train"`` or ``"test"`` step; None leaves it to Keras."""
+    def step_on(
+        self, kind: str
+    ) -> Callable[[Model, Callable[..., Any]], WrappedStep] | None:
+        """Returns what wraps a step of a model, or None to leave it to Keras.
 
-    def barrier(self) -> None:
-        """Returns when every rank has arrived."""
+        Args:
+            kind: ``"train"`` or ``"test"``.
+        """
 
-    def joining(self, label: str) -> AbstractContextManager[None]:
-        """Surrounds a call that the others have to join; inner ones are part of it."""
+    def apply(
+        self,
+        optimizer: Optimizer,
+        gradients: list[Gradient],
+        variables: list[Variable] | None,
+        inner: Callable[[Any, Any], Any],
+    ) -> Any:
+        """Turns this rank's gradients into one step of an optimizer.
+
+        Args:
+            optimizer: The one whose ``apply`` was called.
+            gradients: One for each variable.
+            variables: The variables, or None for those it was built with.
+            inner: ``inner(gradients, variables)`` is the optimizer's own ``apply``.
+        """
+
+    @property
+    def handed_on(self) -> Callable[[Optimizer], None] | None:
+        """What is called after an optimizer has handed a step to those that it holds.
+
+        None where the strategy takes the step in front of such an optimizer, and of a
+        ``LossScaleOptimizer``; it stands behind them otherwise.
+        """
+
+    def settle(self, model: Model) -> None:
+        """Brings a model up to date on all ranks, before it is saved."""
+
+
+class Engine(Protocol):
+    """A framework as it is bound to Keras in one process."""
+
+    name: str  # of the framework, in messages
+
+    @property
+    def collectives(self) -> Collectives:
+        """What the ranks tell each other."""
+
+    @property
+    def strategy(self) -> TrainingStrategy:
+        """How they train."""
+
+    @property
+    def process(self) -> Process:
+        """This process among the ranks, as it is now."""

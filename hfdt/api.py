@@ -69,7 +69,7 @@ def distribute(
     """
     import keras
 
-    from fdtcore.glue import bind, refusals, state
+    from fdtcore.glue import bind, refusals
     from hfdt.refusals import check_horovod
 
     if not isinstance(model, keras.Model):
@@ -95,7 +95,7 @@ def distribute(
         bound.optimizers.add(model.optimizer)
     if model.built:
         # A loop of the user's own has no other moment at which all ranks meet.
-        state.agree(engine, model)
+        engine.strategy.initial_state.share(model)
     return model
 
 
@@ -117,8 +117,8 @@ def run_script(target: str, args: list[str], *, module: bool) -> None:
     if engine.process.size > 1:
         refusals.refuse_strategies()
         refuse_init()
-        checkpoints.install(engine)
-        file_views.install(engine, os.environ.get("HFDT_JOB_DIR"))
+        checkpoints.install(engine.process)
+        file_views.install(engine.collectives, os.environ.get("HFDT_JOB_DIR"))
     user_program.run(target, args, module=module)
 
 
@@ -137,7 +137,7 @@ def allreduce(tensor: Any, op: str = "mean", name: str = "user") -> Any:
     """Combines a tensor of all ranks: ``op`` is ``"mean"`` or ``"sum"``."""
     engine = runtime.engine()
     evidence.note_exchange()
-    total = engine.sum([tensor], f"allreduce {name}")[0]
+    total = engine.collectives.sum([tensor], f"allreduce {name}")[0]
     return total / engine.process.size if op == "mean" else total
 
 
@@ -147,26 +147,27 @@ def allgather(tensor: Any, name: str = "user") -> Any:
     In a step that ``fit`` runs, gradients flow through them to the rank they are of.
     """
     from fdtcore.glue import calls, rows
-    from fdtcore.glue.step import current
+    from fdtcore.glue.step import shared
 
-    engine, step = runtime.engine(), current()
+    engine, step = runtime.engine(), shared()
     evidence.note_exchange()
     if step is not None and engine.process.size > 1:
         return rows.shared(step, tensor)
-    with calls.joined(engine, f"allgather {name}"):
-        return engine.collectives.allgather([tensor], f"hfdt.{name}")[0]
+    collectives = engine.collectives
+    with calls.joined(collectives, f"allgather {name}"):
+        return collectives.communicator.allgather([tensor], f"hfdt.{name}")[0]
 
 
 def broadcast(tensor: Any, root_rank: int = 0, name: str = "user") -> Any:
     """Returns the tensor of rank ``root_rank``."""
     from fdtcore.glue import calls
 
-    engine = runtime.engine()
+    collectives = runtime.engine().collectives
     evidence.note_exchange()
-    with calls.joined(engine, f"broadcast {name}"):
-        return engine.collectives.broadcast(tensor, f"hfdt.{name}", root_rank)
+    with calls.joined(collectives, f"broadcast {name}"):
+        return collectives.communicator.broadcast(tensor, f"hfdt.{name}", root_rank)
 
 
 def barrier() -> None:
     """Returns when every rank has called it."""
-    runtime.engine().barrier()
+    runtime.engine().collectives.barrier()

@@ -1,144 +1,46 @@
-"""Collective operations, by Horovod; the identity on one rank.
-
-The only module that calls Horovod's operations. A name marks an operation: ranks
-match what they send by it, so it must be the same everywhere and unique among those
-under way.
-"""
+"""Collectives of the ranks of a job, or of a process set of it, by Horovod."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
+from fdtcore.glue import calls
+from fdtcore.glue.collectives import CommunicatorCollectives, Line
+from fdtcore.process import Process
+from hfdt.communicator import HorovodCommunicator
 
-class HorovodCollectives:
-    """Operations among the ranks of a process set.
+
+class HorovodCollectives(CommunicatorCollectives):
+    """Collectives of ranks that share each batch.
 
     Args:
-        rank: Index of this rank in the set.
-        size: Number of ranks in the set.
-        process_set: Horovod's process set; None for all ranks.
+        process: This process.
+        communicator: Operations among the ranks.
+        line: Tells the other ranks what this one does.
     """
 
-    def __init__(self, rank: int, size: int, process_set: Any = None):
-        self.rank, self.size = rank, size
-        self._process_set = process_set
+    def __init__(self, process: Process, communicator: HorovodCommunicator, line: Line):
+        super().__init__(process, communicator, "hfdt", line)
+        self.communicator = communicator
 
-    def among(self, sets: Sequence[Sequence[int]]) -> HorovodCollectives:
-        """Returns the operations among the ranks of the set that holds this rank.
-
-        Every rank calls it with the same sets.
+    def narrow(self, sets: Sequence[Sequence[int]]) -> None:
+        """Goes on among the ranks of this one's process set only.
 
         Raises:
             ValueError: A rank is in no set, or in two.
+            RuntimeError: Horovod was started for all ranks only.
         """
-        if sorted(rank for ranks in sets for rank in ranks) != list(range(self.size)):
-            raise ValueError(
-                "process_sets must hold each rank once. Received: "
-                f"{[list(s) for s in sets]} for {self.size} ranks."
-            )
-        if len(sets) == 1:
-            return self
-        import horovod.tensorflow as hvd
+        me = self.process
+        self.communicator = self._communicator = self.communicator.among(sets)
+        rank, size = self.communicator.rank, self.communicator.size
+        self.process = Process(rank, size, me.local_rank, me.local_size, me.host)
+        # Sets call each other's operations neither together nor in one order.
+        self._line = None
 
-        if os.environ.get("HOROVOD_DYNAMIC_PROCESS_SETS") != "1":
-            raise RuntimeError(
-                "process sets must be announced before Horovod starts. Received: "
-                "process_sets in a job that runs already. Start the job with "
-                "HOROVOD_DYNAMIC_PROCESS_SETS=1 in its environment."
-            )
-        made = [hvd.add_process_set(list(ranks)) for ranks in sets]
-        own = next(i for i, ranks in enumerate(sets) if self.rank in ranks)
-        rank = sorted(sets[own]).index(self.rank)
-        return HorovodCollectives(rank, len(sets[own]), made[own])
-
-    def sum(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
-        """Sums each tensor over the ranks."""
-        return self._combined("Sum", tensors, name)
-
-    def maximum(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
-        """Takes the largest of all ranks' values, element by element."""
-        return self._combined("Max", tensors, name)
-
-    def _combined(
-        self, op: str, tensors: Sequence[tf.Tensor], name: str
-    ) -> list[tf.Tensor]:
-        if self.size == 1 or not tensors:
-            return list(tensors)
-        hvd, options = self._hvd()
-        # A group is of one type.
-        found: dict[int, tf.Tensor] = {}
-        for dtype in dict.fromkeys(t.dtype for t in tensors):
-            places = [i for i, t in enumerate(tensors) if t.dtype == dtype]
-            group = [tf.convert_to_tensor(tensors[i]) for i in places]
-            wire = f"{name}.{dtype.name}"
-            values = hvd.grouped_allreduce(
-                group, op=getattr(hvd, op), name=wire, **options
-            )
-            found.update(zip(places, values, strict=True))
-        return [found[i] for i in range(len(tensors))]
-
-    def adasum(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
-        """Combines each tensor by Adasum."""
-        if self.size == 1:
-            return list(tensors)
-        hvd, options = self._hvd()
-        return [
-            hvd.allreduce(t, op=hvd.Adasum, name=f"{name}.{i}", **options)
-            for i, t in enumerate(tensors)
-        ]
-
-    def allgather(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
-        """Joins each tensor's rows over the ranks, in order of rank."""
-        if self.size == 1 or not tensors:
-            return list(tensors)
-        hvd, options = self._hvd()
-        return hvd.grouped_allgather(list(tensors), name=name, **options)
-
-    def alltoall(self, tensor: tf.Tensor, splits: tf.Tensor, name: str) -> tf.Tensor:
-        """Sends ``splits[r]`` rows to each rank r and joins what arrives, by rank."""
-        hvd, options = self._hvd()
-        received, _ = hvd.alltoall(tensor, splits=splits, name=name, **options)
-        return received
-
-    def broadcast(self, tensor: tf.Tensor, name: str, root: int = 0) -> tf.Tensor:
-        """Returns the tensor of rank ``root``."""
-        if self.size == 1:
-            return tensor
-        hvd, options = self._hvd()
-        if self._process_set is not None:
-            root = sorted(self._process_set.ranks)[root]  # Horovod counts all ranks
-        return hvd.broadcast(tensor, root, name=name, **options)
-
-    def broadcast_bytes(self, data: bytes, name: str) -> bytes:
-        """Returns rank 0's bytes; the other ranks' lengths may differ."""
-        if self.size == 1:
-            return data
-        length = self.broadcast(tf.constant([len(data)]), f"{name}.length")
-        buffer = np.zeros(int(length[0]), np.uint8)
-        if self.rank == 0:
-            buffer = np.frombuffer(data, np.uint8)
-        return self.broadcast(tf.constant(buffer), name).numpy().tobytes()
-
-    def allgather_bytes(self, data: bytes, name: str) -> list[bytes]:
-        """Returns every rank's bytes, by rank."""
-        if self.size == 1:
-            return [data]
-        lengths = self.allgather([tf.constant([len(data)])], f"{name}.lengths")[0]
-        buffer = tf.constant(np.frombuffer(data, np.uint8))
-        joined = self.allgather([buffer], name)[0].numpy().tobytes()
-        ends = np.cumsum(lengths.numpy())
-        starts = ends - lengths.numpy()
-        return [joined[a:b] for a, b in zip(starts, ends, strict=True)]
-
-    def _hvd(self) -> tuple[Any, dict[str, Any]]:
-        import horovod.tensorflow as hvd
-
-        options: dict[str, Any] = {"ignore_name_scope": True}
-        if self._process_set is not None:
-            options["process_set"] = self._process_set
-        return hvd, options
+    def rows(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
+        """Joins each tensor's rows over the ranks, by rank."""
+        wire = f"hfdt.{name.replace(' ', '_')}.{self.call_number()}"
+        with calls.joined(self, name):
+            return self.communicator.allgather(tensors, wire)

@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from fdtcore.glue import wrappers
+from fdtcore.keras_types import Gradient, Optimizer, Variable
+from hfdt.communicator import HorovodCommunicator
 from hfdt.gradients import Reduced
 
 
@@ -21,7 +23,7 @@ class NonFiniteGradient(ArithmeticError):
 user_handles_nan: list[bool] = [False]
 
 
-def policy(chosen: str, optimizer: Any) -> str:
+def policy(chosen: str, optimizer: Optimizer) -> str:
     """Returns what to do: ``"raise"``, ``"skip"`` or ``"pass"``.
 
     A ``LossScaleOptimizer`` expects infinities and handles them alike on all ranks,
@@ -36,10 +38,11 @@ def policy(chosen: str, optimizer: Any) -> str:
 
 def apply(
     reduced: Reduced,
-    variables: list[Any],
+    variables: list[Variable],
     *,
     policy: str,
-    engine: Any,
+    communicator: HorovodCommunicator,
+    note: Callable[[Exception], None],
     name: str,
     inner: Callable[[Any, Any], Any],
 ) -> Any:
@@ -51,7 +54,9 @@ def apply(
         reduced: The gradients.
         variables: The variables.
         policy: What to do otherwise.
-        engine: Receives the finding, as ``finding``.
+        communicator: Operations among the ranks.
+        note: Is told of a gradient that is not finite: TensorFlow, which runs the
+            step, raises an error of its own then.
         name: Name of the operation on the wire.
         inner: The optimizer's own ``apply``.
     """
@@ -65,9 +70,11 @@ def apply(
     if policy == "skip":
         tf.cond(good, lambda: _nothing(inner(reduced.gradients, variables)), tf.no_op)
         return None
-    check = tf.cond(
-        good, tf.no_op, lambda: _report(reduced, variables, engine, f"{name}.finite")
-    )
+
+    def report() -> Any:
+        return _report(reduced, variables, communicator, note, f"{name}.finite")
+
+    check = tf.cond(good, tf.no_op, report)
     gradients = reduced.gradients
     if not tf.executing_eagerly():
         # Not around the step: a wrapper may make variables in it, and those are lifted
@@ -77,9 +84,15 @@ def apply(
     return inner(gradients, variables)
 
 
-def _report(reduced: Reduced, variables: list[Any], engine: Any, name: str) -> Any:
+def _report(
+    reduced: Reduced,
+    variables: list[Variable],
+    communicator: HorovodCommunicator,
+    note: Callable[[Exception], None],
+    name: str,
+) -> Any:
     own = tf.stack([tf.cast(_finite(g), tf.int32) for g in reduced.weighted])
-    flags = engine.collectives.allgather([own[None]], name)[0]
+    flags = communicator.allgather([own[None]], name)[0]
     paths = [
         getattr(v, "path", v.name)
         for v, g in zip(variables, reduced.gradients, strict=True)
@@ -87,8 +100,9 @@ def _report(reduced: Reduced, variables: list[Any], engine: Any, name: str) -> A
     ]
 
     def found(flags: np.ndarray) -> np.int32:
-        engine.finding = NonFiniteGradient(message(flags, paths))
-        raise engine.finding
+        finding = NonFiniteGradient(message(flags, paths))
+        note(finding)
+        raise finding
 
     if tf.executing_eagerly():
         return found(flags.numpy())
@@ -119,7 +133,7 @@ def message(flags: np.ndarray, paths: list[str]) -> str:
     )
 
 
-def _finite(gradient: Any) -> tf.Tensor:
+def _finite(gradient: Gradient) -> tf.Tensor:
     values = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
     return tf.reduce_all(tf.math.is_finite(values))
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from fdtcore.glue import state
-from hfdt.collectives import HorovodCollectives
+from hfdt.communicator import HorovodCommunicator
 from hfdt.options import Options
 
 # What Horovod can add up; narrower floats travel as float32.
@@ -27,12 +27,12 @@ class Reduction:
     """Sums weighted gradients over the ranks.
 
     Args:
-        collectives: Operations among the ranks.
+        communicator: Operations among the ranks.
         options: Compression, and mean or Adasum.
     """
 
-    def __init__(self, collectives: HorovodCollectives, options: Options):
-        self._ranks, self._options = collectives, options
+    def __init__(self, communicator: HorovodCommunicator, options: Options):
+        self._ranks, self._options = communicator, options
 
     def __call__(
         self,

@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fdtcore import evidence, output, settings
 from fdtcore.control import control_line, excepthook
 from fdtcore.process import Process
 from hfdt.options import Options
 
+if TYPE_CHECKING:
+    from hfdt.engine import HorovodEngine
+
 _HIDDEN = ("fdtcore", "hfdt", "runpy")
-_engine: Any = None
+_engine: HorovodEngine | None = None
 
 
-def engine(options: Options | None = None) -> Any:
+def engine(options: Options | None = None) -> HorovodEngine:
     """Returns this process's engine, started on first use.
 
     Args:
@@ -28,7 +31,7 @@ def engine(options: Options | None = None) -> Any:
     return _engine
 
 
-def _start(options: Options) -> Any:
+def _start(options: Options) -> HorovodEngine:
     process = Process.from_environ(os.environ)
     if process.size > 1:
         from hfdt.install.install import check_installed
@@ -51,13 +54,14 @@ def _start(options: Options) -> Any:
 
     from fdtcore.glue import bind, randomness
     from hfdt.collectives import HorovodCollectives
+    from hfdt.communicator import HorovodCommunicator
     from hfdt.engine import HorovodEngine
 
-    collectives = HorovodCollectives(process.rank, process.size)
+    communicator = HorovodCommunicator(process.rank, process.size)
 
     def exchange(text: str | None) -> str:
         own = (text or "").encode()
-        return collectives.broadcast_bytes(own, "hfdt.line").decode()
+        return communicator.broadcast_bytes(own, "hfdt.line").decode()
 
     line = control_line.ControlLine(
         process,
@@ -67,7 +71,8 @@ def _start(options: Options) -> Any:
         hidden=_HIDDEN,
         debug=os.environ.get("HFDT_DEBUG") == "1",
     )
-    made = HorovodEngine(process, collectives, options, line)
+    collectives = HorovodCollectives(process, communicator, line)
+    made = HorovodEngine(collectives, options, line)
     if process.size > 1:
         line.open()
         excepthook.install_hooks(
@@ -79,7 +84,7 @@ def _start(options: Options) -> Any:
             hidden=_HIDDEN,
             debug=os.environ.get("HFDT_DEBUG") == "1",
         )
-        randomness.agree(made)
+        randomness.agree(made.collectives)
         # A script that forgets to distribute what it trains is to be told.
         bind.bind(made)
         evidence.look_at_the_end("hfdt", lambda: made.process.size, _end)

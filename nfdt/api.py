@@ -28,7 +28,7 @@ def size() -> int:
     fit does not do so.
     """
     engine = runtime.engine()
-    engine.replicas.is_divided = True
+    engine.replicated_steps.is_divided = True
     return engine.process.size
 
 
@@ -109,11 +109,11 @@ def run_script(target: str, args: list[str], *, module: bool) -> None:
     loops.install(engine)
     if engine.process.size > 1:
         refusals.refuse_strategies()
-        checkpoints.install(engine)
-        file_views.install(engine, os.environ.get("NFDT_JOB_DIR"))
+        checkpoints.install(engine.process)
+        file_views.install(engine.collectives, os.environ.get("NFDT_JOB_DIR"))
     user_program.run(target, args, module=module)
 
 
 def barrier() -> None:
     """Returns when every worker that is left has called it."""
-    runtime.engine().barrier()
+    runtime.engine().collectives.barrier()

@@ -16,11 +16,12 @@ PACKAGES = ("fdtcore", "hfdt", "nfdt")
 GLUE = {
     "hfdt/api.py",
     "hfdt/collectives.py",
-    "hfdt/engine.py",
+    "hfdt/communicator.py",
     "hfdt/finite.py",
     "hfdt/gradients.py",
     "hfdt/rates.py",
     "hfdt/runtime.py",
+    "hfdt/training.py",
     "hfdt/install/selftest.py",
     "nfdt/api.py",
 }

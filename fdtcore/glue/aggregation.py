@@ -26,9 +26,11 @@ import tensorflow as tf
 from keras import Metric, tree
 
 from fdtcore import output
-from fdtcore.engine import Engine
+from fdtcore.engine import Collectives
 from fdtcore.glue import batches, binding
 from fdtcore.glue.step import Step
+from fdtcore.keras_types import Model, Variable
+from fdtcore.process import Process
 
 # The first one that fits counts where nothing has told them apart.
 RULES = ("sum", "mean", "max", "min")
@@ -43,7 +45,7 @@ _decided: weakref.WeakKeyDictionary[Metric, list[str]] = weakref.WeakKeyDictiona
 def observed(model: Any, step: Step) -> Iterator[None]:
     """Looks at the updates of metrics that are not Keras's while the block runs."""
     with contextlib.ExitStack() as stack:
-        for metric in _own(model) if step.engine.process.size > 1 else ():
+        for metric in _own(model) if step.collectives.process.size > 1 else ():
             update = functools.partial(_updated, metric, metric.update_state, step)
             stack.enter_context(binding.replaced(metric, "update_state", update))
         yield
@@ -157,23 +159,24 @@ def _which(
     return tf.stack([explains(one, both) & explains(one, turned) for one in expected])
 
 
-def rules(engine: Engine, model: Any) -> dict[int, str]:
+def rules(collectives: Collectives, model: Model) -> dict[int, str]:
     """Returns how variables of a model's metrics combine, where it was looked at.
 
     All ranks call it, and come to the same.
 
     Args:
-        engine: The engine.
+        collectives: Those of the ranks.
         model: The model.
 
     Returns:
         The rule for each variable, by its id.
     """
-    own = [m for m in _own(model) if m.variables] if engine.process.size > 1 else []
+    is_shared = collectives.process.size > 1
+    own = [m for m in _own(model) if m.variables] if is_shared else []
     # A rank that has had no batch joins as well: it has nothing to say against any.
     open_ones = [m for m in own if m not in _decided]
     misfits = [tf.cast(~_fits_of(m).value(), tf.int32) for m in open_ones]
-    totals = engine.sum(misfits, "rules of metrics") if open_ones else []
+    totals = collectives.sum(misfits, "rules of metrics") if open_ones else []
     found = {id(v): r for m in own for v, r in zip(m.variables, _decided.get(m, ()))}
     for metric, total in zip(open_ones, totals, strict=True):
         fits = np.asarray(total) == 0
@@ -182,16 +185,16 @@ def rules(engine: Engine, model: Any) -> dict[int, str]:
         chosen = [(*names, "sum")[0] for names in fitting]
         for variable, names in zip(metric.variables, fitting, strict=True):
             if not names:
-                _say(engine, metric, variable)
+                _say(collectives.process, metric, variable)
         if all(len(names) < 2 for names in fitting):
             _decided[metric] = chosen
         found |= {id(v): r for v, r in zip(metric.variables, chosen, strict=True)}
     return found
 
 
-def _say(engine: Engine, metric: Metric, variable: Any) -> None:
+def _say(process: Process, metric: Metric, variable: Variable) -> None:
     output.say(
-        engine.process,
+        process,
         f"metric {metric.name!r}: its variable {variable.name!r} combines two "
         "parts of a batch by neither sum, mean, maximum nor minimum, so its value "
         "refers to parts of batches. Keep sums in the variables, and compute "

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 from keras.src.callbacks.callback_list import CallbackList
 from keras.src.utils.python_utils import is_default
 
-from fdtcore.engine import Engine
-from fdtcore.glue import binding, metrics, saving, state
+from fdtcore.engine import Collectives
+from fdtcore.glue import binding, metrics, saving
+from fdtcore.glue.state import InitialState
+from fdtcore.keras_types import Callback, Callbacks, Logs
 from fdtcore.shadow_files import patches
 
 # They only write. BackupAndRestore also reads, but rank 0's state reaches every rank.
@@ -28,81 +30,104 @@ class KeepInStep(keras.callbacks.Callback):
     Stands behind the user's callbacks: what they restore on rank 0 is what all get.
 
     Args:
-        engine: The engine.
+        collectives: Those of the ranks.
+        initial_state: Gives all ranks that state.
     """
 
-    def __init__(self, engine: Engine):
+    def __init__(self, collectives: Collectives, initial_state: InitialState):
         super().__init__()
-        self.engine = engine
+        self._collectives, self._initial_state = collectives, initial_state
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         del logs
         optimizer = self.model.optimizer
         mine = [self.model._initial_epoch, optimizer is not None and optimizer.built]
-        epoch, is_built = json.loads(saving.meet(self.engine, json.dumps(mine)))
+        epoch, is_built = json.loads(saving.meet(self._collectives, json.dumps(mine)))
         self.model._initial_epoch = epoch
         if is_built and not optimizer.built:  # restored on rank 0
             optimizer.build(self.model.trainable_variables)
         if self.model.built:
-            state.agree(self.engine, self.model)
+            self._initial_state.share(self.model)
 
 
 class Averages(keras.callbacks.Callback):
     """Averages moving statistics before callbacks behind it use or save them.
 
     Args:
-        engine: The engine.
+        collectives: Those of the ranks.
         each_batch: Whether a callback saves in the middle of an epoch.
     """
 
-    def __init__(self, engine: Engine, *, each_batch: bool):
+    def __init__(self, collectives: Collectives, *, each_batch: bool):
         super().__init__()
-        self.engine, self.each_batch = engine, each_batch
+        self._collectives, self.each_batch = collectives, each_batch
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         del batch, logs
         if self.each_batch:
-            self.engine.average(metrics.moving_statistics(self.model))
+            self._collectives.average(metrics.moving_statistics(self.model))
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         del epoch, logs
-        self.engine.average(metrics.moving_statistics(self.model))
+        self._collectives.average(metrics.moving_statistics(self.model))
 
 
-def distributed(callbacks: Any, engine: Engine) -> Any:
+def distributed(
+    callbacks: Callbacks,
+    collectives: Collectives,
+    initial_state: InitialState,
+    own: Sequence[Callback],
+) -> Callbacks:
     """Returns the user's callbacks as they run on this rank.
 
     Args:
         callbacks: What was given to ``fit``: None, a callback, a list, or a
             ``CallbackList``, which is changed in place.
-        engine: The engine.
+        collectives: Those of the ranks.
+        initial_state: Gives all ranks what rank 0 begins with.
+        own: Callbacks of the framework, which come before the user's.
     """
+
+    def acting(given: list[Callback]) -> list[Callback]:
+        first, kept = _acting(given, collectives)
+        last = KeepInStep(collectives, initial_state)
+        return [first, *own, *kept, last]
+
     if isinstance(callbacks, CallbackList):
-        callbacks.callbacks[:] = _acting(callbacks.callbacks, engine)
+        callbacks.callbacks[:] = acting(callbacks.callbacks)
         for callback in callbacks.callbacks:
             if callback.model is None:
                 callback.set_model(callbacks.model)
         return callbacks
-    given = [] if callbacks is None else callbacks
-    if not isinstance(given, list | tuple):
-        given = [given]
-    return _acting(list(given), engine)
+    return acting(listed(callbacks))
 
 
-def _acting(callbacks: list[Any], engine: Engine) -> list[Any]:
+def listed(callbacks: Callbacks) -> list[Callback]:
+    """Returns the callbacks that ``fit`` was given, in whatever form, as a list."""
+    if isinstance(callbacks, CallbackList):
+        return list(callbacks.callbacks)
+    if callbacks is None:
+        return []
+    return list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
+
+
+def _acting(
+    callbacks: list[Callback], collectives: Collectives
+) -> tuple[Averages, list[Callback]]:
+    """Returns what averages for the user's callbacks, and those that run here."""
     # Asked of all the user's: every rank must come to the same answer.
     frequencies = [getattr(c, "save_freq", "epoch") for c in callbacks]
-    first = Averages(engine, each_batch=any(f != "epoch" for f in frequencies))
+    first = Averages(collectives, each_batch=any(f != "epoch" for f in frequencies))
     writers = [c for c in callbacks if _only_writes(c)]
-    if engine.process.rank:
+    if collectives.process.rank:
         callbacks = [c for c in callbacks if c not in writers]
     else:
         for callback in writers:
             act_alone(callback)
-    return [first, *engine.callbacks(), *callbacks, KeepInStep(engine)]
+    return first, callbacks
 
 
-def _only_writes(callback: Any) -> bool:
+def _only_writes(callback: Callback) -> bool:
     # A script's own kind of one may do more; what it writes is written once anyway.
     bound = binding.current()
     if bound is not None and bound.everything and not patches.is_released():
@@ -110,7 +135,7 @@ def _only_writes(callback: Any) -> bool:
     return isinstance(callback, _WRITERS)
 
 
-def act_alone(callback: Any) -> None:
+def act_alone(callback: Callback) -> None:
     """Keeps a callback from waiting for the other ranks, which do not run it now."""
     for name in dir(callback):
         if name.startswith("on_") and name not in vars(callback):
@@ -137,9 +162,9 @@ _BLIND_TO_BATCHES = (
 _CHECKPOINTS = (keras.callbacks.ModelCheckpoint, keras.callbacks.OrbaxCheckpoint)
 
 
-def read_batches(callbacks: Any) -> bool:
+def read_batches(callbacks: Callbacks) -> bool:
     """Whether a callback may act on the logs of a batch."""
-    for callback in getattr(callbacks, "callbacks", callbacks):
+    for callback in listed(callbacks):
         if type(callback) in _BLIND_TO_BATCHES:
             continue
         if type(callback) in _CHECKPOINTS:

@@ -1,8 +1,8 @@
-"""Calls that every rank joins, told to the engine while they run.
+"""Calls that every rank joins, told to the others while they run.
 
 What TensorFlow has traced runs without Python. So a ``tf.function`` in which an
 operation of all ranks was traced counts as one such call each time it runs, and what
-the engine finds out inside is raised in place of TensorFlow's error.
+the strategy finds out inside is raised in place of TensorFlow's error.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import tensorflow as tf
 from tensorflow.python.eager.polymorphic_function import polymorphic_function
 
 from fdtcore import output
-from fdtcore.engine import Engine
+from fdtcore.engine import Collectives
 from fdtcore.glue import binding
 from fdtcore.glue.step import NeedsCollective
 
-# Functions that communicate: the engine, and how often each was run.
-_engines: weakref.WeakKeyDictionary[Any, Engine] = weakref.WeakKeyDictionary()
+# Functions that communicate: by which collectives, and how often each was run.
+_joint: weakref.WeakKeyDictionary[Any, Collectives] = weakref.WeakKeyDictionary()
 _runs: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 # What runs in place of functions that XLA was to compile.
 _uncompiled: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
@@ -53,22 +53,22 @@ def alone() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def joined(engine: Any, label: str) -> Iterator[None]:
+def joined(collectives: Collectives, label: str) -> Iterator[None]:
     """Surrounds an operation of all ranks, which runs now or is traced.
 
     Args:
-        engine: The engine.
+        collectives: Those of the ranks.
         label: What it is called in messages.
     """
     if _alone[-1]:
         raise Communicates(label)
     with contextlib.ExitStack() as stack:
         if tf.executing_eagerly():
-            stack.enter_context(engine.joining(label))
-        elif _running and _running[0][0] not in _engines:
+            stack.enter_context(collectives.joining(label))
+        elif _running and _running[0][0] not in _joint:
             function, until_end = _running[0]
-            _engines[function] = engine
-            until_end.enter_context(engine.joining(_label(function)))
+            _joint[function] = collectives
+            until_end.enter_context(collectives.joining(_label(function)))
         yield
 
 
@@ -95,8 +95,9 @@ def _told(inner: Callable) -> Callable:
                 raise
             replacement = _without_xla(self)
         except tf.errors.OpError:
-            finding = self in _engines and _engines[self].finding
-            if finding:
+            bound = binding.current()
+            finding = bound.engine.strategy.finding if bound else None
+            if finding and self in _joint:
                 raise finding.with_traceback(None) from None
             raise
         return replacement(*args, **kwargs)
@@ -112,8 +113,8 @@ def _run(function: Any) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         _running.append((function, stack))
         stack.callback(_running.pop)
-        if function in _engines:
-            stack.enter_context(_engines[function].joining(_label(function)))
+        if function in _joint:
+            stack.enter_context(_joint[function].joining(_label(function)))
         yield
 
 

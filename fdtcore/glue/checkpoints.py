@@ -12,15 +12,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from fdtcore.engine import Engine
 from fdtcore.glue import loading, saving
+from fdtcore.process import Process
 
 
-def install(engine: Engine) -> None:
+def install(process: Process) -> None:
     """Makes a script write them on rank 0 only, and read rank 0's.
 
     Args:
-        engine: The engine.
+        process: This process.
     """
     checkpoint, manager = tf.train.Checkpoint, tf.train.CheckpointManager
     # Every way to write or read one leads through these two.
@@ -29,7 +29,7 @@ def install(engine: Engine) -> None:
     manager.save = _known_to_all(manager.save)
     saving.replace_everywhere(tf.train.latest_checkpoint, _rank_zeros)
     saving.replace_everywhere(tf.saved_model.save, _once)
-    if engine.process.rank:
+    if process.rank:
         saving.replace_everywhere(tf.summary.create_file_writer, lambda _: _no_writer)
 
 
@@ -48,14 +48,15 @@ def _once(inner: Callable) -> Callable:
 def _of_rank_zero(inner: Callable) -> Callable:
     @functools.wraps(inner)
     def read(self: Any, save_path: Any, options: Any = None) -> Any:
-        engine = saving.together()
-        if engine is None:
+        collectives = saving.together()
+        if collectives is None:
             return inner(self, save_path, options)
         start = glob.escape(os.fspath(save_path))
         files = [f for end in ("index", "data-*") for f in glob.glob(f"{start}.{end}")]
         # Kept: variables that do not exist yet are read when they are made.
         folder = tempfile.mkdtemp()
-        return inner(self, loading.received(engine, save_path, files, folder), options)
+        path = loading.received(collectives, save_path, files, folder)
+        return inner(self, path, options)
 
     return read
 
@@ -80,10 +81,10 @@ def _rank_zeros(inner: Callable) -> Callable:
     @functools.wraps(inner)
     def latest_checkpoint(*args: Any, **kwargs: Any) -> str | None:
         path = inner(*args, **kwargs)
-        engine = saving.together()
-        if engine is None:
+        collectives = saving.together()
+        if collectives is None:
             return path
-        return engine.broadcast_text(path or "") or None
+        return collectives.broadcast_text(path or "") or None
 
     return latest_checkpoint
 

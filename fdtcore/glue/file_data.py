@@ -91,12 +91,12 @@ def _waiting(inner: Callable) -> Callable:
 
 def _meet(what: str) -> None:
     """Waits until rank 0 has come here, in what every rank's program does."""
-    engine = saving.together()
+    collectives = saving.together()
     is_main = threading.current_thread() is threading.main_thread()
-    if engine is None or not is_main or calls.is_running():
+    if collectives is None or not is_main or calls.is_running():
         return
-    with tf.init_scope(), engine.joining(f"reading of files by {what}"):
-        saving.meet(engine)
+    with tf.init_scope(), collectives.joining(f"reading of files by {what}"):
+        saving.meet(collectives)
 
 
 def _reading(view: Shadow | Watch, inner: Callable) -> Callable:

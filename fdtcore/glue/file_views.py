@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from fdtcore.engine import Engine
+from fdtcore.engine import Collectives
 from fdtcore.glue import file_data, native_files
 from fdtcore.shadow_files import patches
 from fdtcore.shadow_files.journal import Journal
 
 
-def install(engine: Engine, job_dir: str | None) -> None:
+def install(collectives: Collectives, job_dir: str | None) -> None:
     """Gives this rank its view, before the script runs.
 
     Args:
-        engine: The engine of several ranks.
+        collectives: Those of several ranks.
         job_dir: Where each rank's output goes, if there is such a folder.
     """
-    is_first = engine.process.rank == 0
-    path = engine.broadcast_text(patches.begin_journal() if is_first else "")
+    is_first = collectives.process.rank == 0
+    path = collectives.broadcast_text(patches.begin_journal() if is_first else "")
     view = (
         patches.watch(path)
         if is_first

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -14,7 +14,7 @@ from keras.src import tree
 from keras.src.backend.tensorflow import trainer as tf_trainer
 
 from fdtcore import evidence, threads
-from fdtcore.engine import Engine
+from fdtcore.engine import Collectives, Engine
 from fdtcore.glue import (
     batches,
     binding,
@@ -27,6 +27,10 @@ from fdtcore.glue import (
     state,
     steps,
 )
+from fdtcore.glue.state import InitialState
+from fdtcore.glue.step import share_of_samples
+from fdtcore.keras_types import Callback, Logs, Model
+from fdtcore.process import Process
 
 
 def patch() -> None:
@@ -53,7 +57,7 @@ def _reads_data(inner: Callable, name: str) -> Callable:
         call = signature.bind(self, *args, **kwargs)
         call.apply_defaults()
         refusals.check_strategy(engine.process, self._distribute_strategy)
-        around = getattr(engine, name)
+        around = getattr(engine.strategy, name)
         with _in_one_thread(engine, name):
             result = around(
                 self, call.arguments, lambda: inner(*call.args, **call.kwargs)
@@ -85,50 +89,68 @@ def _looked_at(fit: Callable) -> Callable:
 
 
 def _in_one_thread(engine: Engine, name: str) -> AbstractContextManager[None]:
-    if engine.in_parts and engine.process.size == 1:
+    if engine.strategy.in_parts and engine.process.size == 1:
         return contextlib.nullcontext()  # as Keras does it
     return threads.one_at_a_time(name)
 
 
 def fit_in_parts(
-    engine: Engine, model: Any, arguments: dict[str, Any], run: Callable[[], Any]
+    collectives: Collectives,
+    arguments: dict[str, Any],
+    run: Callable[[], Any],
+    *,
+    initial_state: InitialState,
+    own_callbacks: Sequence[Callback],
+    batch: str,
 ) -> Any:
     """Runs a ``fit`` in which every rank takes its part of each batch.
 
     Args:
-        engine: The engine.
-        model: The model.
+        collectives: Those of the ranks.
         arguments: Of the call, by name; changed.
         run: Keras's own ``fit`` with them.
+        initial_state: Gives all ranks what rank 0 begins with.
+        own_callbacks: Callbacks of the framework.
+        batch: ``"global"``: a rank takes its part of each batch; ``"per_worker"``:
+            whole batches, dealt in turn.
     """
-    model._assert_compile_called("fit")  # it has no optimizer else
-    given = arguments["callbacks"]
-    refusals.check_stateful(engine, model)
-    engine.prepare(model.optimizer)
-    arguments["callbacks"] = callbacks.distributed(given, engine)
+    arguments["callbacks"] = callbacks.distributed(
+        arguments["callbacks"], collectives, initial_state, own_callbacks
+    )
     with (
-        _reading(engine, arguments),
-        engine.fitting(arguments["callbacks"]),
+        _reading(collectives.process, arguments, batch),
         steps.logs_of_all_ranks(callbacks.read_batches(arguments["callbacks"])),
     ):
         return run()
 
 
 def evaluate_in_parts(
-    engine: Engine, model: Any, arguments: dict[str, Any], run: Callable[[], Any]
+    collectives: Collectives,
+    model: Model,
+    arguments: dict[str, Any],
+    run: Callable[[], Any],
+    *,
+    batch: str,
 ) -> Any:
-    """Runs an ``evaluate`` in which every rank takes its part of each batch."""
-    refusals.check_stateful(engine, model)
-    engine.average(metrics.moving_statistics(model) if model.built else [])
-    with _reading(engine, arguments):
+    """Runs an ``evaluate`` in which every rank takes its part of each batch.
+
+    Args:
+        collectives: Those of the ranks.
+        model: The model.
+        arguments: Of the call, by name; changed.
+        run: Keras's own ``evaluate`` with them.
+        batch: As for :func:`fit_in_parts`.
+    """
+    collectives.average(metrics.moving_statistics(model) if model.built else [])
+    with _reading(collectives.process, arguments, batch):
         return run()
 
 
 @contextlib.contextmanager
-def _reading(engine: Engine, arguments: dict[str, Any]) -> Iterator[None]:
-    if engine.process.rank:
+def _reading(process: Process, arguments: dict[str, Any], batch: str) -> Iterator[None]:
+    if process.rank:
         arguments["verbose"] = 0
-    with data.splitting(engine.process, engine.batch):
+    with data.splitting(process, batch):
         yield
 
 
@@ -150,27 +172,34 @@ def _takes_batch(inner: Callable, name: str) -> Callable:
         if engine is None:
             return inner(self, *args, **kwargs)
         with _in_one_thread(engine, name):
-            return own_part(engine, self, *args, **kwargs)
-
-    def own_part(engine: Engine, self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = signature.bind(self, *args, **kwargs)
-        call.apply_defaults()
-        given = call.arguments
-        if not engine.in_parts:
-            return engine.on_batch(
-                self, name, given, lambda: inner(*call.args, **call.kwargs)
+            call = signature.bind(self, *args, **kwargs)
+            call.apply_defaults()
+            return engine.strategy.on_batch(
+                self, call.arguments, lambda: inner(*call.args, **call.kwargs)
             )
-        refusals.check_stateful(engine, self)
-        names = [n for n in ("x", "y", "sample_weight") if given[n] is not None]
-        whole = tree.map_structure(_tensor, [given[n] for n in names])
-        own = batches.part(whole, engine.process)
-        given.update(zip(names, own, strict=True))
-        as_dict = given["return_dict"]
-        given["return_dict"] = True
-        logs = self._get_metrics_result_or_logs(inner(*call.args, **call.kwargs))
-        return logs if as_dict else self._flatten_metrics_in_order(logs)
 
     return on_batch
+
+
+def on_batch_in_parts(
+    process: Process, model: Model, arguments: dict[str, Any], run: Callable[[], Any]
+) -> Any:
+    """Trains or tests on one batch, of which every rank takes its part.
+
+    Args:
+        process: This process.
+        model: The model.
+        arguments: Of the call, by name; changed.
+        run: Keras's own method with them.
+    """
+    names = [n for n in ("x", "y", "sample_weight") if arguments[n] is not None]
+    whole = tree.map_structure(_tensor, [arguments[n] for n in names])
+    own = batches.part(whole, process)
+    arguments.update(zip(names, own, strict=True))
+    as_dict = arguments["return_dict"]
+    arguments["return_dict"] = True
+    logs = model._get_metrics_result_or_logs(run())
+    return logs if as_dict else model._flatten_metrics_in_order(logs)
 
 
 def _tensor(leaf: Any) -> Any:
@@ -184,22 +213,22 @@ def _of_all_ranks(inner: Callable) -> Callable:
         engine = binding.engine_of_model(self)
         if engine is None or engine.process.size == 1:
             return inner(self, logs)
-        if not engine.in_parts:
+        if not engine.strategy.in_parts:
             return metrics.copied(inner(self, logs))
-        with metrics.of_all_ranks(engine, self):
+        with metrics.of_all_ranks(engine.collectives, self):
             values = inner(self, logs)
             if values is not logs or not isinstance(logs, dict):
                 return metrics.copied(values)
             # A step of the user's own: what it names like a metric is the metric's.
             known = metrics.copied(self.get_metrics_result())
         mine = {k: v for k, v in logs.items() if k not in known}
-        whole = {**known, **averaged(engine, self, mine)}
+        whole = {**known, **averaged(engine.collectives, self, mine)}
         return {k: whole[k] for k in logs}
 
     return result
 
 
-def averaged(engine: Any, model: Any, logs: Any) -> Any:
+def averaged(collectives: Collectives, model: Model, logs: Logs) -> Logs:
     """Averages what a step returned as it is over the samples of the last batch.
 
     A sum over samples is summed.
@@ -207,11 +236,11 @@ def averaged(engine: Any, model: Any, logs: Any) -> Any:
     if not logs:
         return logs
     count = steps.last_num_samples[0]
-    share = engine.share(count.value())
+    share = share_of_samples(collectives, count.value())
     values = [
         tf.cast(value, tf.float32) * (1.0 if rehearsal.is_sum(model, name) else share)
         if share > 0
         else tf.zeros(tf.shape(value))
         for name, value in logs.items()
     ]
-    return dict(zip(logs, engine.sum(values, "logs of a step"), strict=True))
+    return dict(zip(logs, collectives.sum(values, "logs of a step"), strict=True))

@@ -18,8 +18,9 @@ from typing import Any, BinaryIO
 from keras.src.models import model as keras_model
 from keras.src.saving import saving_api
 
-from fdtcore.engine import Engine
+from fdtcore.engine import Collectives
 from fdtcore.glue import saving
+from fdtcore.keras_types import FilePath
 
 _CHUNK_BYTES = 1 << 26
 
@@ -37,12 +38,12 @@ def patch() -> None:
 def _of_rank_zero(inner: Callable, *, argument: int) -> Callable:
     @functools.wraps(inner)
     def load(*args: Any, **kwargs: Any) -> Any:
-        engine = saving.together()
+        collectives = saving.together()
         given = args[argument] if len(args) > argument else kwargs.get("filepath")
-        if engine is None or not isinstance(given, str | os.PathLike):
+        if collectives is None or not isinstance(given, str | os.PathLike):
             return inner(*args, **kwargs)
         with tempfile.TemporaryDirectory() as folder:
-            path = received(engine, given, [given, *_shards(given)], folder)
+            path = received(collectives, given, [given, *_shards(given)], folder)
             with saving.alone():  # it calls others of these
                 if "filepath" in kwargs:
                     return inner(*args, **{**kwargs, "filepath": path})
@@ -61,11 +62,13 @@ def _shards(path: Any) -> list[pathlib.Path]:
     return sorted(pathlib.Path(path).parent.glob(f"{stem}*.weights.h5"))
 
 
-def received(engine: Engine, path: Any, files: list[Any], folder: str) -> Any:
+def received(
+    collectives: Collectives, path: FilePath, files: list[FilePath], folder: str
+) -> FilePath:
     """Gives every rank the files that rank 0 has.
 
     Args:
-        engine: The engine.
+        collectives: Those of the ranks.
         path: What names the files: one of them, or what their names begin with.
         files: The files on this rank; only rank 0's matter.
         folder: Where this rank may put copies of them.
@@ -76,25 +79,25 @@ def received(engine: Engine, path: Any, files: list[Any], folder: str) -> Any:
     """
     found = [pathlib.Path(f) for f in files if os.path.isfile(f)]
     sizes = [[f.name, f.stat().st_size] for f in found]
-    text = engine.broadcast_text(json.dumps([pathlib.Path(path).name, sizes]))
+    text = collectives.broadcast_text(json.dumps([pathlib.Path(path).name, sizes]))
     name, sizes = json.loads(text)
     for i, (file, size) in enumerate(sizes):
-        if engine.process.rank == 0:
+        if collectives.process.rank == 0:
             with found[i].open("rb") as stream:
-                _send(engine, stream, size)
+                _send(collectives, stream, size)
         else:
             with pathlib.Path(folder, pathlib.Path(file).name).open("wb") as stream:
-                _receive(engine, stream, size)
-    if engine.process.rank == 0 or not sizes:
+                _receive(collectives, stream, size)
+    if collectives.process.rank == 0 or not sizes:
         return path
     return type(path)(os.path.join(folder, name))
 
 
-def _send(engine: Engine, stream: BinaryIO, size: int) -> None:
+def _send(collectives: Collectives, stream: BinaryIO, size: int) -> None:
     for start in range(0, size, _CHUNK_BYTES):
-        engine.broadcast_bytes(stream.read(min(_CHUNK_BYTES, size - start)))
+        collectives.broadcast_bytes(stream.read(min(_CHUNK_BYTES, size - start)))
 
 
-def _receive(engine: Engine, stream: BinaryIO, size: int) -> None:
+def _receive(collectives: Collectives, stream: BinaryIO, size: int) -> None:
     for _ in range(0, size, _CHUNK_BYTES):
-        stream.write(engine.broadcast_bytes(b""))
+        stream.write(collectives.broadcast_bytes(b""))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from fdtcore import output, training_loops
-from fdtcore.engine import Engine
+from fdtcore.engine import Collectives, Engine
 from fdtcore.glue import batches, data
+from fdtcore.glue.combining import SUM
+from fdtcore.glue.step import share_of_samples, shared
+from fdtcore.keras_types import Optimizer
 from fdtcore.process import Process
 
 # Samples that this rank took of the batch that was read last, once there is one.
@@ -25,11 +29,11 @@ def num_samples() -> tf.Tensor:
     return tf.identity(_taken[0]) if _taken else tf.constant(1)
 
 
-def note_apply(engine: Engine) -> None:
+def note_apply(process: Process) -> None:
     """Says once what a gradient outside ``fit`` is of, where it is of whole batches."""
-    if not _taken and engine.process.size > 1:
+    if not _taken and process.size > 1:
         output.say(
-            engine.process,
+            process,
             "this loop trains in replica: every rank computes whole batches, which is "
             "correct but no faster. Iterate a batched tf.data.Dataset with a for "
             "statement (in a script that imports hfdt: hfdt.shard of it) to share the "
@@ -51,30 +55,52 @@ def install(engine: Engine) -> None:
             and batched(self)
             and not data.is_split(self)
         ):
-            return engine.iterate(self, inner, caller.f_lineno)
+            return engine.strategy.iterate(self, inner, caller.f_lineno)
         return inner(self)
 
     tf.data.Dataset.__iter__ = iterate
 
 
-def iterate_parts(engine: Engine, dataset: Any, inner: Any, line: int) -> Any:
+def weight_of_gradients(collectives: Collectives, optimizer: Optimizer) -> tf.Tensor:
+    """Returns what this rank's next gradients are weighed by, float32 scalar.
+
+    In a step it is the rank's share of the batch, else that of the batch that was read
+    last; the weights of all ranks sum to 1.
+
+    Args:
+        collectives: Those of the ranks.
+        optimizer: The one that is given the gradients.
+    """
+    step = shared()
+    if step is None:
+        note_apply(collectives.process)
+        return share_of_samples(collectives, num_samples())
+    if step.next_kind("gradients") == SUM:
+        # Those of all ranks add up; one without samples has none to add.
+        return tf.cast(step.num_samples > 0, tf.float32)
+    return step.share_of(optimizer)
+
+
+def iterate_parts(
+    process: Process, dataset: tf.data.Dataset, inner: Callable[[Any], Any], line: int
+) -> Any:
     """Iterates this rank's part of each batch.
 
     Args:
-        engine: The engine.
+        process: This process.
         dataset: The data set.
         inner: TensorFlow's own way to iterate one.
         line: That of the loop, for the message.
     """
     output.say(
-        engine.process,
-        f"tf.data.Dataset: rank 0 takes part 0 of {engine.process.size} of "
+        process,
+        f"tf.data.Dataset: rank 0 takes part 0 of {process.size} of "
         f"each batch in the training loop on line {line}.",
     )
-    return inner(_parts(dataset, engine.process))
+    return inner(_parts(dataset, process))
 
 
-def batched(dataset: Any) -> bool:
+def batched(dataset: tf.data.Dataset) -> bool:
     """Whether the elements of a data set are batches, as far as its making shows."""
     kind = type(dataset).__name__
     if "Unbatch" in kind or "FlatMap" in kind or "Interleave" in kind:

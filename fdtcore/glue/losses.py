@@ -30,7 +30,7 @@ from keras.src.losses import loss as keras_loss
 from keras.src.optimizers import base_optimizer, loss_scale_optimizer
 
 from fdtcore.glue import combining, rows, state
-from fdtcore.glue.step import Step, current, sum_over_ranks, watching
+from fdtcore.glue.step import SharedStep, shared, sum_over_ranks, watching
 
 # What each loss that is not of samples makes of a batch; see ``combining``.
 _kinds: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
@@ -76,13 +76,12 @@ def note(loss: Any, kind: str) -> bool:
 def _called(inner: Any) -> Any:
     @functools.wraps(inner)
     def call(self: Any, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        step, record = current(), watching()
+        step, record = shared(), watching()
         if record is not None:
             record.losses.append((self, y_true, y_pred))
         kind = _kinds.get(self, combining.UNKNOWN)
         if (
             step is None
-            or not step.engine.in_parts
             or kind in (combining.UNKNOWN, combining.SAMPLES)
             or _is_reduced[-1]
         ):
@@ -105,7 +104,7 @@ def keras_mask(y_pred: Any) -> Any:
     return backend.get_keras_mask(y_pred) if isinstance(y_pred, tf.Tensor) else None
 
 
-def _of_all_ranks(step: Step, given: Any) -> Any:
+def _of_all_ranks(step: SharedStep, given: Any) -> Any:
     mask = keras_mask(given[1])
     given, mask = rows.of_all_ranks(step, (given, mask))
     if mask is not None:
@@ -126,7 +125,7 @@ def _added(inner: Any) -> Any:
     @functools.wraps(inner)
     def aggregate(self: Any, loss: Any) -> Any:
         loss = inner(self, loss)
-        step, record = current(), watching()
+        step, record = shared(), watching()
         if record is not None:
             record.terms.append(loss)
         if step is None or step.next_kind("terms") != combining.SUM:
@@ -139,8 +138,8 @@ def _added(inner: Any) -> Any:
 def _weighed_before(inner: Any) -> Any:
     @functools.wraps(inner)
     def scale_loss(self: Any, loss: Any) -> Any:
-        step = current()
-        if step is not None and step.engine.in_parts and _keeps_gradients(step.model):
+        step = shared()
+        if step is not None and _keeps_gradients(step.model):
             loss = step.weigh_loss(self, loss)
         return inner(self, loss)
 
@@ -161,8 +160,8 @@ def _scaled(inner: Any) -> Any:
         dtype: Any = None,
     ) -> Any:
         loss = inner(values, sample_weight, mask, reduction, dtype)
-        step = current()
-        if step is None or not step.engine.in_parts or reduction in (None, "none"):
+        step = shared()
+        if step is None or reduction in (None, "none"):
             return loss
         if _is_reduced[-1]:
             return loss

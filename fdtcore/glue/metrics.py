@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 from keras import Variable, tree
 
-from fdtcore.engine import Engine
+from fdtcore.engine import Collectives
 from fdtcore.glue import aggregation
+from fdtcore.keras_types import Model
 
 # What a variable says of itself; "sum" is what it says where the user says nothing.
 _SAID = {"mean": "mean", "only_first_replica": "first"}
@@ -45,19 +46,19 @@ def moving_statistics(model: Any) -> list[Any]:
 
 
 @contextlib.contextmanager
-def of_all_ranks(engine: Engine, model: Any) -> Iterator[None]:
+def of_all_ranks(collectives: Collectives, model: Model) -> Iterator[None]:
     """Gives metric state the value of the whole data while the block runs.
 
     Afterwards each rank goes on from its own. A ``result()`` may return a variable of
     the state itself: :func:`copied` keeps what it has inside the block.
 
     Args:
-        engine: The engine.
+        collectives: Those of the ranks.
         model: Whose metrics they are.
     """
     state = variables(model)
     own = [v.numpy() for v in state]
-    gather(engine, model)
+    gather(collectives, model)
     try:
         yield
     finally:
@@ -73,7 +74,7 @@ def copied(results: Any) -> Any:
     )
 
 
-def gather(engine: Engine, model: Any) -> None:
+def gather(collectives: Collectives, model: Model) -> None:
     """Gives metric state the value of the whole data.
 
     Each rank has counted the samples of its own, so states that add up are summed; a
@@ -82,21 +83,21 @@ def gather(engine: Engine, model: Any) -> None:
     combine as was found out.
 
     Args:
-        engine: The engine.
+        collectives: Those of the ranks.
         model: Whose metrics they are.
     """
-    found = aggregation.rules(engine, model)
+    found = aggregation.rules(collectives, model)
     of_rule: dict[str, list[Any]] = {}
     for variable in variables(model):
         rule = _SAID.get(variable.aggregation) or found.get(id(variable), "sum")
         of_rule.setdefault(rule, []).append(variable)
     summed = of_rule.pop("sum", [])
-    totals = engine.sum([v.value for v in summed], "metric state")
+    totals = collectives.sum([v.value for v in summed], "metric state")
     for variable, total in zip(summed, totals, strict=True):
         variable.assign(total)
-    engine.average(of_rule.pop("mean", []))
-    engine.broadcast(of_rule.pop("first", []))
+    collectives.average(of_rule.pop("mean", []))
+    collectives.broadcast(of_rule.pop("first", []))
     for rule, extremes in of_rule.items():
-        brought = engine.allgather([v.numpy() for v in extremes])
+        brought = collectives.allgather([v.numpy() for v in extremes])
         for variable, values in zip(extremes, zip(*brought), strict=True):
             variable.assign(_EXTREME[rule](values))

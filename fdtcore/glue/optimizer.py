@@ -14,17 +14,16 @@ import contextlib
 import functools
 import inspect
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import tensorflow as tf
 from keras.src.optimizers import base_optimizer
 
 from fdtcore import evidence
-from fdtcore.engine import Engine
-from fdtcore.glue import binding, calls, loops, refusals, wrappers
-from fdtcore.glue.combining import SUM
-from fdtcore.glue.step import NeedsCollective, current, in_xla
+from fdtcore.glue import binding, calls, refusals, wrappers
+from fdtcore.glue.step import NeedsCollective, in_xla
+from fdtcore.keras_types import Gradient, Optimizer, Variable
 
 # Optimizers whose ``apply`` is running: an inner optimizer's is not a step of its own.
 _running: list[Any] = []
@@ -49,7 +48,12 @@ def recording() -> Iterator[list[tuple[Any, list[Any], Any]]]:
 
 
 def apply(
-    optimizer: Any, gradients: Any, variables: Any, inner: Any, *, is_base: bool
+    optimizer: Optimizer,
+    gradients: Iterable[Gradient],
+    variables: Iterable[Variable] | None,
+    inner: Callable[[Any, Any, Any], Any],
+    *,
+    is_base: bool,
 ) -> Any:
     """Hands one call of ``optimizer.apply`` to the engine that owns it.
 
@@ -73,9 +77,11 @@ def apply(
     if _recorded is not None:
         _recorded.append((optimizer, gradients, variables))
         return None
-    if engine.innermost and not is_base and wrappers.hands_on(optimizer):
+    strategy = engine.strategy
+    note = strategy.handed_on
+    if note is not None and not is_base and wrappers.hands_on(optimizer):
         result = inner(optimizer, gradients, variables)  # which calls this once more
-        engine.handed_on(optimizer)
+        note(optimizer)
         return result
     refusals.check_strategy(engine.process, tf.distribute.get_strategy())
     if engine.process.size > 1 and in_xla():
@@ -83,35 +89,17 @@ def apply(
     evidence.note_exchange()
     _running.append(optimizer)
     try:
-        with calls.joined(engine, _label(optimizer)):
-            return engine.apply(
-                optimizer,
-                gradients,
-                variables,
-                share=_share(engine, optimizer),
-                inner=functools.partial(inner, optimizer),
+        with calls.joined(engine.collectives, _label(optimizer)):
+            return strategy.apply(
+                optimizer, gradients, variables, functools.partial(inner, optimizer)
             )
     finally:
         _running.pop()
 
 
-def _label(optimizer: Any) -> str:
+def _label(optimizer: Optimizer) -> str:
     _counts[optimizer] = _counts.get(optimizer, 0) + 1
     return f"step {_counts[optimizer]} of {type(optimizer).__name__}"
-
-
-def _share(engine: Engine, optimizer: Any) -> tf.Tensor:
-    """This rank's share of the samples of the batch whose gradients are applied."""
-    step = current()
-    if step is not None:
-        if step.next_kind("gradients") == SUM:
-            # Those of all ranks add up; one without samples has none to add.
-            return tf.cast(step.num_samples > 0, tf.float32)
-        return step.share_of(optimizer)
-    if not engine.in_parts:
-        return engine.share(1)
-    loops.note_apply(engine)
-    return engine.share(loops.num_samples())
 
 
 def patch() -> None:

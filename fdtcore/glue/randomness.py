@@ -10,17 +10,19 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-from fdtcore.engine import Engine
+from fdtcore.engine import Collectives
 
 
-def agree(engine: Engine, draw: Callable[[int], int] = random.getrandbits) -> None:
+def agree(
+    collectives: Collectives, draw: Callable[[int], int] = random.getrandbits
+) -> None:
     """Seeds Python's, NumPy's and TensorFlow's generators alike on all ranks.
 
     A generator that is already in the same state everywhere, because the program
     seeded it, is left as it is.
 
     Args:
-        engine: The engine.
+        collectives: Those of the ranks.
         draw: From a number of bits to as many random ones: rank 0's are the seeds.
     """
     own = [
@@ -28,12 +30,12 @@ def agree(engine: Engine, draw: Callable[[int], int] = random.getrandbits) -> No
         repr(np.random.get_state(legacy=False)),
         repr(context.global_seed()),
     ]
-    seeds = json.loads(engine.broadcast_text(json.dumps([draw(31) for _ in own])))
+    seeds = json.loads(collectives.broadcast_text(json.dumps([draw(31) for _ in own])))
     setters = (random.seed, np.random.seed, tf.random.set_seed)
     for name, state, seed, setter in zip(
         ("Python", "NumPy", "TensorFlow"), own, seeds, setters, strict=True
     ):
-        alike = len(set(engine.allgather_text(state))) == 1
+        alike = len(set(collectives.allgather_text(state))) == 1
         unseeded = name == "TensorFlow" and context.global_seed() is None
         if unseeded or not alike:
             setter(seed)

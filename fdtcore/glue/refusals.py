@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import tensorflow as tf
 from tensorflow.python.distribute import distribute_lib
 
+from fdtcore.keras_types import Model
 from fdtcore.process import Process
 
 
@@ -25,24 +26,29 @@ def check_strategy(process: Process, strategy: Any) -> None:
         _refuse(strategy)
 
 
-def check_stateful(engine: Any, model: Any) -> None:
+def check_stateful(process: Process, model: Model, framework: str) -> None:
     """Refuses layers that go on from the rows of the batch before, on several ranks.
 
     Whatever part of a batch a rank takes, or which batch, it is not the next one of
     the rows whose state it holds.
 
+    Args:
+        process: This process.
+        model: The model.
+        framework: Its name, for the message.
+
     Raises:
         ValueError: The model has such a layer.
     """
-    if engine.process.size == 1:
+    if process.size == 1:
         return
     for layer in model._flatten_layers():
         if getattr(layer, "stateful", False) is True:
             raise ValueError(
                 "a stateful layer must see all rows of all batches in their order. "
-                f"Received: stateful=True in {layer.name} on {engine.process.size} "
+                f"Received: stateful=True in {layer.name} on {process.size} "
                 "processes that train. Run the script with python, or on one process: "
-                f"{engine.name} run -np 1."
+                f"{framework} run -np 1."
             )
 
 

@@ -44,7 +44,14 @@ from fdtcore.glue import (
     state,
     trackers,
 )
-from fdtcore.glue.step import Record, Step, under_way, watched
+from fdtcore.glue.step import (
+    PartCollectives,
+    Record,
+    SharedStep,
+    under_way,
+    watched,
+)
+from fdtcore.keras_types import Model, Structure, TensorFlowIterator
 
 _RANDOM = (
     keras.layers.Dropout,
@@ -81,21 +88,21 @@ class ReductionFinding:
 
 
 def on_first_batch(
-    engine: Any, model: Any, kind: str, iterator: Any
+    collectives: PartCollectives, model: Model, kind: str, iterator: TensorFlowIterator
 ) -> tuple[dict[str, list[str]], Any]:
     """Tries a step on the batch that comes next.
 
     Args:
-        engine: The engine.
+        collectives: Those of the ranks, which share each batch.
         model: The model.
         kind: ``"train"`` or ``"test"``.
         iterator: Yields the batches of this rank.
 
     Returns:
-        What a :class:`~fdtcore.glue.step.Step` is told, and an iterator for the call
-        that was to take the batch.
+        What a :class:`~fdtcore.glue.step.SharedStep` is told, and an iterator for the
+        call that was to take the batch.
     """
-    if engine.batch != "global" or not _is_in_doubt(model, kind):
+    if not _is_in_doubt(model, kind):
         return {}, iterator
     taken = _taken(model, iterator)
     if not taken:
@@ -104,7 +111,7 @@ def on_first_batch(
         lambda leaf: None if isinstance(leaf, tf.experimental.Optional) else leaf,
         taken[0],
     )
-    return _Rehearsal(engine, model, kind, data).found(), _again(taken, iterator)
+    return _Rehearsal(collectives, model, kind, data).found(), _again(taken, iterator)
 
 
 def _is_in_doubt(model: Any, kind: str) -> bool:
@@ -161,8 +168,11 @@ def _again(taken: list[Any], iterator: Any) -> Iterator[Any]:
 
 
 class _Rehearsal:
-    def __init__(self, engine: Any, model: Any, kind: str, data: Any):
-        self.engine, self.model, self.kind, self.data = engine, model, kind, data
+    def __init__(
+        self, collectives: PartCollectives, model: Model, kind: str, data: Structure
+    ):
+        self._collectives, self._process = collectives, collectives.process
+        self.model, self.kind, self.data = model, kind, data
         self.count = int(batches.count(data))
         half = "float16" in str(model.compute_dtype)
         self.tolerance = 2e-2 if half else 1e-4
@@ -215,9 +225,7 @@ class _Rehearsal:
         if others["gradients"]:
             seen = (others["scalars"] or others["gradients"])[0]
             self._say(
-                _STEP.format(
-                    step=step, values=_values(seen), size=self.engine.process.size
-                )
+                _STEP.format(step=step, values=_values(seen), size=self._process.size)
             )
         elif others["terms"]:
             values = _values(others["terms"][0])
@@ -254,7 +262,7 @@ class _Rehearsal:
         for start, stop in ((0, first), (first, count), (0, count)):
             rows = [start, stop]
             data = tree.map_structure(lambda x, r=rows: batches.rows(x, *r), self.data)
-            step = Step(self.engine, self.model, tf.constant(stop - start))
+            step = SharedStep(self._collectives, self.model, tf.constant(stop - start))
             step.is_share((stop - start) / count)
             with under_way(step):
                 records.append(self._run(data))
@@ -340,7 +348,7 @@ class _Rehearsal:
         text = json.dumps([dataclasses.astuple(finding) for finding in mine])
         ranks = [
             [ReductionFinding(*one) for one in json.loads(brought)]
-            for brought in self.engine.allgather_text(text)
+            for brought in self._collectives.allgather_text(text)
         ]
         return [
             dataclasses.replace(
@@ -351,7 +359,7 @@ class _Rehearsal:
         ]
 
     def _say(self, text: str) -> None:
-        output.say(self.engine.process, text)
+        output.say(self._process, text)
 
 
 def _filled(ranks: list[list[ReductionFinding]]) -> list[list[ReductionFinding]]:

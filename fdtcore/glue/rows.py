@@ -8,14 +8,14 @@ from typing import Any
 import tensorflow as tf
 from keras import tree
 
-from fdtcore.glue.step import NeedsCollective, Step, in_xla
+from fdtcore.glue.step import NeedsCollective, SharedStep, in_xla
 
 
-def of_all_ranks(step: Step, data: Any) -> Any:
+def of_all_ranks(step: SharedStep, data: Any) -> Any:
     """Joins the rows of each tensor over the ranks, for a loss that all compute alike.
 
-    Its gradient is that through the rows of each rank, added up. The engine weighs what
-    a rank gives by its share, so it is divided by that here::
+    Its gradient is that through the rows of each rank, added up. What a rank gives is
+    weighed by its share, so it is divided by that here::
 
         g = sum_r share_r (g_r / share_r),   g_r: through the rows of rank r alone
 
@@ -44,7 +44,7 @@ def of_all_ranks(step: Step, data: Any) -> Any:
     )
 
 
-def shared(step: Step, tensor: tf.Tensor) -> tf.Tensor:
+def shared(step: SharedStep, tensor: tf.Tensor) -> tf.Tensor:
     """Joins a tensor's rows over the ranks, each of which makes a loss of its own.
 
     With l_r the loss of rank r, the gradient of the batch is that of
@@ -62,24 +62,24 @@ def shared(step: Step, tensor: tf.Tensor) -> tf.Tensor:
         # A loss of no samples may be NaN.
         own = upstream * tf.cast(step.share, upstream.dtype)
         own = tf.where(step.num_samples > 0, own, tf.zeros_like(own))
-        return step.engine.sum([own], "gradient of rows")[0]
+        return step.collectives.sum([own], "gradient of rows")[0]
 
     return _joined(step, tf.convert_to_tensor(tensor), weighed)
 
 
 def _joined(
-    step: Step, leaf: tf.Tensor, combined: Callable[[tf.Tensor], tf.Tensor]
+    step: SharedStep, leaf: tf.Tensor, combined: Callable[[tf.Tensor], tf.Tensor]
 ) -> tf.Tensor:
     if in_xla():
         raise NeedsCollective("a loss over the whole batch")
     # A rank without samples has been given one of zeros, which is none of the rows.
     length = tf.where(step.num_samples > 0, tf.shape(leaf)[0], 0)
-    lengths = step.engine.rows([length[None]], "number of rows")[0]
-    start = tf.reduce_sum(lengths[: step.engine.process.rank])
+    lengths = step.collectives.rows([length[None]], "number of rows")[0]
+    start = tf.reduce_sum(lengths[: step.collectives.process.rank])
 
     @tf.custom_gradient
     def join(own: tf.Tensor) -> Any:
-        whole = step.engine.rows([own[:length]], "rows of ranks")[0]
+        whole = step.collectives.rows([own[:length]], "rows of ranks")[0]
         whole.set_shape([None, *own.shape[1:]])
 
         def gradient(upstream: tf.Tensor) -> tf.Tensor:

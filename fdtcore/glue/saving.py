@@ -18,7 +18,7 @@ from keras.src.models import model as keras_model
 from keras.src.saving import saving_api
 
 from fdtcore import atomic_files
-from fdtcore.engine import Engine
+from fdtcore.engine import Collectives
 from fdtcore.glue import binding, file_caches
 from fdtcore.shadow_files import patches
 
@@ -44,8 +44,8 @@ def is_alone() -> bool:
     return _alone[-1]
 
 
-def together() -> Engine | None:
-    """Returns the engine where every rank makes the same call.
+def together() -> Collectives | None:
+    """Returns the collectives where every rank makes the same call.
 
     A script that knows nothing of ranks calls everything on all of them.
     """
@@ -54,7 +54,7 @@ def together() -> Engine | None:
         return None
     if _alone[-1] or _inside[-1]:
         return None
-    return bound.engine if bound.engine.process.size > 1 else None
+    return bound.engine.collectives if bound.engine.process.size > 1 else None
 
 
 def patch() -> None:
@@ -98,7 +98,7 @@ def _once(inner: Callable) -> Callable:
             return inner(*call.args, **call.kwargs)
 
         if shared is not None and isinstance(model, keras_model.Model):
-            shared.settle(model)
+            engine.strategy.settle(model)
         overwrite = given.get("overwrite", True)
         with once(filepath) as writes:
             return (
@@ -127,31 +127,31 @@ def once(filepath: Any) -> Iterator[bool]:
     Yields:
         Whether this rank writes.
     """
-    engine, bound = together(), binding.current()
-    if engine is not None:
-        first = engine.broadcast_text(str(filepath))
-        writes = engine.process.rank == 0 or _own(filepath, first)
+    collectives, bound = together(), binding.current()
+    if collectives is not None:
+        first = collectives.broadcast_text(str(filepath))
+        writes = collectives.process.rank == 0 or _own(filepath, first)
     else:
         writes = bound is None or bound.engine.process.rank == 0
     _inside.append(True)
     try:
         yield writes
     except Exception as error:
-        if engine is not None:
-            _meet(engine, error)
+        if collectives is not None:
+            _meet(collectives, error)
         raise
     else:
-        if engine is not None:
-            _meet(engine, None)
+        if collectives is not None:
+            _meet(collectives, None)
     finally:
         _inside.pop()
 
 
-def meet(engine: Engine, told: str = "") -> str:
+def meet(collectives: Collectives, told: str = "") -> str:
     """Waits until rank 0 has come here, too: what it has made is there for all.
 
     Args:
-        engine: The engine.
+        collectives: Those of the ranks.
         told: What rank 0 tells the others.
 
     Returns:
@@ -159,18 +159,18 @@ def meet(engine: Engine, told: str = "") -> str:
     """
     file_caches.publish()
     mine = json.dumps([told, patches.position()])
-    told, position = json.loads(engine.broadcast_text(mine))
+    told, position = json.loads(collectives.broadcast_text(mine))
     patches.settle(position)
     return told
 
 
-def _meet(engine: Engine, failure: Exception | None) -> None:
+def _meet(collectives: Collectives, failure: Exception | None) -> None:
     """Waits until rank 0 has written; fails on every rank where it could not.
 
     A script may catch the error and go on, on all ranks or on none.
     """
     own = "" if failure is None else f"{type(failure).__name__}: {failure}"
-    kind, _, text = meet(engine, own).partition(": ")
+    kind, _, text = meet(collectives, own).partition(": ")
     if kind and failure is None:
         known = {"TypeError": TypeError, "ValueError": ValueError}
         raise known.get(kind, OSError)(f"rank 0 could not write: {text}")

@@ -4,42 +4,100 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import weakref
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
-from keras import KerasTensor, Variable, tree
+from keras import KerasTensor, tree
 from keras.src.backend.tensorflow import trainer as tf_trainer
 
-from fdtcore.engine import Engine
+from fdtcore.engine import Collectives
 from fdtcore.glue import binding, wrappers
+from fdtcore.keras_types import Model, Optimizer, Structure, Variable
+from fdtcore.process import Process
 
 # Odd, so that seeds of different ranks stay different modulo 2**32.
 _SEED_STRIDE = 0x9E3779B1
 
 
-def agree(engine: Engine, model: Any) -> None:
-    """Gives every rank rank 0's state of ``model``, each its own dropout draws.
+class InitialState:
+    """Makes models and optimizers begin alike on all ranks; knows which have.
 
     Args:
-        engine: The engine.
-        model: A model that is built.
-
-    Raises:
-        ValueError: Ranks have built different models.
+        collectives: Those of the ranks.
+        framework: Its name, for messages.
     """
-    if engine.process.size == 1:
-        return
-    variables = of_model(model)
-    engine.agree(described(variables), f"model {model.name!r}")
-    engine.broadcast(variables)
-    part_seeds(engine, model)
-    engine.agreed(model)
-    engine.agreed(model.optimizer)
+
+    def __init__(self, collectives: Collectives, framework: str):
+        self._collectives, self._framework = collectives, framework
+        self._alike: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def __contains__(self, owner: Model | Optimizer) -> bool:
+        return owner in self._alike
+
+    def share(self, model: Model) -> None:
+        """Gives every rank rank 0's state of a model, each its own dropout draws.
+
+        Args:
+            model: The model, built.
+
+        Raises:
+            ValueError: Ranks have built different models.
+        """
+        collectives = self._collectives
+        if collectives.process.size == 1:
+            return
+        variables = of_model(model)
+        collectives.agree(described(variables), f"model {model.name!r}")
+        collectives.broadcast(variables)
+        part_seeds(collectives.process, model)
+        self._alike.add(model)
+        if model.optimizer is not None:
+            self._alike.add(model.optimizer)
+
+    def share_optimizer(
+        self, optimizer: Optimizer, trained: Sequence[Variable]
+    ) -> None:
+        """Gives every rank rank 0's state of an optimizer, if none has been given yet.
+
+        Args:
+            optimizer: The optimizer, built, of a loop written by hand.
+            trained: The variables that it trains.
+
+        Raises:
+            ValueError: Ranks train different variables, or have made an eager step with
+                different values.
+        """
+        if optimizer in self._alike:
+            return
+        eager = tf.executing_eagerly()
+        with tf.init_scope():
+            about = f"variables of {optimizer.name}"
+            self._collectives.agree(described(trained), about)
+            if eager:
+                self._check_values(trained)
+            # Variables made while TensorFlow traces have no value yet to agree on.
+            held = [*trained, *of_optimizer(optimizer)]
+            self._collectives.broadcast([v for v in held if initialized(v)])
+            self._alike.add(optimizer)
+
+    def _check_values(self, trained: Sequence[Variable]) -> None:
+        """Refuses values that differ and that an eager step has used: too late."""
+        if len(set(self._collectives.allgather_text(digest(trained)))) == 1:
+            return
+        raise ValueError(
+            "an eager loop must begin with the same weights on every rank. Received: "
+            "a model that was not built when it was distributed, so each rank drew "
+            "its own. Build it first (model.build(input_shape), or call it on a "
+            f"batch), then call {self._framework}.distribute."
+        )
 
 
-def build(model: Any, data: Any) -> bool:
+def build(model: Model, data: Structure) -> bool:
     """Builds a model, its metrics, loss and optimizer from a batch, as Keras would.
 
     Args:
@@ -59,13 +117,13 @@ def build(model: Any, data: Any) -> bool:
     return model.built
 
 
-def check(engine: Engine, model: Any) -> None:
+def check(collectives: Collectives, model: Model) -> None:
     """Refuses weights that differ between ranks though all made the same steps.
 
     Raises:
         ValueError: They differ.
     """
-    if len(set(engine.allgather_text(digest(model.trainable_variables)))) > 1:
+    if len(set(collectives.allgather_text(digest(model.trainable_variables)))) > 1:
         raise ValueError(
             "ranks must begin with the same weights. Received: a model that is built "
             f"while it trains ({model.name!r}), so each rank drew its own. Build it, "
@@ -73,7 +131,7 @@ def check(engine: Engine, model: Any) -> None:
         )
 
 
-def digest(variables: Any) -> str:
+def digest(variables: Sequence[Variable]) -> str:
     """Returns a text that changes when a value of the variables does."""
     found = hashlib.sha256()
     for variable in variables:
@@ -89,7 +147,7 @@ def _symbolic(leaf: Any) -> Any:
     return KerasTensor(shape, leaf.dtype.name, sparse=is_sparse)
 
 
-def is_overwritten(variable: Any) -> bool:
+def is_overwritten(variable: Variable) -> bool:
     """Whether what stands in place of a variable's gradient is its new value.
 
     So the layers of float8 keep the largest values that they have seen. Optimizers
@@ -98,32 +156,32 @@ def is_overwritten(variable: Any) -> bool:
     return bool(getattr(variable, "overwrite_with_gradient", False))
 
 
-def overwritten(model: Any) -> list[Any]:
+def overwritten(model: Model) -> list[Variable]:
     """Returns the trainable variables of a model that are not descended."""
     return [v for v in model.trainable_variables if is_overwritten(v)]
 
 
-def initialized(variable: Any) -> bool:
+def initialized(variable: Variable) -> bool:
     """Whether a variable has its first value."""
-    raw = variable.value if isinstance(variable, Variable) else variable
+    raw = variable.value if isinstance(variable, keras.Variable) else variable
     with tf.init_scope():
         return bool(tf.compat.v1.is_variable_initialized(raw))
 
 
-def of_model(model: Any) -> list[Any]:
+def of_model(model: Model) -> list[Variable]:
     """Returns every variable that training reads or writes, each once."""
     held = [*model.variables, *model.metrics_variables, *_raw(model)]
     held += of_optimizer(model.optimizer)
     return list({_key(v): v for v in held if initialized(v)}.values())
 
 
-def of_optimizer(optimizer: Any) -> list[Any]:
+def of_optimizer(optimizer: Optimizer) -> list[Variable]:
     """Returns the variables of an optimizer and of those that it holds, each once."""
     held = [] if optimizer is None else [optimizer, *wrappers.within(optimizer)]
     return list({_key(v): v for one in held for v in one.variables}.values())
 
 
-def described(variables: Any) -> str:
+def described(variables: Sequence[Variable]) -> str:
     """Returns one line a variable: its path, shape and dtype."""
     return "\n".join(
         f"{getattr(v, 'path', v.name)} {tuple(v.shape)} {dtype_of(v)}"
@@ -131,9 +189,9 @@ def described(variables: Any) -> str:
     )
 
 
-def part_seeds(engine: Engine, model: Any) -> None:
+def part_seeds(process: Process, model: Model) -> None:
     """Moves the seeds of layers apart, so that dropout differs between ranks."""
-    rank = engine.process.rank
+    rank = process.rank
     for layer in model._flatten_layers() if rank else ():
         for generator in layer._seed_generators:
             seed = generator.state.numpy().astype("uint64")
@@ -141,7 +199,7 @@ def part_seeds(engine: Engine, model: Any) -> None:
             generator.state.assign((seed % 2**32).astype("uint32"))
 
 
-def _raw(model: Any) -> list[tf.Variable]:
+def _raw(model: Model) -> list[tf.Variable]:
     """Variables of TensorFlow that a layer holds and Keras does not know of."""
     found = []
     for layer in model._flatten_layers():
@@ -151,10 +209,10 @@ def _raw(model: Any) -> list[tf.Variable]:
     return found
 
 
-def _key(variable: Any) -> int:
-    return id(variable.value if isinstance(variable, Variable) else variable)
+def _key(variable: Variable) -> int:
+    return id(variable.value if isinstance(variable, keras.Variable) else variable)
 
 
-def dtype_of(variable: Any) -> str:
+def dtype_of(variable: Variable) -> str:
     """Returns the name of a variable's type."""
     return getattr(variable.dtype, "name", None) or str(variable.dtype)

@@ -6,12 +6,13 @@ import collections
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
 
-from fdtcore.engine import Engine
+from fdtcore.engine import Collectives
+from fdtcore.keras_types import Model, Optimizer
 
 
 class NeedsCollective(Exception):
@@ -19,30 +20,65 @@ class NeedsCollective(Exception):
 
 
 class Step:
-    """A step that is being traced or run.
+    """A step that is being traced or run, on a batch of this rank's own.
 
     Args:
-        engine: The engine.
+        collectives: Those of the ranks that train.
         model: The model that trains or is tested.
         num_samples: Scalar int32 tensor, samples of the batch on this rank.
+    """
+
+    def __init__(self, collectives: Collectives, model: Model, num_samples: tf.Tensor):
+        self.collectives = collectives
+        self.model = model
+        self.num_samples = num_samples
+
+
+class PartCollectives(Collectives, Protocol):
+    """Collectives of ranks that share each batch."""
+
+    def rows(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
+        """Joins each tensor's rows over the ranks, by rank."""
+
+
+def share_of_samples(collectives: Collectives, num_samples: tf.Tensor) -> tf.Tensor:
+    """Returns this rank's share of the samples of all ranks, float32 scalar.
+
+    Args:
+        collectives: Those of the ranks that share the batch.
+        num_samples: Scalar integer tensor, samples on this rank.
+    """
+    if collectives.process.size == 1:
+        return tf.constant(1.0)
+    total = collectives.sum([num_samples], "samples")[0]
+    return tf.cast(num_samples / tf.maximum(total, 1), tf.float32)
+
+
+class SharedStep(Step):
+    """A step on this rank's part of a batch that all ranks share.
+
+    Args:
+        collectives: Those of the ranks.
+        model: The model that trains or is tested.
+        num_samples: Scalar int32 tensor, samples of the part.
         kinds: What was found out of the values that the step makes, in order, by the
             names of :class:`Record`; see ``combining``.
     """
 
+    collectives: PartCollectives
+
     def __init__(
         self,
-        engine: Engine,
-        model: Any,
+        collectives: PartCollectives,
+        model: Model,
         num_samples: tf.Tensor,
         kinds: Mapping[str, Sequence[str]] | None = None,
     ):
-        self.engine = engine
-        self.model = model
-        self.num_samples = num_samples
+        super().__init__(collectives, model, num_samples)
         self._kinds = kinds or {}
         self._made: collections.Counter[str] = collections.Counter()
         self._share: tf.Tensor | None = None
-        self._weighed: list[Any] = []  # optimizers whose loss is weighed already
+        self._weighed: list[Optimizer] = []  # those whose loss is weighed already
         self._graph = _graph()
 
     def begin(self) -> None:
@@ -62,14 +98,14 @@ class Step:
         if self._share is None:
             # In the graph of the step, whichever inner function asks first.
             with self._graph() if self._graph else contextlib.nullcontext():
-                self._share = self.engine.share(self.num_samples)
+                self._share = share_of_samples(self.collectives, self.num_samples)
         return self._share
 
     def is_share(self, share: float) -> None:
         """Takes a part for a rank's, though no rank is asked."""
         self._share = tf.constant(share, tf.float32)
 
-    def weigh_loss(self, optimizer: Any, loss: Any) -> Any:
+    def weigh_loss(self, optimizer: Optimizer, loss: tf.Tensor) -> tf.Tensor:
         """Weighs the loss of this rank's part, in place of the gradients.
 
         So everything in the backward pass is of the size it has on one process.
@@ -83,7 +119,7 @@ class Step:
         self._weighed.append(optimizer)
         return loss * tf.cast(self.share, loss.dtype)
 
-    def share_of(self, optimizer: Any) -> tf.Tensor:
+    def share_of(self, optimizer: Optimizer) -> tf.Tensor:
         """What an optimizer's gradients are to be weighed by, float32 scalar."""
         if any(optimizer is one for one in self._weighed):
             return tf.cast(self.share > 0, tf.float32)
@@ -93,8 +129,8 @@ class Step:
     def sum_scale(self) -> tf.Tensor:
         """Factor for a loss that is a sum over samples: ``1 / share``.
 
-        The engine weighs every gradient by the share, which is right for a mean over
-        samples; a sum must not be weighed.
+        Every gradient is weighed by the share, which is right for a mean over samples;
+        a sum must not be weighed.
         """
         return tf.math.divide_no_nan(1.0, self.share)
 
@@ -139,6 +175,12 @@ def current() -> Step | None:
     return _steps[-1] if _steps else None
 
 
+def shared() -> SharedStep | None:
+    """Returns the step under way, if ranks share its batch."""
+    step = current()
+    return step if isinstance(step, SharedStep) else None
+
+
 @contextlib.contextmanager
 def under_way(step: Step) -> Iterator[None]:
     """Makes ``step`` the current one while the block runs."""
@@ -149,11 +191,11 @@ def under_way(step: Step) -> Iterator[None]:
         _steps.pop()
 
 
-def sum_over_ranks(step: Step, tensor: tf.Tensor, name: str) -> tf.Tensor:
+def sum_over_ranks(step: SharedStep, tensor: tf.Tensor, name: str) -> tf.Tensor:
     """Sums a scalar of the forward pass over the ranks."""
     if in_xla():
         raise NeedsCollective(name)
-    return step.engine.sum([tensor], name)[0]
+    return step.collectives.sum([tensor], name)[0]
 
 
 def in_xla() -> bool:

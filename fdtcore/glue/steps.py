@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras.src.backend.tensorflow import trainer as tf_trainer
 
 from fdtcore import output
-from fdtcore.engine import Engine
+from fdtcore.engine import Collectives, Engine, WrappedStep
 from fdtcore.glue import (
     aggregation,
     batches,
@@ -21,7 +21,15 @@ from fdtcore.glue import (
     rehearsal,
     state,
 )
-from fdtcore.glue.step import NeedsCollective, Step, current, under_way
+from fdtcore.glue.state import InitialState
+from fdtcore.glue.step import (
+    NeedsCollective,
+    PartCollectives,
+    SharedStep,
+    shared,
+    under_way,
+)
+from fdtcore.keras_types import Model
 
 # Whether callbacks of the fit that runs read the logs of each batch.
 whole_logs: list[bool] = [False]
@@ -51,42 +59,38 @@ def _maker(kind: str, inner: Callable) -> Callable:
     @functools.wraps(inner)
     def make(self: Any, force: bool = False) -> Any:
         engine = binding.engine_of_model(self)
-        wrap = None if engine is None else engine.step_on(kind)
+        wrap = None if engine is None else engine.strategy.step_on(kind)
         if engine is None or wrap is None:
             return inner(self, force)
         existing = getattr(self, f"{kind}_function")
         if existing is not None and not force:
             return existing
-        step = wrap(engine, self, getattr(self, f"{kind}_step"))
+        step = wrap(self, getattr(self, f"{kind}_step"))
         # The collective cannot be compiled: only what lies inside the step is.
         with binding.replaced(self, "_jit_compile", False):
             function = step.function(self._make_function(step))
-        setattr(self, f"{kind}_function", _announced(step, kind, function))
+        function = _announced(engine, self, step, kind, function)
+        setattr(self, f"{kind}_function", function)
 
     return make
 
 
-def _announced(step: TracedStep, kind: str, function: Callable) -> Callable:
-    engine, model, count = step.engine, step.model, 0
+def _announced(
+    engine: Engine, model: Model, step: WrappedStep, kind: str, function: Callable
+) -> Callable:
+    count = 0
 
     def call(iterator: Any) -> Any:
         nonlocal count
         count += 1
-        if step.is_new:
-            step.is_new = False
-            iterator = step.rehearse(kind, iterator)
-        if kind == "train" and model.built and not engine.has_agreed(model):
-            state.agree(engine, model)  # outside fit, which has done it
-        with engine.joining(f"{kind} step {count} of {model.name}"):
+        iterator = step.before(kind, iterator)
+        with engine.collectives.joining(f"{kind} step {count} of {model.name}"):
             try:
                 logs = function(iterator)
             except tf.errors.OpError as error:
-                # What the engine found out says more than what TensorFlow makes of it.
-                raise (engine.finding or error) from None
-        step.ran()
-        if step.unchecked:
-            state.check(engine, model)
-            step.unchecked = False
+                # What the step found out says more than what TensorFlow makes of it.
+                raise (engine.strategy.finding or error) from None
+        step.after()
         if kind == "train" and whole_logs[-1]:
             logs = model._get_metrics_result_or_logs(logs)
         return logs
@@ -98,30 +102,27 @@ class TracedStep:
     """Wraps a model's step; under XLA it communicates outside what is compiled.
 
     Args:
-        engine: The engine.
+        collectives: Those of the ranks.
         model: The model.
         step: Its ``train_step`` or ``test_step``.
     """
 
-    def __init__(self, engine: Engine, model: Any, step: Callable):
-        self.engine, self.model, self.step = engine, model, step
+    def __init__(self, collectives: Collectives, model: Model, step: Callable):
+        self._collectives, self.model, self.step = collectives, model, step
         self.compiled = bool(model.jit_compile)
-        # Whether the ranks began alike is to be seen after the step.
-        self.unchecked = False
-        self.is_new = True  # no batch has been seen yet
         self.__name__ = getattr(step, "__name__", "step")
 
     def function(self, inner: Callable) -> Callable:
         """Returns what Keras's loop calls; ``inner`` is what Keras makes of this."""
         return inner
 
-    def rehearse(self, kind: str, iterator: Any) -> Any:
-        """Looks at what the first call takes; returns what it takes then."""
+    def before(self, kind: str, iterator: Any) -> Any:
+        """Returns the iterator that a call takes, as it is."""
         del kind
         return iterator
 
-    def ran(self) -> None:
-        """Is told of each run, which may be of several steps."""
+    def after(self) -> None:
+        """Is told of the end of each call, which may be of several steps."""
 
     def traced(self, data: Any) -> Callable:
         """Traces the step on a batch; returns what runs it."""
@@ -131,7 +132,7 @@ class TracedStep:
             except NeedsCollective as error:
                 self.compiled = False
                 output.say(
-                    self.engine.process,
+                    self._collectives.process,
                     f"{self.__name__} of {self.model.name} runs without XLA: {error} "
                     "needs all ranks in its middle. The numbers are the same.",
                 )
@@ -172,28 +173,59 @@ class TracedStep:
 
 
 class PartStep(TracedStep):
-    """Wraps a model's step so that it trains on this rank's part of each batch."""
+    """Wraps a model's step so that it trains on this rank's part of each batch.
 
-    def __init__(self, engine: Engine, model: Any, step: Callable):
-        super().__init__(engine, model, _begun(step))
+    Args:
+        collectives: Those of the ranks, which share each batch.
+        initial_state: Gives all ranks what rank 0 begins with.
+        model: The model.
+        step: Its ``train_step`` or ``test_step``.
+        rehearses: Whether the first batch is tried before it trains.
+    """
+
+    _collectives: PartCollectives
+
+    def __init__(
+        self,
+        collectives: PartCollectives,
+        initial_state: InitialState,
+        model: Model,
+        step: Callable,
+        *,
+        rehearses: bool,
+    ):
+        super().__init__(collectives, model, _begun(step))
+        self._initial_state, self._rehearses = initial_state, rehearses
         self._kinds: dict[str, list[str]] = {}
+        self._is_unchecked = False  # whether ranks began alike, to be seen afterwards
 
-    def rehearse(self, kind: str, iterator: Any) -> Any:
-        """Finds out what the step's values are of parts."""
-        self._kinds, iterator = rehearsal.on_first_batch(
-            self.engine, self.model, kind, iterator
-        )
+    def before(self, kind: str, iterator: Any) -> Any:
+        """Finds out, before the first call, what the step's values are of parts."""
+        if self._rehearses:
+            self._rehearses = False
+            self._kinds, iterator = rehearsal.on_first_batch(
+                self._collectives, self.model, kind, iterator
+            )
+        is_outside_fit = self.model not in self._initial_state
+        if kind == "train" and self.model.built and is_outside_fit:
+            self._initial_state.share(self.model)
         return iterator
+
+    def after(self) -> None:
+        """Refuses weights that differ, where ranks could not begin alike before."""
+        if self._is_unchecked:
+            state.check(self._collectives, self.model)
+            self._is_unchecked = False
 
     def __call__(self, data: Any) -> Any:
         num_samples = batches.count(data)
         remember(num_samples)
         data = batches.fill(data, num_samples)
-        step = Step(self.engine, self.model, num_samples, self._kinds)
+        step = SharedStep(self._collectives, self.model, num_samples, self._kinds)
         if not self.model.built:
-            self.unchecked = not state.build(self.model, data)
+            self._is_unchecked = not state.build(self.model, data)
             with tf.init_scope():
-                state.agree(self.engine, self.model)
+                self._initial_state.share(self.model)
         with under_way(step), aggregation.observed(self.model, step):
             if tf.executing_eagerly():
                 before = _state(self.model)
@@ -210,14 +242,14 @@ class PartStep(TracedStep):
 def _begun(step: Callable) -> Callable:
     @functools.wraps(step)
     def run(data: Any) -> Any:
-        if now := current():
+        if now := shared():
             now.begin()
         return step(data)
 
     return run
 
 
-def _own(model: Any, name: str) -> bool:
+def _own(model: Model, name: str) -> bool:
     # Keras's own step does nothing after ``apply`` that reads a trained variable.
     return getattr(type(model), name) is getattr(tf_trainer.TensorFlowTrainer, name)
 
@@ -229,7 +261,7 @@ def remember(num_samples: tf.Tensor) -> None:
     last_num_samples[0].assign(num_samples)
 
 
-def _state(model: Any) -> list[tuple[Any, tf.Tensor]]:
+def _state(model: Model) -> list[tuple[Any, tf.Tensor]]:
     variables = metrics.variables(model) + metrics.moving_statistics(model)
     return [(v, tf.identity(v.value)) for v in variables]
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 from keras import metrics
 
 from fdtcore.glue import combining
-from fdtcore.glue.step import current, watching
+from fdtcore.glue.step import shared, watching
 
 # What each tracker is given for a batch; see ``combining``.
 _kinds: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
@@ -38,12 +38,12 @@ def patch() -> None:
 def _weighed(inner: Any) -> Any:
     @functools.wraps(inner)
     def update_state(self: Any, values: Any, sample_weight: Any = None) -> Any:
-        step, record = current(), watching()
+        step, record = shared(), watching()
         if sample_weight is not None or tf.convert_to_tensor(values).shape.rank != 0:
             return inner(self, values, sample_weight)
         if record is not None:
             record.scalars.append((self, values))
-        if step is None or not step.engine.in_parts:
+        if step is None:
             return inner(self, values)
         if _kinds.get(self) == combining.SUM:
             values = tf.convert_to_tensor(values)

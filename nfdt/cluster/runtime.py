@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fdtcore import evidence, settings
 from fdtcore.process import Process
@@ -16,11 +16,14 @@ from nfdt.options import Options
 from nfdt.protocol.topology import Roles
 from nfdt.simulation import launch as simulating
 
-_engine: Any = None
+if TYPE_CHECKING:
+    from nfdt.glue.engine import ParameterServerEngine
+
+_engine: ParameterServerEngine | None = None
 _joined: list[Any] = []  # this process's end of the job
 
 
-def engine(options: Options | None = None) -> Any:
+def engine(options: Options | None = None) -> ParameterServerEngine:
     """Returns this worker's engine, started on first use; on a server never returns.
 
     Args:
@@ -97,7 +100,7 @@ def _join(process: Process, options: Options) -> Any:
     return peers
 
 
-def _start(options: Options) -> Any:
+def _start(options: Options) -> ParameterServerEngine:
     process = Process.from_environ(os.environ)
     if simulating.is_wanted(os.environ):
         settings.apply_two_at_once(os.environ)
@@ -121,7 +124,7 @@ def _start(options: Options) -> Any:
     return made
 
 
-def _worker(peers: Any, process: Process, options: Options) -> Any:
+def _worker(peers: Any, process: Process, options: Options) -> ParameterServerEngine:
     """Makes the engine of a worker, which leaves the job as it must."""
     from nfdt.cluster import mpi_transport, stack_report
     from nfdt.cluster.worker_exit import HIDDEN, Leaving, install
@@ -139,8 +142,8 @@ def _worker(peers: Any, process: Process, options: Options) -> Any:
         made = _engine_class()(worker, transport, options)
     except Exception as error:
         leaving.by_exception(error)
-    leaving.finding = lambda: made.finding
-    leaving.is_in_fit = lambda: made.training.is_unfinished
+    leaving.finding = lambda: made.strategy.finding
+    leaving.is_in_fit = lambda: made.strategy.is_unfinished
     install(leaving)
     # A script that forgets to distribute what it trains is to be told.
     _bind(made)
@@ -149,29 +152,29 @@ def _worker(peers: Any, process: Process, options: Options) -> Any:
     return made
 
 
-def _bind(made: Any) -> None:
+def _bind(made: ParameterServerEngine) -> None:
     from fdtcore.glue import bind
 
     bind.bind(made)
 
 
-def _alone(process: Process, options: Options, roles: Roles) -> Any:
+def _alone(process: Process, options: Options, roles: Roles) -> ParameterServerEngine:
     """One process: the same servers, in it."""
     from nfdt.cluster import in_process
 
     return _engine_class()(process, in_process.transport(options, roles), options)
 
 
-def _engine_class() -> Any:
+def _engine_class() -> type[ParameterServerEngine]:
     with uncollected():
         from nfdt.glue.engine import ParameterServerEngine  # loads TensorFlow
     return ParameterServerEngine
 
 
-def _begin(made: Any) -> None:
+def _begin(made: ParameterServerEngine) -> None:
     from fdtcore.glue import randomness
 
-    randomness.agree(made, made.resuming.begin())
+    randomness.agree(made.collectives, made.resumption.begin())
 
 
 def launchers_dir(environ: Mapping[str, str]) -> str | None:

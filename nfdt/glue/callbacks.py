@@ -16,7 +16,9 @@ import keras
 from keras.src.callbacks.callback_list import CallbackList
 from keras.src.utils.python_utils import is_default
 
-from fdtcore.glue.callbacks import act_alone
+from fdtcore.engine import Collectives
+from fdtcore.glue.callbacks import act_alone, listed
+from fdtcore.keras_types import Callback, Callbacks, Logs, Model
 
 
 class Understudy(keras.callbacks.Callback):
@@ -27,68 +29,73 @@ class Understudy(keras.callbacks.Callback):
 
     Args:
         inner: The callback.
-        engine: This worker's engine.
+        collectives: Those of the workers.
         verbose: For a progress bar, what was given to ``fit``.
     """
 
-    def __init__(self, inner: Any, engine: Any, verbose: Any = None):
+    def __init__(
+        self,
+        inner: Callback,
+        collectives: Collectives,
+        verbose: str | int | None = None,
+    ):
         super().__init__()
-        self.inner, self._engine, self._verbose = inner, engine, verbose
+        self.inner, self._collectives, self._verbose = inner, collectives, verbose
         self._acts = False
         self._epoch: int | None = None  # the one that is under way
 
-    def set_params(self, params: Any) -> None:
+    def set_params(self, params: dict[str, Any]) -> None:
         """Hands them on."""
         super().set_params(params)
         own = {} if self._verbose is None else {"verbose": self._verbose}
         self.inner.set_params({**params, **own})
 
-    def set_model(self, model: Any) -> None:
+    def set_model(self, model: Model) -> None:
         """Hands it on."""
         super().set_model(model)
         self.inner.set_model(model)
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._epoch = epoch
         if self._acts:
             self.inner.on_epoch_begin(epoch, logs)
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if self._is_up():
             self.inner.on_epoch_end(epoch, logs)
         self._epoch = None
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         if self._acts:
             self.inner.on_train_batch_begin(batch, logs)
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         if self._acts:
             self.inner.on_train_batch_end(batch, logs)
 
-    def on_test_begin(self, logs: Any = None) -> None:
+    def on_test_begin(self, logs: Logs = None) -> None:
         if self._is_up():
             self.inner.on_test_begin(logs)
 
-    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+    def on_test_batch_begin(self, batch: int, logs: Logs = None) -> None:
         if self._acts:
             self.inner.on_test_batch_begin(batch, logs)
 
-    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+    def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
         if self._acts:
             self.inner.on_test_batch_end(batch, logs)
 
-    def on_test_end(self, logs: Any = None) -> None:
+    def on_test_end(self, logs: Logs = None) -> None:
         if self._acts:
             self.inner.on_test_end(logs)
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def on_train_end(self, logs: Logs = None) -> None:
         if self._acts:
             self.inner.on_train_end(logs)
 
     def _is_up(self) -> bool:
         """Whether it acts: from the first epoch whose end finds worker 0 gone."""
-        if not self._acts and not self._engine.process.rank:
+        if not self._acts and not self._collectives.process.rank:
             self._acts = True
             self._begin()
         return self._acts
@@ -116,35 +123,6 @@ _ON_CHIEF = (
 )
 
 
-class GoOn(keras.callbacks.Callback):
-    """Stands last: ends the fit on all workers, or goes on from what they have done.
-
-    Args:
-        engine: This worker's engine.
-    """
-
-    def __init__(self, engine: Any):
-        super().__init__()
-        self._engine = engine
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        del logs
-        self._engine.training.begun(self.model)
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        del epoch, logs
-        training = self._engine.training
-        if training.validates_jointly:
-            training.agree_on_end(self.model)
-        if self.model.stop_training:
-            self._engine.epochs.stop()
-        elif self._engine.process.rank == 0:
-            # The others have trained on while this worker has validated. From here on
-            # they wait for it, so that what it pulls is not old when it pushes.
-            training.back()
-            self._engine.groups.renew(self.model.trainable_variables)
-
-
 # Of Keras's own, those that read nothing of an epoch.
 _BLIND_TO_EPOCHS = (
     keras.callbacks.History,
@@ -155,7 +133,7 @@ _BLIND_TO_EPOCHS = (
 _OF_EPOCHS = ("on_epoch_end", "on_test_begin", "on_test_end", "on_train_end")
 
 
-def reads_epochs(callbacks: Any) -> str:
+def reads_epochs(callbacks: Callbacks) -> str:
     """Returns the first callback that may read validation values on every worker.
 
     Args:
@@ -164,9 +142,7 @@ def reads_epochs(callbacks: Any) -> str:
     Returns:
         The name of its class; empty where there is none.
     """
-    given = getattr(callbacks, "callbacks", callbacks)
-    given = [] if given is None else given
-    for callback in given if isinstance(given, list | tuple) else [given]:
+    for callback in listed(callbacks):
         if isinstance(callback, _ON_CHIEF) or type(callback) in _BLIND_TO_EPOCHS:
             continue
         # A LambdaCallback's methods are its own, and not of its class.
@@ -175,34 +151,44 @@ def reads_epochs(callbacks: Any) -> str:
     return ""
 
 
-def acting(callbacks: Any, engine: Any, verbose: Any, notes: Any) -> Any:
+def on_this_worker(
+    callbacks: Callbacks,
+    collectives: Collectives,
+    verbose: str | int,
+    *,
+    first: Callback,
+    last: Callback,
+) -> Callbacks:
     """Returns the user's callbacks as they run on this worker.
 
     Args:
         callbacks: What was given to ``fit``; a ``CallbackList`` is changed in place.
-        engine: This worker's engine.
+        collectives: Those of the workers.
         verbose: What was given to ``fit``.
-        notes: A callback of our own, which comes first.
+        first: A callback of our own, which comes before the user's.
+        last: One that comes behind them.
     """
-    last = GoOn(engine)
     if isinstance(callbacks, CallbackList):
-        callbacks.callbacks[:] = _chosen(callbacks.callbacks, engine, verbose)
-        for own in (notes, last):
+        callbacks.callbacks[:] = _chosen(callbacks.callbacks, collectives, verbose)
+        for own in (first, last):
             own.set_model(callbacks.model)
-        callbacks.callbacks.insert(0, notes)
+        callbacks.callbacks.insert(0, first)
         callbacks.append(last)
         return callbacks
-    given = [] if callbacks is None else callbacks
-    given = list(given) if isinstance(given, list | tuple) else [given]
-    return [notes, *_chosen(given, engine, verbose), last]
+    return [first, *_chosen(listed(callbacks), collectives, verbose), last]
 
 
-def _chosen(callbacks: list[Any], engine: Any, verbose: Any) -> list[Any]:
+def _chosen(
+    callbacks: list[Callback], collectives: Collectives, verbose: str | int
+) -> list[Callback]:
     for callback in callbacks:
         act_alone(callback)
-    if not engine.process.rank:
+    if not collectives.process.rank:
         return callbacks
-    kept = [Understudy(c, engine) if isinstance(c, _ON_CHIEF) else c for c in callbacks]
+    kept = [
+        Understudy(c, collectives) if isinstance(c, _ON_CHIEF) else c for c in callbacks
+    ]
     if verbose and not any(isinstance(c, keras.callbacks.ProgbarLogger) for c in kept):
-        kept.append(Understudy(keras.callbacks.ProgbarLogger(), engine, verbose))
+        bar = keras.callbacks.ProgbarLogger()
+        kept.append(Understudy(bar, collectives, verbose))
     return kept

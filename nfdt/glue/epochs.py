@@ -28,6 +28,7 @@ class Epochs:
         self.is_peeking = False  # Keras only looks at a batch
         self.is_stopped = False  # the whole fit has ended early
         self.taken = 0  # batches that this worker has taken in this epoch
+        self.ending = -1  # the epoch whose end the workers meet for; -1: none
         self._transport = transport
         self.fit = 0  # fits so far, this one included
         self._skipped = 0  # passes over the data that an earlier run has made
@@ -86,6 +87,15 @@ class Epochs:
     def stop(self) -> None:
         """Ends this fit on all workers."""
         self._transport.post(0, Message(Kind.STOP, self.worker, epoch=self.current))
+
+    @contextlib.contextmanager
+    def meeting(self) -> Iterator[None]:
+        """Makes meetings inside those of the end of the epoch that is over."""
+        self.ending = self.current
+        try:
+            yield
+        finally:
+            self.ending = -1
 
     @contextlib.contextmanager
     def peeking(self) -> Iterator[None]:

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from fdtcore import output
+from fdtcore.engine import Collectives
 from fdtcore.glue.wrappers import steps_of
+from fdtcore.keras_types import Model, Optimizer, Variable
 from fdtcore.process import Process
 from nfdt import algorithms
 from nfdt.glue import learning_rates, optimizer_config, server_optimizer, shard_factory
-from nfdt.glue.local_training import Apart
+from nfdt.glue.local_training import OptimizerPlacement
 from nfdt.glue.optimizer_state import build, follow, optimizers_of, path_of
 from nfdt.glue.variable_group import VariableGroup, dtype_of
 from nfdt.options import Options
@@ -32,9 +34,16 @@ class VariableGroups:
         transport: The way to the servers.
         process: This worker among the workers.
         options: The user's choices.
+        placement: Which optimizer runs where.
     """
 
-    def __init__(self, transport: Transport, process: Process, options: Options):
+    def __init__(
+        self,
+        transport: Transport,
+        process: Process,
+        options: Options,
+        placement: OptimizerPlacement,
+    ):
         self._transport, self._process, self._options = transport, process, options
         self._found: weakref.WeakKeyDictionary[Any, dict[tuple, VariableGroup]] = (
             weakref.WeakKeyDictionary()
@@ -43,12 +52,12 @@ class VariableGroups:
             weakref.WeakKeyDictionary()
         )
         self._count = 0  # optimizers so far
-        self.apart = Apart(options, process.size)
+        self.placement = placement
         # Held, so that no new variable gets the identity of an old one.
         self._retired: dict[tuple, VariableGroup] = {}
         self._replaced: set[tuple] = set()  # in the fit that runs
 
-    def note(self, optimizer: Any) -> int:
+    def note(self, optimizer: Optimizer) -> int:
         """Numbers an optimizer; all workers come across them in the same order.
 
         They do not open their groups so: a slow worker may get no batch of a fit.
@@ -58,11 +67,11 @@ class VariableGroups:
             self._count += 1
         return self._ordinals[optimizer]
 
-    def of_optimizer(self, optimizer: Any) -> list[VariableGroup]:
+    def of_optimizer(self, optimizer: Optimizer) -> list[VariableGroup]:
         """Returns the groups that an optimizer trains, so far."""
         return list(self._found.get(optimizer, {}).values())
 
-    def of(self, optimizer: Any, variables: Sequence[Any]) -> VariableGroup:
+    def of(self, optimizer: Optimizer, variables: Sequence[Variable]) -> VariableGroup:
         """Returns the group of some variables, opened on the servers at first.
 
         Raises:
@@ -84,7 +93,7 @@ class VariableGroups:
         """
         self._replaced.clear()
         for group in self._all():
-            served = self.apart.on_servers(group.optimizer)
+            served = self.placement.on_servers(group.optimizer)
             optimizer_config.check_unchanged(served, group.config)
 
     def _replace(self, groups: dict[tuple, VariableGroup], key: tuple) -> None:
@@ -107,9 +116,11 @@ class VariableGroups:
             group.assign()
         return group
 
-    def _open(self, optimizer: Any, variables: Sequence[Any]) -> VariableGroup:
+    def _open(
+        self, optimizer: Optimizer, variables: Sequence[Variable]
+    ) -> VariableGroup:
         algorithm = algorithms.find(self._options.algorithm)
-        served = self.apart.on_servers(optimizer)
+        served = self.placement.on_servers(optimizer)
         config = optimizer_config.config_of(served)
         optimizer_config.check(served, config)
         shard_factory.check(algorithm, config, self._transport.num_servers)
@@ -130,7 +141,7 @@ class VariableGroups:
             optimizer,
             variables,
             config=config,
-            **self.apart.own_part(algorithm, config, vector.params),
+            **self.placement.own_part(algorithm, config, vector.params),
         )
         spec = GroupSpec(
             algorithm=algorithm.name,
@@ -154,7 +165,7 @@ class VariableGroups:
             except NotFinite as error:
                 self.report(group, error)
 
-    def reopen(self, model: Any, known: dict[int, GroupSpec]) -> None:
+    def reopen(self, model: Model, known: dict[int, GroupSpec]) -> None:
         """Opens the groups of an interrupted run before the first step of this one.
 
         A gradient must not be computed at values that the servers do not have.
@@ -175,12 +186,12 @@ class VariableGroups:
             _build(model, optimizer, variables)
             self.of(optimizer, variables)
 
-    def bring(self, optimizer: Any) -> None:
+    def bring(self, optimizer: Optimizer) -> None:
         """Makes the servers go on from this worker's values, where they differ."""
         for group in self.under(optimizer):
             group.bring()
 
-    def pull(self, variables: Sequence[Any]) -> None:
+    def pull(self, variables: Sequence[Variable]) -> None:
         """Gives variables the servers' newest values, where they are trained."""
         wanted = {id(v) for v in variables}
         for group in self._all():
@@ -188,7 +199,7 @@ class VariableGroups:
                 group.vector.pull()
                 group.assign()
 
-    def open_missing(self, model: Any, engine: Any) -> None:
+    def open_missing(self, model: Model, collectives: Collectives) -> None:
         """Opens what other workers train and this one, without a batch, has not."""
         optimizers = optimizers_of(model)
         own = [
@@ -196,7 +207,7 @@ class VariableGroups:
             for optimizer in optimizers
         ]
         by_path = {v.path: v for v in model.trainable_variables}
-        for text in engine.allgather_text(json.dumps(own)):
+        for text in collectives.allgather_text(json.dumps(own)):
             for optimizer, mine, theirs in zip(optimizers, own, json.loads(text)):
                 for paths in theirs:
                     if paths not in mine and by_path.keys() >= set(paths):
@@ -205,7 +216,7 @@ class VariableGroups:
                         _build(model, optimizer, variables)
                         self.of(optimizer, variables)
 
-    def renew(self, variables: Sequence[Any]) -> None:
+    def renew(self, variables: Sequence[Variable]) -> None:
         """As :meth:`pull`, but leaves alone what the program has set itself."""
         wanted = {id(v) for v in variables}
         for group in self._all():
@@ -214,22 +225,22 @@ class VariableGroups:
                 group.vector.pull()
                 group.assign()
 
-    def bring_changed(self, optimizer: Any) -> None:
+    def bring_changed(self, optimizer: Optimizer) -> None:
         """As :meth:`bring`, but by more than a rounding."""
         for group in self.under(optimizer):
             if not np.allclose(group.flat(), group.vector.params, 1e-4, 1e-6):
                 group.bring()
 
-    def agree_on_rate(self, optimizer: Any, engine: Any) -> None:
+    def agree_on_rate(self, optimizer: Optimizer, collectives: Collectives) -> None:
         """Gives all workers worker 0's learning rates, where they are numbers."""
         found = steps_of(optimizer)
         own = [learning_rates.of_number(one) for one in found]
-        theirs = json.loads(engine.broadcast_text(json.dumps(own)))
+        theirs = json.loads(collectives.broadcast_text(json.dumps(own)))
         for one, mine, rate in zip(found, own, theirs, strict=False):
             if not math.isnan(rate) and rate != mine:
                 one.learning_rate = rate
 
-    def under(self, optimizer: Any) -> list[VariableGroup]:
+    def under(self, optimizer: Optimizer) -> list[VariableGroup]:
         """Returns the groups of an optimizer, or of those that take its steps."""
         return [g for one in steps_of(optimizer) for g in self.of_optimizer(one)]
 
@@ -242,7 +253,7 @@ class VariableGroups:
             group.vector.pull()
             group.assign()
 
-    def take_state(self, optimizer: Any) -> None:
+    def take_state(self, optimizer: Optimizer) -> None:
         """Gives an optimizer the state that the servers hold for it."""
         for group in self.under(optimizer):
             group.take_state()
@@ -263,7 +274,7 @@ class VariableGroups:
         )
 
 
-def _build(model: Any, optimizer: Any, variables: Sequence[Any]) -> None:
+def _build(model: Model, optimizer: Optimizer, variables: Sequence[Variable]) -> None:
     """Builds one of a model's optimizers as its steps would, for some variables."""
     if model.optimizer is not None:
         build(model.optimizer, model.trainable_variables)

@@ -17,7 +17,11 @@ from keras.src.trainers import epoch_iterator
 from fdtcore.glue import aggregation, batches
 from fdtcore.glue.step import Step, under_way
 from fdtcore.glue.steps import TracedStep
+from fdtcore.keras_types import Model
 from nfdt.glue.batch_iterator import Batches, Execution
+from nfdt.glue.collectives import WorkerCollectives
+from nfdt.glue.epochs import Epochs
+from nfdt.glue.layer_state import LayerState
 from nfdt.glue.leased_data import LeasedAdapter, unmarked
 
 _patched: list[bool] = []
@@ -107,23 +111,49 @@ class MarkedStep(Step):
     """A step on a batch that is marked.
 
     Args:
-        engine: The engine.
+        collectives: Those of the workers.
         model: The model.
         num_samples: Scalar int32 tensor.
         mark: Epoch and number of the batch, int64 [2].
     """
 
     def __init__(
-        self, engine: Any, model: Any, num_samples: tf.Tensor, mark: tf.Tensor
+        self,
+        collectives: WorkerCollectives,
+        model: Model,
+        num_samples: tf.Tensor,
+        mark: tf.Tensor,
     ):
-        super().__init__(engine, model, num_samples)
+        super().__init__(collectives, model, num_samples)
         self.mark = mark
 
 
 class LeasedStep(TracedStep):
-    """Wraps a model's step: takes the mark off the batch, and says when it is done."""
+    """Wraps a model's step: takes the mark off the batch, and says when it is done.
 
-    engine: Any
+    Args:
+        collectives: Those of the workers.
+        epochs: This worker's.
+        layer_state: Looks at what the first steps of an epoch do.
+        batch_done: Is told the mark of each batch that was trained on.
+        model: The model.
+        step: Its ``train_step``.
+    """
+
+    _collectives: WorkerCollectives
+
+    def __init__(
+        self,
+        collectives: WorkerCollectives,
+        epochs: Epochs,
+        layer_state: LayerState,
+        batch_done: Callable[[tf.Tensor], None],
+        model: Model,
+        step: Callable,
+    ):
+        super().__init__(collectives, model, step)
+        self._epochs, self._layer_state = epochs, layer_state
+        self._batch_done = batch_done
 
     def function(self, inner: Callable) -> Callable:
         """Returns the function of a training step, which Keras's loop calls.
@@ -150,18 +180,19 @@ class LeasedStep(TracedStep):
 
     def __call__(self, data: Any) -> Any:
         mark, batch = unmarked(data)
-        step = MarkedStep(self.engine, self.model, batches.count(batch), mark)
+        count = batches.count(batch)
+        step = MarkedStep(self._collectives, self.model, count, mark)
         with under_way(step), aggregation.observed(self.model, step):
             if tf.executing_eagerly():
                 logs = self.step(batch)
             else:
                 run = self.traced(batch)
-                self.engine.tallies.see(self.model)  # if tracing has built it
+                self._layer_state.see(self.model)  # if tracing has built it
                 logs = run()
-            self.engine.batch_done(mark)
+            self._batch_done(mark)
         return logs
 
-    def ran(self) -> None:
+    def after(self) -> None:
         """Looks at what the first steps of an epoch have done."""
-        taken, at_once = self.engine.epochs.taken, self.model.steps_per_execution
-        self.engine.tallies.stepped(self.model, lambda: min(taken, at_once))
+        taken, at_once = self._epochs.taken, self.model.steps_per_execution
+        self._layer_state.stepped(self.model, lambda: min(taken, at_once))

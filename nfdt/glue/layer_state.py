@@ -15,39 +15,43 @@ from keras import Variable
 
 from fdtcore import output
 from fdtcore.glue import state
+from fdtcore.keras_types import Model
+from nfdt.glue.collectives import WorkerCollectives
+from nfdt.glue.epochs import Epochs
 from nfdt.rules.layer_state import Tally, merged
 
 _NUMBERS = ("float", "bfloat", "int", "uint", "bool")
 
 
-class Tallies:
+class LayerState:
     """What one worker has of each variable at the last meeting and since.
 
     Args:
-        engine: This worker's engine.
+        collectives: Those of the workers.
+        epochs: This worker's.
     """
 
-    def __init__(self, engine: Any):
-        self._engine = engine
-        self._model: Any = None
+    def __init__(self, collectives: WorkerCollectives, epochs: Epochs):
+        self._collectives, self._epochs = collectives, epochs
+        self._model: Model = None
         self._base: list[np.ndarray] = []
         self._first: list[np.ndarray] = []
         self._num_first = 0
 
-    def begin(self, model: Any) -> None:
+    def begin(self, model: Model) -> None:
         """Begins an epoch: the variables have the same values on all workers."""
         self._model, self._first, self._num_first = None, [], 0
         self.see(model)
 
-    def see(self, model: Any) -> None:
+    def see(self, model: Model) -> None:
         """Keeps the values before the first step, if they are known."""
-        if self._engine.process.size == 1:
+        if self._collectives.process.size == 1:
             return
         found = _variables(model) if model.built else []
         if self._model is None and all(state.initialized(v) for v in found):
             self._model, self._base = model, _values(found)
 
-    def stepped(self, model: Any, num_steps: Callable[[], int]) -> None:
+    def stepped(self, model: Model, num_steps: Callable[[], int]) -> None:
         """Looks at the values after the first steps of an epoch.
 
         Args:
@@ -57,12 +61,12 @@ class Tallies:
         if not self._num_first and model is self._model:
             self._num_first, self._first = num_steps(), _values(_variables(model))
 
-    def meet(self, model: Any) -> None:
+    def meet(self, model: Model) -> None:
         """Brings all workers' values together, at the end of an epoch."""
-        if self._engine.process.size == 1:
+        if self._collectives.process.size == 1:
             return
         found = _variables(model) if model is self._model else []
-        num_steps = self._engine.epochs.taken if self._first else 0
+        num_steps = self._epochs.taken if self._first else 0
         # What has not changed is not sent: it may be a whole quantized model.
         own = [
             (None, None)
@@ -70,7 +74,7 @@ class Tallies:
             else (first, last)
             for base, first, last in zip(self._base, self._first, _values(found))
         ]
-        brought = self._engine.gather([self._num_first, num_steps, own], "tallies")
+        brought = self._collectives.gather([self._num_first, num_steps, own], "tallies")
         for place, (variable, base) in enumerate(zip(found, self._base)):
             tallies = [
                 Tally(num_first, *_after(num_steps, base, theirs[place]))
@@ -82,9 +86,9 @@ class Tallies:
             if not is_known:
                 self._say(variable)
 
-    def _say(self, variable: Any) -> None:
+    def _say(self, variable: Variable) -> None:
         output.say(
-            self._engine.process,
+            self._collectives.process,
             f"{variable.path} changes by itself from step to step, and each worker "
             "counts its own batches only: its value counts fewer steps than one "
             "process makes. Compute it from an integer count of steps, which is "
@@ -92,7 +96,7 @@ class Tallies:
         )
 
 
-def _variables(model: Any) -> list[Any]:
+def _variables(model: Model) -> list[Any]:
     """Numbers and flags that layers write themselves; no seeds, no texts."""
     found = {
         id(v): v

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from fdtcore.glue import binding
+from fdtcore.keras_types import Optimizer
 from nfdt import algorithms, resolution
 from nfdt.glue.monitor import ResourceMonitor
 from nfdt.options import Options
@@ -142,8 +143,8 @@ class ElasticExchange:
         return kept
 
 
-class Apart:
-    """What the options make of a user's optimizer.
+class OptimizerPlacement:
+    """Which optimizer runs on a worker and which on the servers, by the options.
 
     Args:
         options: The user's choices.
@@ -152,9 +153,11 @@ class Apart:
 
     def __init__(self, options: Options, num_workers: int):
         self._options, self._num_workers = options, num_workers
-        self._workers: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        self._workers: weakref.WeakKeyDictionary[Optimizer, Optimizer] = (
+            weakref.WeakKeyDictionary()
+        )
 
-    def on_worker(self, optimizer: Any) -> Any:
+    def on_worker(self, optimizer: Optimizer) -> Optimizer:
         """Returns what makes a worker's own steps in place of the user's optimizer."""
         if not self._options.worker_optimizer:
             return optimizer
@@ -165,7 +168,7 @@ class Apart:
             self._workers[optimizer] = own
         return self._workers[optimizer]
 
-    def on_servers(self, optimizer: Any) -> Any:
+    def on_servers(self, optimizer: Optimizer) -> Optimizer:
         """Returns what the servers run in place of the user's optimizer."""
         options = self._options
         elastic = algorithms.find(options.algorithm).sends == algorithms.ELASTIC

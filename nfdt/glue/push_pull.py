@@ -8,36 +8,59 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
+from fdtcore.engine import Collectives
 from fdtcore.glue import state, step
 from fdtcore.glue.wrappers import steps_of
-from nfdt.glue import learning_rates, replicated_steps
+from fdtcore.keras_types import Gradient, Optimizer, Variable
+from nfdt.glue import learning_rates, optimizer_state, replicated_steps
+from nfdt.glue.epochs import Epochs
+from nfdt.glue.groups import VariableGroups
 from nfdt.glue.optimizer_state import trained_by
-from nfdt.glue.variable_group import check_real, copied, dtype_of
+from nfdt.glue.replicated_steps import ReplicatedSteps
+from nfdt.glue.variable_group import VariableGroup, check_real, copied, dtype_of
+from nfdt.options import Options
 from nfdt.protocol.client import NotFinite
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.transport import Transport
 from nfdt.rules.corrections import Vector
 
+# For each variable whether its gradient is ``IndexedSlices``, and the tensors.
+_Sent: TypeAlias = tuple[Sequence[bool], Sequence[Any]]
 
-class Applying:
+
+class PushPull:
     """Turns the gradients of this worker into exchanges with the servers.
 
     Args:
-        engine: This worker's engine.
+        collectives: Those of the workers.
+        groups: This worker's.
+        epochs: This worker's.
+        replicated_steps: Steps that all workers make.
+        options: The user's choices.
     """
 
-    def __init__(self, engine: Any):
-        self._engine = engine
+    def __init__(
+        self,
+        collectives: Collectives,
+        groups: VariableGroups,
+        epochs: Epochs,
+        replicated_steps: ReplicatedSteps,
+        options: Options,
+    ):
+        self._groups, self._epochs, self._options = groups, epochs, options
+        self._replicated_steps = replicated_steps
+        self._num_workers = collectives.process.size
+        self.finding: Exception | None = None  # of a step that TensorFlow runs
         # TensorFlow keeps the order of what writes one variable, and of nothing else.
         self._order: Any = None
         self._loss = _Loss()
 
-    def in_order(self, call: Callable[[Any], list[Any]]) -> list[Any]:
+    def _in_order(self, call: Callable[[Any], list[Any]]) -> list[Any]:
         """Makes a call of Python that TensorFlow runs neither before nor beside others.
 
         Args:
@@ -54,11 +77,9 @@ class Applying:
 
     def apply(
         self,
-        optimizer: Any,
-        gradients: list[Any],
-        variables: list[Any] | None,
-        *,
-        share: Any,
+        optimizer: Optimizer,
+        gradients: list[Gradient],
+        variables: list[Variable] | None,
         inner: Callable[[Any, Any], Any],
     ) -> Any:
         """Pushes one gradient, and gives the variables what comes back.
@@ -67,10 +88,8 @@ class Applying:
             optimizer: The optimizer that takes the step, under any loss scaling.
             gradients: A tensor, ``IndexedSlices`` or None for each variable.
             variables: The variables, or None for those it was built with.
-            share: 1.
             inner: The optimizer's own ``apply``, used to complain as Keras does.
         """
-        del share
         trained = list(variables or optimizer._trainable_variables)
         pairs = [
             (g, v) for g, v in zip(gradients, trained, strict=True) if g is not None
@@ -80,9 +99,9 @@ class Applying:
         try:
             check_real([v for _, v in pairs])
         except ValueError as error:
-            self._engine.finding = error
+            self.finding = error
             raise
-        if self._engine.options.trains_locally:
+        if self._options.trains_locally:
             return self._apply_locally(optimizer, gradients, trained, inner)
         if not optimizer.built:
             with tf.init_scope():
@@ -103,7 +122,7 @@ class Applying:
 
         sent = [mark, loss, learning_rates.computed(optimizer), *tensors]
         types = [tf.as_dtype(dtype_of(own)), tf.int64]
-        vector, version = self.in_order(
+        vector, version = self._in_order(
             lambda n: tf.numpy_function(exchange_, [n, *sent], types)
         )
         # Taken apart by TensorFlow: value by value it would be Python's work.
@@ -116,7 +135,32 @@ class Applying:
         optimizer._iterations.assign(tf.cast(version, optimizer._iterations.dtype))
         return optimizer.iterations
 
-    def check_left_alone(self, wrapper: Any) -> None:
+    def batch_done(self, mark: tf.Tensor) -> None:
+        """Notes that a batch has been trained on, when all before has been done.
+
+        Args:
+            mark: Its epoch and number, int64 [2].
+        """
+
+        def done(mark: Any, order: Any) -> Any:
+            self._epochs.done(*map(int, mark))
+            return order
+
+        self._in_order(lambda order: [tf.numpy_function(done, [mark, order], tf.int64)])
+
+    def follow_wrapper(self, wrapper: Optimizer) -> None:
+        """Makes an optimizer that has handed its step on count the workers' updates.
+
+        Args:
+            wrapper: The optimizer.
+        """
+        optimizer_state.follow(wrapper)
+        is_kerass = type(wrapper).__module__.partition(".")[0] == "keras"
+        options = self._options
+        if not (is_kerass or options.trains_locally or options.overlap):
+            self._check_left_alone(wrapper)
+
+    def _check_left_alone(self, wrapper: Optimizer) -> None:
         """Looks whether a wrapper writes variables behind the optimizers it holds.
 
         The next answer of the servers would undo it. One worker brings it to them.
@@ -129,25 +173,29 @@ class Applying:
 
         def look(order: Any, *values: Any) -> Any:
             own = dict(zip(map(id, trained), values, strict=True))
-            for group in self._engine.groups.under(wrapper):
+            for group in self._groups.under(wrapper):
                 here = [own[id(v)] for v in group.variables]
                 if all(map(np.array_equal, here, group.values())):
                     continue
-                if self._engine.process.size == 1:
+                if self._num_workers == 1:
                     group.vector.load(group.joined(here))
                     continue
-                self._engine.finding = _written(wrapper)
-                raise self._engine.finding
+                self.finding = _written(wrapper)
+                raise self.finding
             return order
 
         values = [tf.convert_to_tensor(v) for v in trained]
-        self.in_order(lambda n: [tf.numpy_function(look, [n, *values], tf.int64)])
+        self._in_order(lambda n: [tf.numpy_function(look, [n, *values], tf.int64)])
 
     def _apply_locally(
-        self, optimizer: Any, gradients: Any, trained: list[Any], inner: Callable
+        self,
+        optimizer: Optimizer,
+        gradients: list[Gradient],
+        trained: list[Variable],
+        inner: Callable,
     ) -> Any:
         """Makes a step of this worker's own, and exchanges parameters at times."""
-        own = self._engine.groups.apart.on_worker(optimizer)
+        own = self._groups.placement.on_worker(optimizer)
         apply = inner if own is optimizer else own.apply
         moved = [
             v
@@ -157,7 +205,7 @@ class Applying:
         with tf.init_scope():  # with values that no step has changed yet
             if not optimizer.built:
                 optimizer.build(trained)
-            self._engine.groups.of(optimizer, moved)
+            self._groups.of(optimizer, moved)
         result = apply(gradients, trained)
         mark, loss = _mark_and_loss()
 
@@ -169,7 +217,7 @@ class Applying:
         types = [tf.as_dtype(v.dtype) for v in moved]
         # What the optimizer keeps is written as well before Python looks at it.
         with tf.control_dependencies([tf.convert_to_tensor(v) for v in own.variables]):
-            new = self.in_order(lambda n: tf.py_function(exchange_, [n, *sent], types))
+            new = self._in_order(lambda n: tf.py_function(exchange_, [n, *sent], types))
         for variable, value in zip(moved, new, strict=True):
             value.set_shape(variable.shape)
             variable.assign(value)
@@ -177,19 +225,19 @@ class Applying:
 
     def _exchange(
         self,
-        optimizer: Any,
-        variables: Sequence[Any],
+        optimizer: Optimizer,
+        variables: Sequence[Variable],
         mark: Any,
         loss: Any,
         values: Sequence[Any],
     ) -> list[Any]:
         epoch, number = map(int, mark.numpy())
-        group = self._engine.groups.of(optimizer, variables)
+        group = self._groups.of(optimizer, variables)
         try:
             loss_of_batch = self._loss.of_batch(epoch, loss.numpy())
             about = {"epoch": epoch, "number": number, "loss": loss_of_batch}
-            for_all = self._engine.replicas
-            if self._engine.process.size == 1 or not for_all.has_step(epoch):
+            for_all = self._replicated_steps
+            if self._num_workers == 1 or not for_all.has_step(epoch):
                 return self._stepped(group, values, about)
 
             def stepped() -> bytes:
@@ -198,27 +246,27 @@ class Applying:
             found = np.frombuffer(for_all.step(stepped), group.vector.params.dtype)
             return list(group.split(found))
         except NotFinite as error:
-            self._engine.groups.report(group, error)
-            self._engine.epochs.pushed(epoch, number)
+            self._groups.report(group, error)
+            self._epochs.pushed(epoch, number)
             return list(group.values())  # what the steps have come to is lost
         except Exception as error:
-            self._engine.finding = error
+            self.finding = error
             raise
 
     def _stepped(
-        self, group: Any, values: Sequence[Any], about: dict[str, Any]
+        self, group: VariableGroup, values: Sequence[Any], about: dict[str, Any]
     ) -> list[Any]:
         """Returns what to go on from after a step of this worker's own."""
         new = group.step(values, **about)
         if new is not None or group.paces:
             # The server knows already.
-            self._engine.epochs.pushed(about["epoch"], about["number"])
+            self._epochs.pushed(about["epoch"], about["number"])
         return list(values) if new is None else new
 
     def _push(
         self,
-        optimizer: Any,
-        variables: Sequence[Any],
+        optimizer: Optimizer,
+        variables: Sequence[Variable],
         kinds: Sequence[bool],
         values: Sequence[Any],
         *,
@@ -227,55 +275,61 @@ class Applying:
         rate: float,
     ) -> tuple[Vector, np.int64]:
         epoch, number = map(int, mark)
-        self._engine.epochs.taken += epoch < 0  # else it was counted when it was given
+        self._epochs.taken += epoch < 0  # else it was counted when it was given
         try:
             loss = self._loss.of_batch(epoch, totals)
             about = {"epoch": epoch, "number": number, "loss": loss, "rate": rate}
             gradient = (kinds, values)
-            if self._engine.replicas.has_step(epoch):
+            if self._replicated_steps.has_step(epoch):
                 group = self._push_for_all(optimizer, variables, gradient, about)
             else:
-                group = self._engine.groups.of(optimizer, variables)
-                if self._engine.options.overlap:
+                group = self._groups.of(optimizer, variables)
+                if self._options.overlap:
                     found = group.push_ahead(*gradient, **about)
                     return found, np.int64(group.vector.version)
                 self._push_finite(group, gradient, about)
         except Exception as error:
-            self._engine.finding = error
+            self.finding = error
             raise
         finally:
-            self._engine.epochs.pushed(epoch, number)
+            self._epochs.pushed(epoch, number)
         # Copied: variables may go on using the memory that is returned.
         return copied(group.vector.params), np.int64(group.vector.version)
 
     def _push_for_all(
-        self, optimizer: Any, variables: Sequence[Any], gradient: Any, about: Any
-    ) -> Any:
+        self,
+        optimizer: Optimizer,
+        variables: Sequence[Variable],
+        gradient: _Sent,
+        about: dict[str, Any],
+    ) -> VariableGroup:
         """Makes a step that all workers make; returns the group, with what it gave."""
-        groups, for_all = self._engine.groups, self._engine.replicas
+        for_all = self._replicated_steps
 
-        def push() -> Any:
-            group = groups.of(optimizer, variables)
+        def push() -> VariableGroup:
+            group = self._groups.of(optimizer, variables)
             if not group.is_as_pulled():
                 group.bring()  # what the loop has set by hand
             self._push_finite(group, gradient, about)
             return group
 
-        if self._engine.process.size == 1:
+        if self._num_workers == 1:
             return push()
         found = for_all.step(lambda: replicated_steps.packed(push().vector))
-        group = groups.of(optimizer, variables)
+        group = self._groups.of(optimizer, variables)
         replicated_steps.unpacked(group.vector, found)
         return group
 
-    def _push_finite(self, group: Any, gradient: Any, about: dict[str, Any]) -> None:
+    def _push_finite(
+        self, group: VariableGroup, gradient: _Sent, about: dict[str, Any]
+    ) -> None:
         try:
             group.push(*gradient, **about)
         except NotFinite as error:
-            self._engine.groups.report(group, error)
+            self._groups.report(group, error)
 
 
-def _written(wrapper: Any) -> ValueError:
+def _written(wrapper: Optimizer) -> ValueError:
     return ValueError(
         "an optimizer that holds others must leave the variables to them. Received: "
         f"{type(wrapper).__name__}, which changes them after their step, where several "
@@ -283,7 +337,7 @@ def _written(wrapper: Any) -> ValueError:
     )
 
 
-def _tensors(gradient: Any) -> list[Any]:
+def _tensors(gradient: Gradient) -> list[tf.Tensor]:
     if isinstance(gradient, tf.IndexedSlices):
         return [gradient.values, gradient.indices]
     return [gradient]

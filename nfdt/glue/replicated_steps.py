@@ -9,29 +9,34 @@ where they draw differently.
 
 from __future__ import annotations
 
+import contextlib
 import weakref
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from fdtcore import output
 from fdtcore.glue import saving
+from fdtcore.keras_types import Model
+from nfdt.glue.absence import Absence
+from nfdt.glue.collectives import WorkerCollectives
 from nfdt.protocol import serialization
-from nfdt.protocol.messages import Kind
+from nfdt.protocol.client import ShardedVector
 
 
-class Replicas:
+class ReplicatedSteps:
     """What a worker does in the steps that all make.
 
     Args:
-        engine: This worker's engine.
+        collectives: Those of the workers.
+        absence: Tells the servers whether this worker pushes.
     """
 
-    def __init__(self, engine: Any):
-        self._engine = engine
+    def __init__(self, collectives: WorkerCollectives, absence: Absence):
+        self._collectives, self._absence = collectives, absence
+        self._suspensions = 0  # fits and loops whose batches are each worker's own
         self.is_divided = False  # the script has asked for the number of workers
         self._is_away = False  # the servers do not wait for pushes of this worker
         self._has_spoken = False
-        self._agreed: weakref.WeakSet[Any] = weakref.WeakSet()  # models
+        self._agreed: weakref.WeakSet[Model] = weakref.WeakSet()  # models
 
     def has_step(self, epoch: int) -> bool:
         """Whether a step is one that all workers make.
@@ -39,21 +44,29 @@ class Replicas:
         Args:
             epoch: Of its batch; -1 where it is none of a data set.
         """
-        engine = self._engine
-        if epoch >= 0 or engine.training.is_shared or saving.is_alone():
+        if epoch >= 0 or self._suspensions or saving.is_alone():
             return False
-        if engine.process.size > 1:
+        if self._collectives.process.size > 1:
             self._speak()
         return not self.is_divided
 
-    def begin(self, model: Any) -> None:
+    @contextlib.contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Makes steps inside those of this worker, on batches of its own."""
+        self._suspensions += 1
+        try:
+            yield
+        finally:
+            self._suspensions -= 1
+
+    def begin(self, model: Model) -> None:
         """Gives all workers the first one's values of a model, once."""
-        engine = self._engine
-        if engine.process.size == 1 or model in self._agreed or not model.built:
+        is_only = self._collectives.process.size == 1
+        if is_only or model in self._agreed or not model.built:
             return
         if self.has_step(-1):
             self._agreed.add(model)
-            engine.broadcast(model.variables)
+            self._collectives.broadcast(model.variables)
 
     def step(self, push: Callable[[], bytes]) -> bytes:
         """Returns what the worker that pushes has come to.
@@ -61,17 +74,17 @@ class Replicas:
         Args:
             push: Makes the push, and returns that.
         """
-        engine = self._engine
-        if engine.collectives.chief != engine.worker and not self._is_away:
+        workers = self._collectives
+        if workers.communicator.chief != workers.worker and not self._is_away:
             self._is_away = True
-            engine.training.tell(Kind.AWAY)
-        return bytes(engine.collectives.broadcast_made(push, "step of all workers"))
+            self._absence.begin()
+        return workers.communicator.broadcast_made(push, "step of all workers")
 
     def end(self) -> None:
         """The servers wait for this worker again: it is to push batches of its own."""
         if self._is_away:
             self._is_away = False
-            self._engine.training.tell(Kind.BACK)
+            self._absence.end()
 
     def _speak(self) -> None:
         if self._has_spoken:
@@ -90,16 +103,16 @@ class Replicas:
                 "script that imports nfdt: its shard(nfdt.size(), nfdt.rank())) to "
                 "share the work."
             )
-        output.say(self._engine.process, text)
+        output.say(self._collectives.process, text)
 
 
-def packed(group: Any) -> bytes:
-    """Returns the parameters that a group has pulled, and what belongs to them."""
-    about = {"version": group.version, "rate": group.learning_rate}
-    return serialization.pack(about, group.params)
+def packed(vector: ShardedVector) -> bytes:
+    """Returns the parameters that were pulled, and what belongs to them."""
+    about = {"version": vector.version, "rate": vector.learning_rate}
+    return serialization.pack(about, vector.params)
 
 
-def unpacked(group: Any, data: bytes) -> None:
-    """Gives a group what :func:`packed` returned on another worker."""
+def unpacked(vector: ShardedVector, data: bytes) -> None:
+    """Gives a vector what :func:`packed` returned on another worker."""
     about, values = serialization.unpack(data)
-    group.take(values, about["version"], about["rate"])
+    vector.take(values, about["version"], about["rate"])

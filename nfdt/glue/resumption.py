@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from fdtcore.engine import Collectives
 from fdtcore.glue import state
+from fdtcore.keras_types import History, Logs, Model, Variable
+from nfdt.glue.epochs import Epochs
+from nfdt.glue.groups import VariableGroups
 from nfdt.options import Options
 from nfdt.protocol import serialization
 from nfdt.protocol.group_spec import GroupSpec
@@ -23,7 +27,7 @@ from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.transport import Transport
 
 
-class Resuming:
+class Resumption:
     """What worker 0 notes on server 0, and what all workers recall from it.
 
     Args:
@@ -56,7 +60,7 @@ class Resuming:
             self._note("seed", seed)
         return random.Random(seed).getrandbits
 
-    def begin_fit(self, epochs: Any, arguments: dict[str, Any]) -> None:
+    def begin_fit(self, epochs: Epochs, arguments: dict[str, Any]) -> None:
         """Skips the epochs of a fit that are finished.
 
         Args:
@@ -69,7 +73,9 @@ class Resuming:
         epochs.skip(len(self.past))
         arguments["initial_epoch"] += len(self.past)
 
-    def note_epoch(self, fit: int, epoch: int, logs: Any, variables: Any) -> None:
+    def note_epoch(
+        self, fit: int, epoch: int, logs: Logs, variables: Sequence[Variable]
+    ) -> None:
         """Notes that an epoch is over, and what servers do not have."""
         numbers = {}
         for name, value in (logs or {}).items():
@@ -78,14 +84,14 @@ class Resuming:
         self._note(_name(fit, epoch), numbers)
         self._note("variables", [np.asarray(v.value) for v in variables])
 
-    def recall_variables(self, variables: Any) -> None:
+    def recall_variables(self, variables: Sequence[Variable]) -> None:
         """Gives a model's other variables what was noted of them, once."""
         found = self._notes.pop("variables", [])
         if [v.shape for v in variables] == [value.shape for value in found]:
             for variable, value in zip(variables, found, strict=True):
                 variable.assign(value)
 
-    def complete(self, history: Any) -> None:
+    def complete(self, history: History) -> None:
         """Adds the epochs that were skipped to a history."""
         skipped = len(self.past)
         first = min(history.epoch, default=skipped) - skipped
@@ -103,30 +109,39 @@ class KeepNotes(keras.callbacks.Callback):
     """Notes each epoch that is over, and begins a resumed fit where it was.
 
     Args:
-        engine: This worker's engine.
+        resumption: Notes and recalls.
+        collectives: Those of the workers.
+        epochs: This worker's.
+        groups: This worker's.
         first: Keras's number of the fit's first epoch.
     """
 
-    def __init__(self, engine: Any, first: int):
+    def __init__(
+        self,
+        resumption: Resumption,
+        collectives: Collectives,
+        epochs: Epochs,
+        groups: VariableGroups,
+        first: int,
+    ):
         super().__init__()
-        self._engine, self._first = engine, first
+        self._resumption, self._collectives = resumption, collectives
+        self._epochs, self._groups, self._first = epochs, groups, first
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         del logs
-        if self._engine.resuming.groups:
-            self._engine.groups.reopen(self.model, self._engine.resuming.groups)
+        if self._resumption.groups:
+            self._groups.reopen(self.model, self._resumption.groups)
+            self._resumption.recall_variables(_not_on_servers(self.model))
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        if self._resumption.keeps and not self._collectives.process.rank:
             others = _not_on_servers(self.model)
-            self._engine.resuming.recall_variables(others)
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        engine = self._engine
-        if engine.resuming.keeps and not engine.process.rank:
-            others = _not_on_servers(self.model)
-            fit = engine.epochs.fit
-            engine.resuming.note_epoch(fit, epoch - self._first, logs, others)
+            fit = self._epochs.fit
+            self._resumption.note_epoch(fit, epoch - self._first, logs, others)
 
 
-def _not_on_servers(model: Any) -> list[Any]:
+def _not_on_servers(model: Model) -> list[Variable]:
     return [*model.non_trainable_variables, *state.overwritten(model)]
 
 

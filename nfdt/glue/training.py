@@ -1,49 +1,91 @@
-"""``fit`` and ``evaluate`` of a model that trains through a parameter server."""
+"""The asynchronous strategy: each gradient goes to servers, parameters come back."""
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from fdtcore import output
 from fdtcore.glue import data, metrics, refusals, saving, state
 from fdtcore.glue.wrappers import steps_of
-from nfdt.glue.callbacks import acting, reads_epochs
+from fdtcore.keras_types import (
+    DataAdapter,
+    Gradient,
+    History,
+    Logs,
+    Model,
+    Optimizer,
+    Structure,
+    Variable,
+)
+from nfdt.glue.absence import Absence
+from nfdt.glue.callbacks import on_this_worker, reads_epochs
+from nfdt.glue.collectives import WorkerCollectives
+from nfdt.glue.epochs import Epochs
+from nfdt.glue.groups import VariableGroups
+from nfdt.glue.keras_loop import LeasedStep
+from nfdt.glue.layer_state import LayerState
 from nfdt.glue.leased_data import LeasedAdapter
 from nfdt.glue.optimizer_state import build, has_stepped, optimizers_of, trained_by
-from nfdt.glue.resumption import KeepNotes
-from nfdt.protocol.messages import Kind, Message
+from nfdt.glue.push_pull import PushPull
+from nfdt.glue.replicated_steps import ReplicatedSteps
+from nfdt.glue.resumption import KeepNotes, Resumption
 
 
-class Training:
-    """How one worker fits and evaluates.
+class ParameterServerTraining:
+    """Trains one model on all workers, each on batches of its own.
 
     Args:
-        engine: This worker's engine.
+        collectives: Those of the workers.
+        absence: Tells the servers whether this worker trains.
+        epochs: This worker's.
+        groups: The variables that its optimizers train.
+        layer_state: What its layers keep beside them.
+        push_pull: Exchanges gradients for parameters.
+        replicated_steps: Steps that all workers make.
+        resumption: Goes on with an interrupted run.
     """
 
-    def __init__(self, engine: Any):
-        self._engine = engine
-        self._fitting: list[Any] = []  # models in ``fit``, the innermost last
-        self.validates_jointly = False  # whether all wait for worker 0's validation
+    in_parts = False
+
+    def __init__(
+        self,
+        collectives: WorkerCollectives,
+        *,
+        absence: Absence,
+        epochs: Epochs,
+        groups: VariableGroups,
+        layer_state: LayerState,
+        push_pull: PushPull,
+        replicated_steps: ReplicatedSteps,
+        resumption: Resumption,
+    ):
+        self._collectives, self._absence, self._epochs = collectives, absence, epochs
+        self._groups, self._layer_state = groups, layer_state
+        self._push_pull = push_pull
+        self._replicated_steps, self._resumption = replicated_steps, resumption
+        self._fits = 0  # that run now, one in another
+        self._validates_jointly = False  # whether all wait for worker 0's validation
         self._has_been_left = False  # by ``sys.exit`` in the middle of a ``fit``
-        self._iterating = 0  # loops by hand over batches of this worker
 
     @property
-    def is_shared(self) -> bool:
-        """Whether steps are on batches that each worker has for itself."""
-        return bool(self._fitting or self._iterating)
+    def finding(self) -> Exception | None:
+        """What a step found out while TensorFlow ran it."""
+        return self._push_pull.finding
 
     @property
     def is_unfinished(self) -> bool:
         """Whether this worker is in a ``fit``, or its script has ended in one."""
-        return bool(self._fitting) or self._has_been_left
+        return bool(self._fits) or self._has_been_left
 
-    def fit(self, model: Any, arguments: dict[str, Any], run: Callable[[], Any]) -> Any:
+    def fit(
+        self, model: Model, arguments: dict[str, Any], run: Callable[[], Any]
+    ) -> Any:
         """Runs one ``fit``.
 
         Args:
@@ -51,46 +93,60 @@ class Training:
             arguments: Of the call, by name; changed.
             run: Keras's own ``fit`` with them.
         """
-        engine = self._engine
-        refusals.check_stateful(engine, model)
+        process = self._collectives.process
+        refusals.check_stateful(process, model, "nfdt")
         steps, arguments["steps_per_epoch"] = arguments["steps_per_epoch"], None
         verbose = arguments["verbose"]
-        outer, self.validates_jointly = self.validates_jointly, self._waits(arguments)
-        notes = KeepNotes(engine, arguments["initial_epoch"])
-        arguments["callbacks"] = acting(arguments["callbacks"], engine, verbose, notes)
-        if engine.process.rank:
+        outer, self._validates_jointly = self._validates_jointly, self._waits(arguments)
+        arguments["callbacks"] = on_this_worker(
+            arguments["callbacks"],
+            self._collectives,
+            verbose,
+            first=KeepNotes(
+                self._resumption,
+                self._collectives,
+                self._epochs,
+                self._groups,
+                arguments["initial_epoch"],
+            ),
+            last=_FitCallback(self._begun, self._epoch_ended),
+        )
+        if process.rank:
             arguments["verbose"] = 0
-        self._begin(model)
-        engine.resuming.begin_fit(engine.epochs, arguments)
-        self._fitting.append(model)
+        self._begin()
+        self._resumption.begin_fit(self._epochs, arguments)
+        self._fits += 1
         try:
-            with data.adapting(self._training_data(model, steps)):
+            leased = data.adapting(self._training_data(model, steps))
+            with self._replicated_steps.suspended(), leased:
                 history = run()
         except SystemExit:
             self._has_been_left = True
             raise
         finally:
-            self._fitting.pop()
-            self.validates_jointly = outer
+            self._fits -= 1
+            self._validates_jointly = outer
         self._end(model, history)
         return history
 
     def evaluate(
-        self, model: Any, arguments: dict[str, Any], run: Callable[[], Any]
+        self, model: Model, arguments: dict[str, Any], run: Callable[[], Any]
     ) -> Any:
         """Runs one ``evaluate``: on worker 0, at the newest parameters."""
-        engine = self._engine
-        if arguments.get("kwargs") and self.validates_jointly:
+        process = self._collectives.process
+        if arguments.get("kwargs") and self._validates_jointly:
             return self._validate(arguments, run)
-        if arguments.get("kwargs") and engine.process.rank:
+        if arguments.get("kwargs") and process.rank:
             return {}  # the validation of a fit: worker 0 does it
-        if not self._fitting and not saving.is_alone():
-            engine.barrier()  # else others might still push
-        engine.groups.renew(model.trainable_variables)
-        if self._fitting or engine.process.size == 1 or saving.is_alone():
-            self.tell(Kind.AWAY)  # nobody waits for it until it is back, or pushes
+        if not self._fits and not saving.is_alone():
+            self._collectives.barrier()  # else others might still push
+        self._groups.renew(model.trainable_variables)
+        # Asked again: the workers before this one may have been lost in the barrier.
+        process = self._collectives.process
+        if self._fits or process.size == 1 or saving.is_alone():
+            self._absence.begin()
             return run()
-        if engine.process.rank:
+        if process.rank:
             arguments["verbose"] = 0
         return self._by_chief(run)
 
@@ -102,16 +158,16 @@ class Training:
         name = reads_epochs(arguments["callbacks"])
         if name:
             output.say(
-                self._engine.process,
+                self._collectives.process,
                 f"validation: all workers wait for worker 0's, which {name} may read.",
             )
-        return bool(name) and self._engine.process.size > 1
+        return bool(name) and self._collectives.process.size > 1
 
     def _validate(self, arguments: dict[str, Any], run: Callable[[], Any]) -> Any:
         """Runs the validation of a fit, whose result all workers wait for."""
-        engine, callbacks = self._engine, arguments["callbacks"]
-        engine.groups.renew(arguments["self"].trainable_variables)
-        is_chief = not engine.process.rank
+        callbacks = arguments["callbacks"]
+        self._groups.renew(arguments["self"].trainable_variables)
+        is_chief = not self._collectives.process.rank
         if not is_chief:
             callbacks.on_test_begin()
         result = self._by_chief(run)
@@ -119,26 +175,27 @@ class Training:
             callbacks.on_test_end(result)
         return result
 
-    def agree_on_end(self, model: Any) -> None:
+    def _agree_on_end(self, model: Model) -> None:
         """Ends a fit everywhere that a callback has ended on some worker.
 
         Where all wait for a validation: no worker begins an epoch that another, by
         what it has read, has done without.
         """
         own = tf.constant(int(model.stop_training))
-        model.stop_training = bool(self._engine.sum([own], "end of fit")[0] > 0)
+        model.stop_training = bool(self._collectives.sum([own], "end of fit")[0] > 0)
 
     def _by_chief(self, run: Callable[[], Any]) -> Any:
         """Gives all workers what worker 0 finds."""
-        engine = self._engine
+        collectives = self._collectives
         while True:
-            result = "" if engine.process.rank else json.dumps(run(), default=float)
-            result = engine.broadcast_text(result)
+            is_chief = not collectives.process.rank
+            result = json.dumps(run(), default=float) if is_chief else ""
+            result = collectives.broadcast_text(result)
             if result:  # else worker 0 was lost meanwhile: another one does it
                 return json.loads(result)
 
     def iterate(
-        self, dataset: Any, inner: Callable[[Any], Any], line: int
+        self, dataset: tf.data.Dataset, inner: Callable[[Any], Any], line: int
     ) -> Iterator[Any]:
         """Iterates the batches of this worker in a loop that is written by hand.
 
@@ -147,150 +204,208 @@ class Training:
             inner: TensorFlow's own way to iterate one.
             line: That of the loop, for the message.
         """
-        engine, process = self._engine, self._engine.process
+        collectives, process = self._collectives, self._collectives.process
         output.say(
             process,
             f"tf.data.Dataset: batch i goes to worker i modulo {process.size} in the "
             f"training loop on line {line}.",
         )
-        engine.replicas.end()
-        self._iterating += 1
-        try:
-            yield from inner(dataset.shard(process.size, engine.worker))
-        finally:
-            self._iterating -= 1
-        engine.groups.flush()
-        engine.barrier()
-        engine.groups.pull_all()
-        engine.groups.take_all_states()
+        self._replicated_steps.end()
+        with self._replicated_steps.suspended():
+            yield from inner(dataset.shard(process.size, collectives.worker))
+        self._groups.flush()
+        collectives.barrier()
+        self._groups.pull_all()
+        self._groups.take_all_states()
 
-    def back(self) -> None:
-        """Others wait for this worker again, which has been away for a while."""
-        self.tell(Kind.BACK)
+    def on_batch(
+        self, model: Model, arguments: dict[str, Any], run: Callable[[], Any]
+    ) -> Any:
+        """Trains or tests on a batch, as all workers do."""
+        del arguments
+        self._replicated_steps.begin(model)
+        return run()
 
-    def tell(self, kind: Kind) -> None:
-        """Posts a message without a payload to all servers."""
-        engine = self._engine
-        for server in range(engine.transport.num_servers):
-            engine.transport.post(server, Message(kind, engine.worker))
+    def step_on(self, kind: str) -> Callable[[Model, Callable], LeasedStep] | None:
+        """Steps on leased batches."""
+        if kind != "train":
+            return None
+        return functools.partial(
+            LeasedStep,
+            self._collectives,
+            self._epochs,
+            self._layer_state,
+            self._push_pull.batch_done,
+        )
 
-    def _training_data(self, model: Any, steps: int | None) -> Callable[[Any], Any]:
+    def apply(
+        self,
+        optimizer: Optimizer,
+        gradients: list[Gradient],
+        variables: list[Variable] | None,
+        inner: Callable[[Any, Any], Any],
+    ) -> Any:
+        """Pushes one gradient, and gives the variables what comes back."""
+        return self._push_pull.apply(optimizer, gradients, variables, inner)
+
+    def handed_on(self, optimizer: Optimizer) -> None:
+        """Makes a wrapper count the updates of all workers, as what it holds does."""
+        self._push_pull.follow_wrapper(optimizer)
+
+    def settle(self, model: Model) -> None:
+        """Brings a model up to date on all workers, before it is saved."""
+        collectives = self._collectives
+        collectives.average(metrics.moving_statistics(model))
+        collectives.maximum(state.overwritten(model))
+        self._groups.flush()
+        collectives.barrier()
+        self._groups.renew(model.trainable_variables)
+        if not collectives.process.rank:
+            self._groups.take_state(model.optimizer)
+
+    def _training_data(self, model: Model, steps: int | None) -> Callable[[Any], Any]:
         """Returns what makes the first adapter of a ``fit`` lease its batches."""
-        engine = self._engine
-        made: list[Any] = []
+        made: list[LeasedAdapter] = []
 
-        def adapter(inner: Any) -> Any:
+        def adapter(inner: DataAdapter) -> DataAdapter:
             if made:
                 return inner  # of the validation data
             made.append(
                 LeasedAdapter(
                     inner,
-                    engine.epochs,
+                    self._epochs,
                     steps,
                     begins=lambda: self._epoch_begins(model),
                     over=lambda: self._epoch_over(model, made[0].batch_spec),
                 )
             )
-            output.say(engine.process, str(made[0]))
+            output.say(self._collectives.process, str(made[0]))
             return made[0]
 
         return adapter
 
-    def _begin(self, model: Any) -> None:
-        engine = self._engine
-        engine.epochs.begin_fit()
-        engine.groups.begin_fit()
-        engine.replicas.end()
-        engine.barrier()
+    def _begin(self) -> None:
+        self._epochs.begin_fit()
+        self._groups.begin_fit()
+        self._replicated_steps.end()
+        self._collectives.barrier()
 
-    def begun(self, model: Any) -> None:
+    def _begun(self, model: Model) -> None:
         """Makes all workers begin with what worker 0 has, or has restored."""
-        engine, trained = self._engine, model.trainable_variables
+        collectives, groups = self._collectives, self._groups
+        trained = model.trainable_variables
         if model.built and model.optimizer is not None:
             build(model.optimizer, trained)  # it may ask only now for those it holds
         for one in optimizers_of(model):
-            engine.groups.note(one)
-        if model.built and engine.process.size > 1:
-            engine.agree(state.described(trained), f"model {model.name!r}")
+            groups.note(one)
+        if model.built and collectives.process.size > 1:
+            collectives.agree(state.described(trained), f"model {model.name!r}")
         found = steps_of(model.optimizer)
         mine = json.dumps([model._initial_epoch, [has_stepped(one) for one in found]])
-        model._initial_epoch, go_on = json.loads(engine.broadcast_text(mine))
+        model._initial_epoch, go_on = json.loads(collectives.broadcast_text(mine))
         going = [one for one, goes_on in zip(found, go_on, strict=False) if goes_on]
-        if engine.process.rank == 0:
+        if collectives.process.rank == 0:
             self._open(going, trained)
-            engine.groups.bring(model.optimizer)
-        engine.barrier()
+            groups.bring(model.optimizer)
+        collectives.barrier()
         self._open(going, trained)
-        if engine.process.size > 1:
-            engine.groups.pull(trained)
+        if collectives.process.size > 1:
+            groups.pull(trained)
         if model.built:
-            engine.broadcast(
+            collectives.broadcast(
                 [*model.non_trainable_variables, *state.overwritten(model)]
             )
 
-    def _open(self, optimizers: list[Any], trained: list[Any]) -> None:
+    def _open(self, optimizers: list[Optimizer], trained: list[Variable]) -> None:
         """Opens the groups of optimizers that go on from steps made before."""
-        groups = self._engine.groups
+        groups = self._groups
         for one in optimizers:
             if not groups.of_optimizer(one) and one.built:
                 groups.of(one, trained_by(one, trained))
 
-    def _epoch_begins(self, model: Any) -> None:
+    def _epoch_begins(self, model: Model) -> None:
         """Goes on from weights that a callback has set on worker 0."""
-        engine = self._engine
-        if engine.process.size == 1:
-            engine.groups.bring(model.optimizer)
-        elif engine.process.rank == 0:
-            engine.groups.bring_changed(model.optimizer)
-        engine.tallies.begin(model)
+        process = self._collectives.process
+        if process.size == 1:
+            self._groups.bring(model.optimizer)
+        elif process.rank == 0:
+            self._groups.bring_changed(model.optimizer)
+        self._layer_state.begin(model)
 
-    def _epoch_over(self, model: Any, batch_spec: Any) -> None:
+    def _epoch_over(self, model: Model, batch_spec: Structure) -> None:
         """Adds up what the workers have counted in the epoch that is over.
 
         Args:
             model: The model.
             batch_spec: Of the user's batches, as ``tf.data`` describes them.
         """
-        engine = self._engine
-        if model.stop_training and not engine.epochs.is_stopped:
-            engine.epochs.stop()  # a callback has ended it in mid-epoch
-        if engine.epochs.is_stopped:
+        collectives, epochs, groups = self._collectives, self._epochs, self._groups
+        if model.stop_training and not epochs.is_stopped:
+            epochs.stop()  # a callback has ended it in mid-epoch
+        if epochs.is_stopped:
             model.stop_training = True
             return
-        engine.groups.flush()
-        if not engine.epochs.taken:
+        groups.flush()
+        if not epochs.taken:
             state.build(model, batch_spec)  # the others' first batch has done so
-        with self._meeting():
-            metrics.gather(engine, model)
-            engine.tallies.meet(model)
-            engine.maximum(state.overwritten(model))
-            if engine.process.size > 1:
-                engine.groups.open_missing(model, engine)
-        engine.groups.pull(model.trainable_variables)
+        with epochs.meeting():
+            metrics.gather(collectives, model)
+            self._layer_state.meet(model)
+            collectives.maximum(state.overwritten(model))
+            if collectives.process.size > 1:
+                groups.open_missing(model, collectives)
+        groups.pull(model.trainable_variables)
         # Callbacks save it; an average that is kept by it ends in the weights.
         averages = any(one.use_ema for one in steps_of(model.optimizer))
-        if engine.process.rank == 0 or averages:
-            engine.groups.take_state(model.optimizer)
+        if collectives.process.rank == 0 or averages:
+            groups.take_state(model.optimizer)
 
-    @contextlib.contextmanager
-    def _meeting(self) -> Iterator[None]:
-        self._engine.ending_epoch = self._engine.epochs.current
-        try:
-            yield
-        finally:
-            self._engine.ending_epoch = -1
+    def _epoch_ended(self, model: Model) -> None:
+        """Ends the fit on all workers, or goes on from what they have done."""
+        if self._validates_jointly:
+            self._agree_on_end(model)
+        if model.stop_training:
+            self._epochs.stop()
+        elif self._collectives.process.rank == 0:
+            # The others have trained on while this worker has validated. From here on
+            # they wait for it, so that what it pulls is not old when it pushes.
+            self._absence.end()
+            self._groups.renew(model.trainable_variables)
 
-    def _end(self, model: Any, history: Any) -> None:
+    def _end(self, model: Model, history: History) -> None:
         """Gives all workers worker 0's weights, optimizer state and history."""
-        engine = self._engine
-        engine.barrier()
-        if engine.process.rank == 0:
-            engine.groups.bring(model.optimizer)
-        engine.resuming.complete(history)
-        text = engine.broadcast_text(json.dumps([history.epoch, history.history]))
+        collectives, groups = self._collectives, self._groups
+        collectives.barrier()
+        if collectives.process.rank == 0:
+            groups.bring(model.optimizer)
+        self._resumption.complete(history)
+        text = collectives.broadcast_text(json.dumps([history.epoch, history.history]))
         history.epoch, history.history = json.loads(text)
-        engine.groups.pull(model.trainable_variables)
-        engine.groups.take_state(model.optimizer)
-        engine.groups.agree_on_rate(model.optimizer, engine)
-        engine.maximum(state.overwritten(model))
-        engine.broadcast(model.non_trainable_variables)
+        groups.pull(model.trainable_variables)
+        groups.take_state(model.optimizer)
+        groups.agree_on_rate(model.optimizer, collectives)
+        collectives.maximum(state.overwritten(model))
+        collectives.broadcast(model.non_trainable_variables)
+
+
+class _FitCallback(keras.callbacks.Callback):
+    """Stands last among the callbacks of a ``fit``.
+
+    Args:
+        begun: Called with the model when the fit has begun.
+        epoch_ended: Called with it at the end of an epoch, behind its validation.
+    """
+
+    def __init__(
+        self, begun: Callable[[Model], None], epoch_ended: Callable[[Model], None]
+    ):
+        super().__init__()
+        self._begun, self._epoch_ended = begun, epoch_ended
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        del logs
+        self._begun(self.model)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        del epoch, logs
+        self._epoch_ended(self.model)

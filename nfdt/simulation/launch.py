@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fdtcore import output
 from fdtcore.process import Process
@@ -13,6 +13,9 @@ from nfdt.clusters.cluster import Cluster
 from nfdt.environment import read_options
 from nfdt.options import Options
 from nfdt.simulation import supported
+
+if TYPE_CHECKING:
+    from nfdt.simulation.glue.engine import SimulatedEngine
 
 CLUSTER, WORKERS, SEED = "NFDT_CLUSTER", "NFDT_WORKERS", "NFDT_SEED"
 
@@ -56,7 +59,7 @@ def check_environ(environ: Mapping[str, str]) -> None:
     check(read_options(environ), Process(), environ)
 
 
-def engine(options: Options, environ: Mapping[str, str]) -> Any:
+def engine(options: Options, environ: Mapping[str, str]) -> SimulatedEngine:
     """Makes the engine of this process, which tells at its end what there was."""
     from nfdt.simulation.glue.engine import SimulatedEngine
 

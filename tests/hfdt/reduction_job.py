@@ -11,12 +11,12 @@ import tensorflow as tf
 
 import hfdt
 from hfdt import gradients, runtime
-from hfdt.collectives import HorovodCollectives
+from hfdt.communicator import HorovodCommunicator
 from hfdt.options import Options
 
 hfdt.init()
 RANK, SIZE = hfdt.rank(), hfdt.size()
-RANKS = HorovodCollectives(RANK, SIZE)
+RANKS = HorovodCommunicator(RANK, SIZE)
 RNG = np.random.default_rng(0)
 ALL = RNG.normal(size=(SIZE, 37, 5)).astype("float32")  # the gradient of each rank
 SHARES = np.array([0.25, 0.75], "float32")

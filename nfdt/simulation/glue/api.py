@@ -80,7 +80,7 @@ def simulate(
     if not isinstance(cluster, Cluster):
         cluster = cluster_yaml.read(cluster)
     options = Options.from_environ(os.environ, **choices)
-    engine: Any = SimulatedEngine(options, cluster, seed)
+    engine = SimulatedEngine(options, cluster, seed)
     keras_loop.patch()
     given = (
         dict(zip("xy", data, strict=False)) if isinstance(data, tuple) else {"x": data}

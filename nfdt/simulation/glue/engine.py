@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 
 import keras
@@ -18,7 +19,7 @@ from nfdt.protocol.server import Service
 from nfdt.protocol.topology import Roles
 from nfdt.protocol.transport import LEAVE_S
 from nfdt.simulation import supported
-from nfdt.simulation.glue.worker_state import ApartOfEach, ApplyingOfEach
+from nfdt.simulation.glue.worker_state import PlacementOfEach, PushPullOfEach
 from nfdt.simulation.simulator import Driver
 from nfdt.simulation.transport import VirtualTransport
 from nfdt.telemetry.recorder import Recording
@@ -57,13 +58,20 @@ class SimulatedEngine(ParameterServerEngine):
         wire = "" if options.wire == "own" else options.wire
         self.driver = Driver(services, cluster, seed, wire)
         virtual = VirtualTransport(self.driver, services, self._watch)
-        super().__init__(Process(0, 1), virtual, options)
+        placement = PlacementOfEach(options, count, virtual)
+        super().__init__(
+            Process(0, 1),
+            virtual,
+            options,
+            placement=placement,
+            push_pull=functools.partial(
+                PushPullOfEach, placement=placement, virtual=virtual
+            ),
+        )
         keras.utils.set_random_seed(
             seed
         )  # a program that seeds by itself does so later
         self._virtual = virtual
-        self.groups.apart = ApartOfEach(options, count, virtual)
-        self.applying = ApplyingOfEach(self, virtual)
 
     def choose(self, options: Options) -> None:
         """Takes the choices of a call of ``distribute``; servers are the cluster's."""

@@ -13,8 +13,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nfdt.glue.local_training import Apart, LocalExchange, Lookahead
-from nfdt.glue.push_pull import Applying
+from fdtcore.engine import Collectives
+from fdtcore.keras_types import Gradient, Optimizer, Variable
+from nfdt.glue.epochs import Epochs
+from nfdt.glue.groups import VariableGroups
+from nfdt.glue.local_training import LocalExchange, Lookahead, OptimizerPlacement
+from nfdt.glue.push_pull import PushPull
+from nfdt.glue.replicated_steps import ReplicatedSteps
+from nfdt.glue.variable_group import VariableGroup
 from nfdt.options import Options
 from nfdt.rules.corrections import Vector
 from nfdt.simulation.transport import VirtualTransport
@@ -41,8 +47,8 @@ class LookaheadOfEach:
         return self._found[worker].ahead(gradient)
 
 
-class ApartOfEach(Apart):
-    """What the options make of a user's optimizer, for all workers in one process.
+class PlacementOfEach(OptimizerPlacement):
+    """Which optimizer runs where, for all workers in one process.
 
     Args:
         options: The user's choices.
@@ -85,17 +91,32 @@ class _Shared:
         self.pushed = vector
 
 
-class ApplyingOfEach(Applying):
+class PushPullOfEach(PushPull):
     """Steps of workers that train parameters of their own.
 
     Args:
-        engine: The engine.
+        collectives: Of one process.
+        groups: Those of all workers.
+        epochs: Those of all workers.
+        replicated_steps: Of one process.
+        options: The user's choices.
+        placement: Which optimizer runs where.
         virtual: The workers.
     """
 
-    def __init__(self, engine: Any, virtual: VirtualTransport):
-        super().__init__(engine)
-        self._virtual = virtual
+    def __init__(
+        self,
+        collectives: Collectives,
+        groups: VariableGroups,
+        epochs: Epochs,
+        replicated_steps: ReplicatedSteps,
+        options: Options,
+        *,
+        placement: PlacementOfEach,
+        virtual: VirtualTransport,
+    ):
+        super().__init__(collectives, groups, epochs, replicated_steps, options)
+        self._placement, self._virtual = placement, virtual
         virtual.submit = self._submitted
         self._own: dict[int, Vector] = {}  # worker -> its parameters; none: as pulled
         self._steps: dict[int, int] = {}  # worker -> steps since its last push
@@ -103,9 +124,13 @@ class ApplyingOfEach(Applying):
         self._fresh: list[np.ndarray] | None = None  # of an optimizer without a step
 
     def _apply_locally(
-        self, optimizer: Any, gradients: Any, trained: list[Any], inner: Callable
+        self,
+        optimizer: Optimizer,
+        gradients: list[Gradient],
+        trained: list[Variable],
+        inner: Callable,
     ) -> Any:
-        own = self._engine.groups.apart.on_worker(optimizer)
+        own = self._placement.on_worker(optimizer)
         with tf.init_scope():
             if not own.built:
                 own.build(trained)
@@ -113,20 +138,22 @@ class ApplyingOfEach(Applying):
                 self._fresh = _values(own)
         return super()._apply_locally(optimizer, gradients, trained, inner)
 
-    def _stepped(self, group: Any, values: Sequence[Any], about: dict) -> list[Any]:
+    def _stepped(
+        self, group: VariableGroup, values: Sequence[Any], about: dict[str, Any]
+    ) -> list[Any]:
         """Puts a worker's step aside; returns what the next one goes on from."""
         wanted = self._virtual.current()
         worker = wanted.worker
-        own = self._engine.groups.apart.on_worker(group.optimizer)
+        own = self._placement.on_worker(group.optimizer)
         self._own[worker] = group.joined(values)
         self._slots[worker] = _values(own)
         self._steps[worker] = self._steps.get(worker, 0) + 1
-        paces = self._engine.options.controller.paces
-        if paces or self._steps[worker] < self._engine.options.local_steps:
+        paces = self._options.controller.paces
+        if paces or self._steps[worker] < self._options.local_steps:
             sent = Sent(None, about["loss"])
         else:
             sent = Sent(self._submitted(wanted), about["loss"])
-        self._engine.epochs.pushed(about["epoch"], about["number"])
+        self._epochs.pushed(about["epoch"], about["number"])
         following = self._virtual.advance(sent)
         if following is None:  # all begin the next epoch with what is shared then
             self._own.clear()
@@ -136,11 +163,13 @@ class ApplyingOfEach(Applying):
         for variable, value in zip(own.variables, found, strict=True):
             variable.assign(value)
         pulled = self._own.get(following.worker, following.params)
+        assert pulled is not None  # only the very first step is at the first values
         return group.split(pulled)
 
     def _submitted(self, wanted: Wanted) -> Vector:
         """Returns what a worker pushes; it goes on from what its exchange says."""
-        exchange = self._engine.groups.apart.exchange
+        exchange = self._placement.exchange
+        assert exchange is not None  # workers train parameters of their own
         worker, pulled = wanted.worker, wanted.params
         shared = _Shared(
             self._virtual.newest() if pulled is None else pulled, self._virtual.newest
@@ -154,5 +183,5 @@ class ApplyingOfEach(Applying):
         return shared.pushed
 
 
-def _values(optimizer: Any) -> list[np.ndarray]:
+def _values(optimizer: Optimizer) -> list[np.ndarray]:
     return [np.array(variable) for variable in optimizer.variables]

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from nfdt.glue.collectives import Gathering
+from nfdt.glue.communicator import WorkerCommunicator
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.transport import LocalTransport
 from tests.nfdt.services import service
@@ -28,7 +28,7 @@ class Workers:
             Waiting([self.service], time.perf_counter, self.inbox) for _ in range(count)
         ]
         self.all = [
-            Gathering(
+            WorkerCommunicator(
                 transport, worker, lambda: -1, lambda w=worker: self.succeeded.append(w)
             )
             for worker, transport in enumerate(self.transports)

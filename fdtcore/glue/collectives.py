@@ -1,22 +1,24 @@
-"""What ranks tell each other beside gradients: values, texts, sums, arrivals."""
+"""Collectives over the values of Keras, made of those over bytes and tensors."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from fdtcore.glue import calls, metrics, state
+from fdtcore.engine import Array
+from fdtcore.glue import calls
+from fdtcore.keras_types import Variable
 from fdtcore.process import Process
 
 
-class Collectives(Protocol):
-    """Operations among the ranks; a name marks one, the same on every rank."""
+class Communicator(Protocol):
+    """Operations among some ranks; a name marks one, the same on every rank."""
 
     def sum(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
         """Sums each tensor over the ranks."""
@@ -38,47 +40,52 @@ class Line(Protocol):
         """Notes its end."""
 
 
-class Exchange:
-    """The part of an engine that needs no optimizer.
+class CommunicatorCollectives:
+    """Collectives by the operations of a communicator; see ``fdtcore.engine``.
 
     Args:
         process: This process.
-        collectives: Operations among the ranks.
-        line: Tells the other ranks what this one does.
+        communicator: Operations among the ranks.
         name: The framework's, which begins the names of its operations.
+        line: Tells the other ranks what this one does; None where they need not know.
     """
 
     def __init__(
-        self, process: Process, collectives: Collectives, line: Line, name: str
+        self,
+        process: Process,
+        communicator: Communicator,
+        name: str,
+        line: Line | None = None,
     ):
         self.process = process
-        self.collectives = collectives
-        self.line = line
-        self.name = name
-        self.tells = True  # whether joint calls are told to the other ranks
+        self._communicator = communicator
+        self._line = line
+        self._name = name
         self._is_joining = False
-        self._calls: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        self._calls: weakref.WeakKeyDictionary[tf.Graph, int] = (
+            weakref.WeakKeyDictionary()
+        )
 
     def agree(self, text: str, what: str) -> None:
         """Raises ValueError where ``text``, which describes ``what``, differs."""
         digest = hashlib.sha256(text.encode()).digest()
         with calls.joined(self, f"comparison of {what}"):
-            digests = self.collectives.allgather_bytes(digest, f"{self.name}.agree")
+            digests = self._communicator.allgather_bytes(digest, f"{self._name}.agree")
             if len(set(digests)) == 1:
                 return
-            texts = self.collectives.allgather_bytes(
-                text.encode(), f"{self.name}.texts"
+            texts = self._communicator.allgather_bytes(
+                text.encode(), f"{self._name}.texts"
             )
         raise ValueError(_difference([t.decode() for t in texts], what))
 
-    def broadcast(self, variables: Sequence[Any]) -> None:
+    def broadcast(self, variables: Sequence[Variable]) -> None:
         """Gives every variable rank 0's value."""
         if self.process.size == 1 or not variables:
             return
         arrays = [np.asarray(v.numpy()) for v in variables]
         own = b"".join(a.tobytes() for a in arrays)
         with calls.joined(self, "broadcast of variables"):
-            data = self.collectives.broadcast_bytes(own, f"{self.name}.variables")
+            data = self._communicator.broadcast_bytes(own, f"{self._name}.variables")
         start = 0
         for variable, array in zip(variables, arrays, strict=True):
             stop = start + array.nbytes
@@ -94,21 +101,21 @@ class Exchange:
     def broadcast_bytes(self, data: bytes) -> bytes:
         """Returns rank 0's bytes."""
         with calls.joined(self, "broadcast of rank 0's state"):
-            return self.collectives.broadcast_bytes(data, f"{self.name}.bytes")
+            return self._communicator.broadcast_bytes(data, f"{self._name}.bytes")
 
     def allgather_text(self, text: str) -> list[str]:
         """Returns every rank's text."""
         with calls.joined(self, "exchange of state"):
-            texts = self.collectives.allgather_bytes(
-                text.encode(), f"{self.name}.alltext"
+            texts = self._communicator.allgather_bytes(
+                text.encode(), f"{self._name}.alltext"
             )
         return [t.decode() for t in texts]
 
-    def allgather(self, arrays: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+    def allgather(self, arrays: Sequence[Array]) -> list[list[Array]]:
         """Returns every rank's arrays, whose shapes and types are the same."""
         own = b"".join(a.tobytes() for a in arrays)
         with calls.joined(self, "exchange of arrays"):
-            brought = self.collectives.allgather_bytes(own, f"{self.name}.arrays")
+            brought = self._communicator.allgather_bytes(own, f"{self._name}.arrays")
         ends = np.cumsum([a.nbytes for a in arrays])
         return [
             [
@@ -118,43 +125,19 @@ class Exchange:
             for data in brought
         ]
 
-    def agree_on_values(self, trained: list[Any]) -> None:
-        """Raises where values differ that an eager step has used: too late to mend."""
-        own = state.digest(trained).encode()
-        digests = self.collectives.allgather_bytes(own, f"{self.name}.digest")
-        if len(set(digests)) == 1:
-            return
-        raise ValueError(
-            "an eager loop must begin with the same weights on every rank. Received: "
-            "a model that was not built when it was distributed, so each rank drew "
-            "its own. Build it first (model.build(input_shape), or call it on a "
-            f"batch), then call {self.name}.distribute."
-        )
-
     def sum(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
         """Sums each tensor over the ranks."""
-        wire = f"{self.name}.{name.replace(' ', '_')}.{self.call()}"
+        wire = f"{self._name}.{name.replace(' ', '_')}.{self.call_number()}"
         with calls.joined(self, name):
-            return self.collectives.sum(tensors, wire)
+            return self._communicator.sum(tensors, wire)
 
-    def average(self, variables: Sequence[Any]) -> None:
+    def average(self, variables: Sequence[Variable]) -> None:
         """Gives every variable the mean over the ranks."""
         if self.process.size == 1 or not variables:
             return
         sums = self.sum([tf.identity(v.value) for v in variables], "average")
         for variable, total in zip(variables, sums, strict=True):
             variable.assign(total / self.process.size)
-
-    def settle(self, model: Any) -> None:
-        """Brings what drifts apart together, before a model is saved."""
-        self.average(metrics.moving_statistics(model))
-
-    def on_batch(
-        self, model: Any, name: str, arguments: Any, run: Callable[[], Any]
-    ) -> Any:
-        """Runs a call on one batch as it is."""
-        del model, name, arguments
-        return run()
 
     def barrier(self) -> None:
         """Returns when every rank has arrived."""
@@ -163,18 +146,19 @@ class Exchange:
     @contextlib.contextmanager
     def joining(self, label: str) -> Iterator[None]:
         """Surrounds a call that the others have to join; inner ones are part of it."""
-        if self._is_joining or not self.tells:
+        line = self._line
+        if self._is_joining or line is None:
             yield
             return
         self._is_joining = True
-        self.line.enter(label)
+        line.enter(label)
         try:
             yield
         finally:
             self._is_joining = False
-            self.line.leave()
+            line.leave()
 
-    def call(self) -> int:
+    def call_number(self) -> int:
         """Numbers the operations of one graph, so that their names differ."""
         if tf.executing_eagerly():
             return 0
