@@ -16,6 +16,7 @@ output              rank 0 has the terminal, the others a file each
 settings            environment variables that let ranks share a machine
 options             options as dataclasses, read from variables
 validation          the rules of options: rule, what was received, way out
+keras_types         names for what Keras and TensorFlow hand over, untyped
 batch_shares        which samples of a batch are whose
 training_loops      the loops of a program that train
 threads, evidence   one thread trains; whether this process has trained

@@ -5,6 +5,7 @@ bind             START HERE: binds an engine, puts the rest in place
 binding          which models and optimizers an engine owns
 optimizer        ``Optimizer.apply``, where every training path ends
 wrappers         optimizers that hold others, and which take the steps
+collectives      values of Keras among ranks, by a framework's communicator
 step             the step that is being traced or run
 steps            training and testing on this rank's part of each batch
 batches          batches as structures of tensors: size, part, empty

@@ -1,16 +1,17 @@
 """The Keras side; with ``nfdt.api`` the only modules that load TensorFlow.
 
 =================  =========================================================
-engine             START HERE: gradients go to servers, parameters come back
+engine             START HERE: what a worker is made of, put together
+training           the strategy: gradients go to servers, parameters come back
 push_pull          one step of an optimizer: what is sent, what comes back
 variable_group     what one optimizer trains, as a vector; ``groups``: all
-training           ``fit`` and ``evaluate``
 epochs             which epoch a worker is in, and its batches
 leased_data        data adapters whose batches are leased, or dealt in turn
 keras_loop         Keras's loop over an epoch, and one step on a leased batch
 batch_iterator     batches that are taken before their step
 callbacks          which callbacks run on which worker
-collectives        what all workers tell each other
+collectives        what all workers tell each other; ``communicator``: how
+absence            whether servers wait for the pushes of a worker
 replicated_steps   steps that all workers make, in loops without a data set
 local_training     a worker's own optimizer, and what it then sends
 monitor            how a worker and its machine fare, for DSP
