@@ -1,4 +1,4 @@
-"""Which samples of a batch belong to which rank."""
+"""The samples of a batch that belong to each rank, and their fraction of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether this process has trained, and whether with the others.
+"""Evidence that this process has trained, and that it exchanged with the others.
 
 A job whose processes train, each for itself, looks like any other until its results are
 compared. So what trains is noted, and that something was exchanged, and a job that

@@ -1,4 +1,4 @@
-"""What went wrong, where, on which rank: one record, the same on every rank."""
+"""The record of one failure: what, where, on which rank; equal on every rank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of a framework, as dataclasses: read from variables, and compared."""
+"""Options of a framework as dataclasses, read from variables and compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One voice: rank 0 keeps the terminal, every other rank writes to a file.
+"""The output of a job: rank 0 keeps the terminal, other ranks write to files.
 
 Works on file descriptors, so that C++ libraries and child processes obey as well.
 

@@ -1,4 +1,4 @@
-"""Who am I: one process of a job."""
+"""The identity of a process in its job: rank, size, local rank, host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Environment variables that make several ranks on one machine get along.
+"""Environment variables that let several ranks share one machine.
 
 Pure: an environment in, the variables to add out. Both the launcher and the rank
 program apply them, so a plain ``mpirun`` runs under the same settings.

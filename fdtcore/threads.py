@@ -1,4 +1,4 @@
-"""One thread trains: ranks match their calls by order, and threads have none."""
+"""The lock that lets one thread train at a time: ranks match calls by their order."""
 
 from __future__ import annotations
 

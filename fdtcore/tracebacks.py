@@ -1,4 +1,4 @@
-"""Tracebacks and stacks as the user wrote them: our own frames are left out."""
+"""Tracebacks and stacks without the project's own frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds the loops of a program that train.
+"""A search for the loops of a program that train.
 
 A ``for`` statement trains if its body takes a gradient or applies one, or calls a
 function of the same file that does. Loops that validate, plot or count do not.

@@ -1,4 +1,4 @@
-"""What a user asks to run, checked before any process starts.
+"""The user's program, checked before any process starts.
 
 Runs a program as Python itself would; as a program itself, one that is examined.
 """

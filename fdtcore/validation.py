@@ -1,4 +1,4 @@
-"""What the options of a rule must be, and how it is said where they are not."""
+"""Checks of a rule's options, and their error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user calls."""
+"""The public functions of HFDT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a step whose gradient is not finite."""
+"""The treatment of steps whose gradient is not finite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts ranks on this machine without MPI: Horovod's Gloo, for want of an mpirun.
+"""A launcher without MPI: Horovod's Gloo, on this machine only.
 
 ``python -m hfdt.gloo SIZE COMMAND...`` is a small launcher. It serves Horovod's
 rendezvous on the loopback interface, starts the ranks, and ends them all with the

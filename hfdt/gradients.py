@@ -1,4 +1,4 @@
-"""From every rank's gradients to the gradient of the whole batch."""
+"""The reduction of every rank's gradients to the gradient of the whole batch."""
 
 from __future__ import annotations
 

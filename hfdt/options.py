@@ -1,4 +1,4 @@
-"""What a user may choose, once, with its defaults."""
+"""The options of HFDT, each declared once with its default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning rate and accumulation, where the user asks for them to be changed."""
+"""Learning rate and accumulation, as the user's options change them."""
 
 from __future__ import annotations
 

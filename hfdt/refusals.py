@@ -1,4 +1,4 @@
-"""Refuses programs that use Horovod themselves: both would average, or neither."""
+"""The refusal of programs that use Horovod themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts Horovod, once in a process, and what surrounds it."""
+"""The start of Horovod in a process, and the services around it."""
 
 from __future__ import annotations
 

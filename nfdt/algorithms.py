@@ -1,4 +1,4 @@
-"""START HERE: the table of algorithms, each made of three independent choices.
+"""The table of algorithms (START HERE), each made of three independent choices.
 
 ========== ============================================= =====================
 choice     what it decides                               module

@@ -1,4 +1,4 @@
-"""Options on their way to the ranks: from the command line, through the environment."""
+"""The transfer of options to the ranks: from command line to environment."""
 
 from __future__ import annotations
 

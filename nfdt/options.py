@@ -1,7 +1,4 @@
-"""What a user may choose, once, with its defaults.
-
-Which choices go together; where they do not, a reason and a way out.
-"""
+"""The options of NFDT, each declared once with its default, and their conflicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fits an algorithm of the table to the optimizer that the user has chosen."""
+"""The resolution of an algorithm for the user's optimizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The control line: what goes wrong on one rank is known to every rank.
+"""The control line: a connection of each rank that carries failures and stacks.
 
 A TCP connection of each rank to the one that keeps the hub, beside those that carry
 gradients: rank 0, or the first parameter server.

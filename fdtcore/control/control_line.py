@@ -1,4 +1,4 @@
-"""The control line: what goes wrong on one rank is known to every rank.
+"""A rank's end of the control line.
 
 Beside the training traffic each rank keeps one TCP connection to the rank that keeps
 the hub, over which pass statuses (in which call am I?), the first failure and stacks.

@@ -1,4 +1,4 @@
-"""Ends a process whose main thread no longer can."""
+"""A countdown that ends a process whose main thread no longer can."""
 
 from __future__ import annotations
 

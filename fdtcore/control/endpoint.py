@@ -1,4 +1,4 @@
-"""How the ranks find rank 0: an address and a token that only the job's ranks get."""
+"""The address of rank 0, and the token that lets the job's ranks connect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process does with an exception that nobody caught."""
+"""The hooks of a process for exceptions that nobody caught."""
 
 from __future__ import annotations
 

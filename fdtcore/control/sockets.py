@@ -1,4 +1,4 @@
-"""The sockets of rank 0: lets the ranks in, carries letters to and from the hub."""
+"""The sockets of rank 0: connections of the ranks, and messages to and from the hub."""
 
 from __future__ import annotations
 

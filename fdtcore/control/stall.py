@@ -1,4 +1,4 @@
-"""Who waits for whom: rank 0's table of the ranks, and when to call it a stall.
+"""Stall detection: rank 0's table of which rank waits for which.
 
 Pure: time arrives as ``now_s``. The table is right under one rule, which callers of
 ``enter`` keep: a call that is counted is joined by *every* rank, under the same

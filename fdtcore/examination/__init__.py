@@ -1,4 +1,4 @@
-"""``doctor SCRIPT``: is a script safe to distribute?
+"""The examination of a script, ``doctor SCRIPT``: is it safe to distribute?
 
 ===================  =======================================================
 safety               START HERE: runs it for some steps, on one process and two

@@ -1,4 +1,4 @@
-"""What short runs of a script have come to, and where two of them differ."""
+"""Observations of short runs of a script, and the differences between two runs."""
 
 from __future__ import annotations
 

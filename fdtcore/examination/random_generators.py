@@ -1,4 +1,4 @@
-"""Finds random generators in a program that no seed makes alike on all processes."""
+"""A search for random generators that no seed makes equal on all processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a script safe to distribute? Runs it for some steps, on one process and several.
+"""The safety of a script: some steps of it, on one process and on several, compared.
 
 What both have come to is compared, and what the framework says of the script is shown.
 """

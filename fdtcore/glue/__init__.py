@@ -1,4 +1,4 @@
-"""Binds an engine to Keras: the only modules of this package that import it.
+"""The binding of an engine to Keras: the only modules of fdtcore that import it.
 
 ===============  =========================================================
 bind             START HERE: binds an engine, puts the rest in place
@@ -9,6 +9,7 @@ collectives      values of Keras among ranks, by a framework's communicator
 step             the step that is being traced or run
 steps            training and testing on this rank's part of each batch
 batches          batches as structures of tensors: size, part, empty
+exchange         values, texts and sums that ranks exchange
 state            the values that training begins from, alike on all ranks
 arrays           arrays as Keras batches them, and the rows behind indices
 data             the part of each batch that is this rank's

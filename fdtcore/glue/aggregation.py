@@ -1,4 +1,4 @@
-"""How the state of a metric of the user's own combines, found out from its updates.
+"""The reduction of a custom metric's state, inferred from its first updates.
 
 Keras's own metrics keep totals and counts, which are summed over the ranks. A metric
 of a script's own may keep a maximum. What its variables are is seen where a batch is

@@ -1,4 +1,4 @@
-"""Binds an engine to Keras: the one way in."""
+"""The entry point of the binding: an engine takes over Keras's methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which models and optimizers an engine owns."""
+"""The models and optimizers that an engine owns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Callbacks that act once, and the one that keeps ranks in step."""
+"""Callbacks that act on one rank only, and the one that keeps ranks in step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a value of a batch comes from the values of its parts.
+"""The relation between a value of a batch and the values of its parts.
 
 With shares s_p of the samples (which sum to 1) and values v_p of the parts, a mean
 over samples is ``sum_p s_p v_p`` and a sum over samples ``sum_p v_p``. A value that is

@@ -1,4 +1,4 @@
-"""A short run of a script that is watched: what it trains, and what came of it.
+"""A short, observed run of a script: what it trains, and the result.
 
 Each ``fit`` ends after some batches, each loop by hand after some steps, and the script
 with it. What was trained until then is written down, to be compared with another run.

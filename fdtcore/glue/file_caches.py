@@ -1,4 +1,4 @@
-"""What ``Dataset.cache`` and ``Dataset.snapshot`` keep in files, on each rank.
+"""The files of ``Dataset.cache`` and ``Dataset.snapshot``, on each rank.
 
 Every rank reads the user's whole pipeline, so each writes a whole cache, under a name
 of its own. Rank 0's is the user's, once it is whole: until then TensorFlow keeps a

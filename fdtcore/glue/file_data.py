@@ -1,4 +1,4 @@
-"""Data sets over files: made when rank 0 has written what they read.
+"""Data sets over files, created when rank 0 has written what they read.
 
 TensorFlow reads and writes their files in C++, on every rank. What reads waits, where
 it is made, until rank 0 has come there, and reads rank 0's files; what writes goes to

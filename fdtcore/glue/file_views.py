@@ -1,4 +1,4 @@
-"""How a rank sees files: as rank 0 left them when the ranks last met."""
+"""A rank's view of files: as rank 0 left them at the last joint call."""
 
 from __future__ import annotations
 

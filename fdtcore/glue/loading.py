@@ -1,4 +1,4 @@
-"""What a program loads is rank 0's, on every rank.
+"""Loading of models and weights: rank 0's, on every rank.
 
 A file may exist on rank 0 only: in its temporary folder, or because another rank is on
 another machine. So rank 0 sends what it has, as bytes.

@@ -1,4 +1,4 @@
-"""Training loops that are written by hand, in scripts that know nothing of ranks."""
+"""Hand-written training loops, in scripts that know nothing of ranks."""
 
 from __future__ import annotations
 

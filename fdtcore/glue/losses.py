@@ -1,4 +1,4 @@
-"""Losses that are no mean over samples, as all ranks must see them.
+"""Losses that are not a mean over samples, scaled to their value on all ranks.
 
 The engine weighs gradients by each rank's share of the samples, which turns means
 over a part into the mean over the batch. Three of Keras's reductions are no such

@@ -1,4 +1,4 @@
-"""Metric state of all ranks, and other state that each rank gathers alone."""
+"""Metric state summed over all ranks, and other state that each rank collects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions of TensorFlow and h5py that take names of files, and open them in C++.
+"""Functions of TensorFlow and h5py that take file names and open them in C++.
 
 They follow the rule of Python's own (``fdtcore/shadow_files/shadow.py``): what another
 rank than 0 writes goes to its shadow, where it finds it again. ``tf.io.gfile``,

@@ -1,4 +1,4 @@
-"""Random numbers that must be the same on every rank: shuffles and first weights."""
+"""Random numbers that must be equal on every rank: shuffles and initial weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refuses programs that TensorFlow distributes already, before they train by halves."""
+"""The refusal of programs that TensorFlow already distributes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first batch of a step, tried before it trains: what its values are of parts.
+"""The trial of the first batch: how a step's values follow from those of parts.
 
 Ranks add up what they compute of their parts, which is right for means over samples.
 Whether a loss or a step of the user's own is one cannot be read from it. So each rank

@@ -1,4 +1,4 @@
-"""Rows of all ranks, through which a gradient flows to each rank's own."""
+"""Rows of all ranks, with a gradient that flows to each rank's own."""
 
 from __future__ import annotations
 

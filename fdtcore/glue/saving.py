@@ -1,4 +1,4 @@
-"""Files written once, and whole or not at all."""
+"""Saving on rank 0: each file is written once, and completely or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all ranks must hold alike: the values that training begins from."""
+"""The state that all ranks must share before training: built, compared, broadcast."""
 
 from __future__ import annotations
 

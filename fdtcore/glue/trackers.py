@@ -1,4 +1,4 @@
-"""``Mean`` and ``Sum`` that are given one value for a whole batch.
+"""``Mean`` and ``Sum`` metrics that receive one value for a whole batch.
 
 Values of samples are counted by each rank for its own part, and totals add up. One
 value of a batch (a loss that a ``train_step`` has computed, a metric function that

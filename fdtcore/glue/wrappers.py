@@ -1,4 +1,4 @@
-"""Optimizers that hold others, and which of them take the steps.
+"""Optimizers that hold others, and the ones among them that take the steps.
 
 ``MultiOptimizer``, ``LossScaleOptimizer`` and a user's own wrapper have an ``apply``
 that hands gradients on. What they hold may be known only later: a ``MultiOptimizer``

@@ -1,4 +1,4 @@
-"""Runs one job, from the words of ``run`` to its exit code.
+"""The launcher: one job, from the words of ``run`` to its exit code.
 
 ==============  ============================================================
 foreground      START HERE: one job from its first line to its last

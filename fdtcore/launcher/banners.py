@@ -1,4 +1,4 @@
-"""Reads what ``mpirun`` says about a job that failed, and keeps it from the user.
+"""The banners of ``mpirun`` about a failed job, read and kept from the user.
 
 Pure: bytes in, bytes out. mpirun writes its words between two lines of dashes, in
 the same stream as the ranks.

@@ -1,4 +1,4 @@
-"""What ``run`` is told of where and how to start, alike for every framework."""
+"""The options of ``run`` that say where and how to start, for every framework."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds and ends every process a job leaves behind (Linux).
+"""The processes that a job leaves behind, found and ended (Linux).
 
 mpirun ends the ranks; what the ranks started themselves, in sessions of their own,
 and ranks whose mpirun was killed, are found here.

@@ -1,4 +1,4 @@
-"""The launcher's last line: what went wrong, where, and what to do about it."""
+"""The launcher's last line: what failed, where, and the way out."""
 
 from __future__ import annotations
 

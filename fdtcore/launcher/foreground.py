@@ -1,4 +1,4 @@
-"""Runs one job from its first line to its last, for every framework's command."""
+"""One job in the foreground, for every framework's command."""
 
 from __future__ import annotations
 

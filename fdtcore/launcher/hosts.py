@@ -1,4 +1,4 @@
-"""Where the ranks run: host lists from the command line, files and Slurm.
+"""The hosts of a job: from the command line, host files and Slurm.
 
 Pure but for `unknown_hosts`, which asks the name service.
 """

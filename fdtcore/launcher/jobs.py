@@ -1,4 +1,4 @@
-"""From what the user asked for, and the machine found, to a job and its launcher."""
+"""A job and its launcher, derived from the request and from this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a job becomes one command line for the machine's own launcher.
+"""Launchers: a job as one command line for ``mpirun`` or ``srun``.
 
 Pure: a `Job` in, an argument list out.
 """

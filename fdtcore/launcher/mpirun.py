@@ -1,4 +1,4 @@
-"""Finds this machine's ``mpirun`` and whose it is."""
+"""This machine's ``mpirun``, and the MPI library that it belongs to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a job to its end: forwards its words, stops it, leaves nothing running."""
+"""The supervision of a running job: output, signals, and the end of all processes."""
 
 from __future__ import annotations
 

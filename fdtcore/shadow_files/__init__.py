@@ -1,4 +1,4 @@
-"""Files that a program writes by itself, on the ranks that are not to write them.
+"""The file changes of ranks other than 0, kept in a folder of their own.
 
 ==============  ============================================================
 shadow          START HERE: which file another rank than 0 is given for a name

@@ -1,4 +1,4 @@
-"""What rank 0 has made since the ranks last met.
+"""The journal of files that rank 0 has made since the last joint call.
 
 Ranks run one program at different speeds, on one file system. A rank that is behind
 must not find what rank 0 has made already: ``if not exists: make`` would end with half

@@ -1,4 +1,4 @@
-"""Gives a process its shadow: replaces Python's functions that name files."""
+"""The replacements of Python's functions that take file names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rank 0's view of the file system: the real one, and it notes what it makes there."""
+"""Rank 0's view of the file system: the real one, with a record of its new files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that a program writes by itself, on the ranks that are not to write them.
+"""The shadow of a rank: the folder that takes its file changes.
 
 An unchanged script runs on every rank, so each of its files would be written once a
 rank, at the same time and at the same place: two ranks that write one zip archive

@@ -1,4 +1,4 @@
-"""Builds the Horovod that fits what is installed, and checks an installation.
+"""The installation of a Horovod that fits TensorFlow, and its checks.
 
 ==============  ============================================================
 install         START HERE: ``hfdt install-horovod``

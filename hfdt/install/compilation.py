@@ -1,4 +1,4 @@
-"""Run a long compilation: everything into a log, one line of progress to the user."""
+"""A long compilation: its output in a log, one line of progress for the user."""
 
 import os
 import re

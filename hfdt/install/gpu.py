@@ -1,4 +1,4 @@
-"""Whether Horovod can reduce on GPUs: CUDA, NCCL, and a TensorFlow built for them."""
+"""GPU support of Horovod: CUDA, NCCL, and a TensorFlow built for them."""
 
 import importlib.util
 import os

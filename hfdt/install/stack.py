@@ -1,4 +1,4 @@
-"""What Horovod is built for: this Python, this TensorFlow, this MPI, this GPU stack.
+"""The software that Horovod is built for: Python, TensorFlow, MPI, GPU libraries.
 
 Nothing here builds or installs; every function looks and returns a record. TensorFlow
 is asked in a child process, so that looking never starts it in the caller's.

@@ -1,4 +1,4 @@
-"""Run `hfdt.install.selftest` on two real processes, within a time limit."""
+"""The trial job of `hfdt doctor`: `hfdt.install.selftest` on two real processes."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Build Horovod's wheel and keep it in the user's cache."""
+"""Horovod's wheel: built once, kept in the user's cache."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""From the words of ``nfdt run`` to a job: sizes, checks, and the launcher."""
+"""The set-up of a job from the options of ``nfdt run``: sizes, checks, launcher."""
 
 from __future__ import annotations
 

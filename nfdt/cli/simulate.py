@@ -1,4 +1,4 @@
-"""The commands that train on a cluster that is not there."""
+"""The commands of a simulated cluster: ``nfdt simulate`` and ``nfdt compare``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of checkpoints: written aside and moved, so that each is there whole.
+"""The files of checkpoints: when they are written, and how a job resumes.
 
 The file of checkpoint 7 of server 0 of 2 is ``7.server-0-of-2.nfdt``. Numbers count
 the times that have passed. Every server writes its own, so files of one number are

@@ -1,4 +1,4 @@
-"""A worker alone: its servers are in the same process, and write down the same."""
+"""The servers of a single worker, in its own process, with the same records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who has left a job and how; whether the job goes on, and what is said of it."""
+"""Membership: the workers that have left, and whether the job continues."""
 
 from __future__ import annotations
 

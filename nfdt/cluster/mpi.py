@@ -1,4 +1,4 @@
-"""This process's end of a job: the only module that imports mpi4py.
+"""This process's side of MPI: the only module that imports mpi4py.
 
 A message is its header, and its payload as a second one where it has any. With Open
 MPI's ULFM (``mpirun --with-ft ulfm``) a dead peer is an error on what waits for it,

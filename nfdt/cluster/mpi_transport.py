@@ -1,4 +1,4 @@
-"""The two ends of the wire: a worker's way to its servers, and a server's to workers.
+"""The transport over MPI: a worker's side and a server's side.
 
 Each worker has three lines from a server, which threads of its own read: answers to
 what it asked, batches for its input, and the end of the job.

@@ -1,4 +1,4 @@
-"""Starts this process's part of a job, once: a worker's engine, or a server."""
+"""The start of a process's part of a job: a worker's engine, or a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server process does, from its start to its end.
+"""The main loop of a server process, from its start to its end.
 
 A server process from its first line, whatever its start may meet.
 """

@@ -1,4 +1,4 @@
-"""How a server tells the user and the workers that the job is over.
+"""The shutdown of a job: what servers tell the user and the workers.
 
 How the servers of a job end together.
 

@@ -1,4 +1,4 @@
-"""Where a worker stands that does not end: shown when the first server asks."""
+"""The stack of a worker that does not end, shown when the first server asks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a worker leaves its job: in order, by an exception, or because the job ends."""
+"""The exit of a worker: regular, by an exception, or because the job ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cluster as the text of a file, of which ``clusterfile`` makes the same again."""
+"""The text of a cluster file, from which ``cluster_yaml`` makes an equal cluster."""
 
 from __future__ import annotations
 

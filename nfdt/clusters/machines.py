@@ -1,4 +1,4 @@
-"""What a cluster is made of: kinds of workers, links, edge nodes, servers.
+"""The machines of a cluster: groups of workers, links, edge nodes, servers.
 
 What happens to the workers of a cluster, and when.
 """

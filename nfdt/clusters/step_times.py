@@ -1,4 +1,4 @@
-"""How long a step of a worker takes, as a random variable of one's own choice."""
+"""Distributions of the time that a worker's step takes."""
 
 from __future__ import annotations
 

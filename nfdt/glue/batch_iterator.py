@@ -1,4 +1,4 @@
-"""Batches that are taken before a step begins, so that none begins without one.
+"""An iterator that takes each batch before its step begins.
 
 Keras's own step takes its batch itself. Where none is left, TensorFlow has run by then
 what does not look at the batch: a count, a mean of something else.

@@ -1,4 +1,4 @@
-"""Which callbacks of a ``fit`` run on which worker.
+"""The roles of callbacks: which callback of a ``fit`` runs on which worker.
 
 What watches validation or writes files runs on worker 0, and what it decides reaches
 the others through the servers: an early stop, a learning rate, restored weights. Any

@@ -1,4 +1,4 @@
-"""A worker's epochs: which one it is in, and the batches it is given.
+"""A worker's epochs: the current one, and the batches that it leases.
 
 Where the batches of each epoch lie in the passes over the data.
 """

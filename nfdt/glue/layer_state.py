@@ -1,4 +1,4 @@
-"""What a model's layers keep beside what is trained, and how workers bring it together.
+"""The state that layers keep apart from trained variables, merged over workers.
 
 Moving statistics, counts of steps, schedules in variables that no optimizer trains:
 each worker goes on with its own through an epoch, and at its end all meet.

@@ -1,4 +1,4 @@
-"""Learning rates that follow something: who computes them, and on which version.
+"""Learning rates that change: who computes them, and at which version.
 
 A schedule of Keras's own goes to the servers, which follow it update by update. Any
 other one, and a function, is code of the script: each worker computes it where Keras

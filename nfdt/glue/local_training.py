@@ -1,4 +1,4 @@
-"""What a worker does itself where it sends something else than plain gradients.
+"""Local training: what a worker computes and sends in place of plain gradients.
 
 A worker with parameters of its own, x, trains them for some steps with an optimizer of
 its own and then exchanges them with the shared ones, w; :class:`Lookahead` sends its

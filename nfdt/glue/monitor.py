@@ -1,4 +1,4 @@
-"""The performance monitor of a worker: how it and its machine fare."""
+"""The performance monitor of a worker: its speed, and the load of its machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An optimizer as servers are told of it: its configuration, and what is beside it."""
+"""The description of an optimizer for the servers: configuration and exclusions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One step of an optimizer: what a worker sends for it, and what it goes on from.
+"""The push and pull of one step: what a worker sends, and the parameters it gets.
 
 One call to the servers at a time, where two threads of a worker make some.
 """

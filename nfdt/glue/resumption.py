@@ -1,4 +1,4 @@
-"""A worker's part in going on with an interrupted run.
+"""A worker's part in resuming an interrupted run.
 
 The script runs from its beginning. Epochs that are noted as finished are skipped, and
 stand in the history; of the one that was under way the servers lease what is left. So

@@ -1,4 +1,4 @@
-"""Servers of shards, made from the options of a job and the spec of a group."""
+"""The factory of shard servers, from a job's options and a group's description."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Before there is a cluster: what to expect of one, and how to train on it.
+"""Planning without a cluster: what to expect of one, and how to train on it.
 
 ==============  ============================================================
 comparison      ``nfdt compare``: several ways to train, side by side

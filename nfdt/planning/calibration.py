@@ -1,4 +1,4 @@
-"""From what a real run has measured to the cluster that it ran on. Pure.
+"""The cluster that a real run has measured, computed from its times. Pure.
 
 A worker's cycle is a step, which the trace tells, and an exchange. With latency L, for
 b bytes of gradient and parameters together bandwidth B, update time u(b), and the two

@@ -1,4 +1,4 @@
-"""How fast a cluster would train, and how stale its gradients would be: times only.
+"""Forecasts of speed and staleness on a cluster, from times alone.
 
 No gradient is computed. Only bytes over bandwidth count, so one parameter for each
 server stands for all that it has, and bandwidths are as much less: a thousand workers

@@ -1,4 +1,4 @@
-"""Measures a script's steps, exchanges and updates in a short real run on this machine.
+"""A short real run that measures a script's steps, exchanges and updates.
 
 The run is that of ``nfdt run``, with as many workers computing at once: they share
 cores, memory and the server as in a real job, and its trace has the times of each step

@@ -1,4 +1,4 @@
-"""What one simulated run has come to, read from its trace; and which one is best."""
+"""The outcome of a simulated run, read from its trace, and the best of several."""
 
 from __future__ import annotations
 

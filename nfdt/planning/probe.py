@@ -1,4 +1,4 @@
-"""What a server's updates cost: measured in this process, after the run.
+"""The cost of a server's updates, measured in this process after the run.
 
 Not within the run: an update by Keras needs threads of TensorFlow's, and a worker has
 none to spare where it opens its variables, in the middle of a step.

@@ -1,4 +1,4 @@
-"""What a server keeps of a run, and how another one goes on from it.
+"""The contents of a checkpoint, and the checks when a run resumes from it.
 
 Pure: a service in, numbers, text and arrays out, and the way back. Kept are, for each
 group, parameters, the state of its rule, version and rate; the ledger of batches; and

@@ -1,4 +1,4 @@
-"""The worker's side: one group of variables as a flat vector on the servers.
+"""A worker's side of the protocol: a group's flat vector on the servers.
 
 No Keras and no MPI: over any transport, with gradients from anywhere.
 """

@@ -1,4 +1,4 @@
-"""What one shard's server has seen since the trace was written last."""
+"""The record of one shard's events since the trace was last written."""
 
 from __future__ import annotations
 

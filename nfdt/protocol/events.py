@@ -1,4 +1,4 @@
-"""What the trace tells: one event for each push or step, and other happenings.
+"""The events of a trace: pushes and local steps, and other happenings.
 
 What a worker's performance monitor reads, and its way to the server.
 """

@@ -1,4 +1,4 @@
-"""What a worker says of a group of variables when it opens it on the servers."""
+"""The description of a group of variables, with which a worker opens it on servers."""
 
 from __future__ import annotations
 

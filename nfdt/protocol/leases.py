@@ -1,4 +1,4 @@
-"""Leases: which worker has which batches; no batch is lost when a worker is.
+"""Leases of batches: each goes to one worker, and none is lost with it.
 
 Within an epoch every batch is handed out once, to whoever asks first: so fast workers
 take more. It is *done* when its gradient has arrived. The batches that a lost worker

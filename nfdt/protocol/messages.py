@@ -1,4 +1,4 @@
-"""What workers and servers say to each other, and its fixed-size header."""
+"""The messages between workers and servers, and their fixed-size header."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Meetings of all workers: what each brings goes to all when all have come."""
+"""The rendezvous of all workers: what each brings goes to all."""
 
 from __future__ import annotations
 

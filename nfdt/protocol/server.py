@@ -1,4 +1,4 @@
-"""What one server process does for its workers, besides its shards.
+"""A server process: its shards, leases and meetings, and who is present.
 
 Opens groups of variables, leases batches, holds meetings, and knows who is there.
 Pure, as ``nfdt.protocol.shard_server`` is: ``handle(message, now_s) -> messages``.

@@ -1,4 +1,4 @@
-"""The parameter server: one shard of one group of variables, as a state machine.
+"""The parameter server of one shard of one group, as a state machine.
 
 ``handle(message, now_s) -> messages``, and nothing else changes it. No MPI, no clock,
 no Keras: the same object serves a cluster, the tests and the simulator.

@@ -1,4 +1,4 @@
-"""What a shard's server knows of each worker: its progress, and what it has pushed.
+"""A shard's knowledge of each worker: its progress, and what it has pushed.
 
 Also the refusal of gradients that are not finite, before they touch the parameters.
 """

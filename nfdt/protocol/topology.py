@@ -1,4 +1,4 @@
-"""Which rank is a worker and which a server; every check on their numbers.
+"""The topology of a job: which rank is a worker, which a server, which shard is whose.
 
 Which part of the flat parameter vector is whose.
 """

@@ -1,4 +1,4 @@
-"""How a worker reaches its servers, and the way that needs no network.
+"""A worker's transport to its servers, and the one within a process.
 
 Where threads of an input wait for batches, in one process with the servers.
 """

@@ -7,7 +7,8 @@ optimizers          what an optimizer is; SGD, and the pull of EASGD
 averaging           optimizers that average: DC-ASGDK, DDC-ASGD
 updates             correct each, merge them, step once; block by block
 delays              what delay is usual
-layer_state         what workers have each counted or averaged, as one value
+layer_state         counts and averages of several workers, merged to one value
+regret              the regret bounds of DSP, and its step size
 ==================  ========================================================
 
 Imports nothing else of nfdt.

@@ -1,4 +1,4 @@
-"""Optimizers that weigh each gradient against the running update before it.
+"""Optimizers that average each gradient with the running update.
 
 With b the share of the gradient and mu the momentum of the user's SGD::
 

@@ -1,4 +1,4 @@
-"""What is done to one late gradient before it is used.
+"""Corrections of one late gradient before it is used.
 
 Letters: P parameters in a shard, M workers, g the gradient, w the parameters now, v
 those that g's worker pulled, tau its staleness. A correction runs on blocks of the

@@ -1,4 +1,4 @@
-"""What delay is usual: the q of the rules that follow the delay of each push."""
+"""The usual delay: the q of the rules that follow the delay of each push."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What workers have each counted or averaged, brought to one value.
+"""Counts and averages of several workers, merged to one value.
 
 Between two meetings each worker changes a variable on its own batches. What it is shows
 in how it changes: a schedule alike on all workers, by the same amount or by the same

@@ -1,4 +1,4 @@
-"""How a corrected gradient becomes a change of the parameters, in blocks.
+"""Optimizers on a shard: corrected gradients become changes of parameters, in blocks.
 
 These are the optimizers that the server runs in code of its own, with those of
 ``nfdt.rules.averaging``; any other one of Keras is run by Keras. Letters as in

@@ -1,4 +1,4 @@
-"""What is proved of DSP: its step size, and how far it may stay behind the optimum.
+"""The regret bounds of DSP, and its step size.
 
 Pure arithmetic, for convex losses whose gradients are bounded. The regret of C steps of
 each of P workers is the sum of their losses beyond those of the best fixed parameters::

@@ -1,4 +1,4 @@
-"""What will happen, by its time."""
+"""The queue of future events, by time."""
 
 from __future__ import annotations
 

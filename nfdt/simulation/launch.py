@@ -1,4 +1,4 @@
-"""From the environment of a process to the cluster that it simulates."""
+"""The start of a simulation: from a process's environment to its cluster."""
 
 from __future__ import annotations
 

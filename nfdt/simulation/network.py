@@ -1,4 +1,4 @@
-"""How long messages take, and how a server's link keeps some waiting for others.
+"""The simulated network: times of messages, and queues on a server's link.
 
 How the messages of simulated workers come to the services, and answers back.
 """

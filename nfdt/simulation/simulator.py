@@ -1,4 +1,4 @@
-"""Workers in virtual time, over the very services of a real run.
+"""The simulator: workers in virtual time, over the server code of a real run.
 
 A heap of events, and nothing that sleeps. Leases take no time, as in a real run, where
 they are asked for ahead.

@@ -1,4 +1,4 @@
-"""What cannot be simulated, and is refused."""
+"""The refusal of options that cannot be simulated."""
 
 from __future__ import annotations
 

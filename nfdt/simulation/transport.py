@@ -1,4 +1,4 @@
-"""The way to simulated servers, for the one process that plays all workers.
+"""The transport to simulated servers, for the process that plays all workers.
 
 Keras trains step by step as on one machine. Behind each step stands another worker: a
 push is answered with the parameters of whoever computes next, and a lease is that

@@ -1,4 +1,4 @@
-"""What simulated workers do: take a batch, compute, push, go on, meet at the end."""
+"""The process of a simulated worker: batch, gradient, push, end of an epoch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who computes, and whom the servers know: a worker, or an edge node with several.
+"""The simulated workers that the servers know: single ones, and edge nodes.
 
 What a simulated worker is asked for, and what it answers.
 

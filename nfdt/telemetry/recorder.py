@@ -1,4 +1,4 @@
-"""What the first server writes down of a run: its trace, and its summary."""
+"""The recorder of the first server: trace and summary of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the trace of a run to a picture, a page, and a file for ui.perfetto.dev."""
+"""The report of a run, from its trace: a picture, a page, a file for Perfetto."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three lines at the end of a run, reckoned push by push in little memory.
+"""The three lines at the end of a run, computed push by push in little memory.
 
 Pure: the server process adds its events and hands the result on as JSON.
 

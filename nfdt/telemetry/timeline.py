@@ -1,4 +1,4 @@
-"""What each worker did when, put together from the pushes that the server saw.
+"""The timeline of each worker, built from the pushes that the server saw.
 
 Letters: N pushes of one worker. Pure arithmetic on arrays.
 """

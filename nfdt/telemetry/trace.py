@@ -1,4 +1,4 @@
-"""The trace of a run: one JSON object a line, written as it goes.
+"""The trace of a run: one JSON object per line, written during the run.
 
 The first line holds the facts of the job, every other one a push or a step of a
 worker's own, or a happening: a worker was lost, failed or finished, a gradient was

@@ -1,4 +1,4 @@
-"""What became of each worker, and the happenings of a run in words."""
+"""The outcome of each worker, and the happenings of a run as sentences."""
 
 from __future__ import annotations
 

@@ -1,17 +1,14 @@
-"""Who waits, and which held gradients form one update.
+"""Controllers: who waits, and which held gradients form one update.
 
 A controller sees the whole ledger after every push, step and departure, and answers
-with what to do now. A worker that finishes or dies simply leaves the ledger, so that
-nobody waits for it, and no controller needs a special case.
+with what to do now. A worker that ends or dies leaves the ledger, so nobody waits for
+it, and no controller needs a special case.
 
 ==============  ============================================================
 decisions       START HERE: what a controller sees, and what it answers
-asynchronous    nobody waits (ASP)
-bulk            everybody waits for everybody (BSP)
-stale           who leads by too much waits (SSP)
-partial         a round closes when most gradients are in: k of n, backups
-local           rounds of local steps of the workers
-dynamic         barriers that come when they must (DSP); its ``thresholds``
+barriers        a worker that leads by too much waits: SSP; its ends ASP and BSP
+rounds          rounds of k of n gradients, with backup workers, or of local steps
+dynamic         barriers that follow the workers' speeds (DSP)
 ==============  ============================================================
 """
 

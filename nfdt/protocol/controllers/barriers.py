@@ -1,4 +1,4 @@
-"""Who leads by too much waits for the slowest.
+"""Controllers with a bounded lead: SSP, and its ends BSP and ASP.
 
 Nobody waits.
 

@@ -1,4 +1,4 @@
-"""What a controller sees of the workers, and what it answers."""
+"""The input and the output of a controller, and its interface."""
 
 from __future__ import annotations
 

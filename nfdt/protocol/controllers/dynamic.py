@@ -1,4 +1,4 @@
-"""Barriers that come when they must, after local steps of the workers.
+"""Dynamic barriers after local steps: DSP.
 
 How far the workers' speeds lie apart, and what DSP makes of it. Pure arithmetic.
 """

@@ -1,4 +1,4 @@
-"""Rounds that close before everybody is in: k of n, and backup workers.
+"""Rounds that close before all workers have pushed: k of n, backups, local steps.
 
 Rounds of steps that workers make by themselves.
 """

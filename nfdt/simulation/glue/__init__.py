@@ -3,6 +3,6 @@
 ==============  ============================================================
 api             ``nfdt.simulate``
 engine          START HERE: the engine of the one process that plays all workers
-locally         what each of them has of its own
+worker_state    the state of each of them
 ==============  ============================================================
 """

@@ -1,4 +1,4 @@
-"""``nfdt.simulate``: a training on a cluster that is not there."""
+"""The function ``nfdt.simulate``: training on a simulated cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What simulated workers have of their own: parameters, optimizers, momentum.
+"""The state of each simulated worker: parameters, optimizers, momentum.
 
 One process plays them all, so what a step has written into the model's variables is put
 aside, and the next worker's is taken out.
