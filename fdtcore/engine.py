@@ -1,4 +1,4 @@
-"""What a framework must supply to be bound to Keras: collectives, and a strategy.
+"""The interfaces of a framework bound to Keras: collectives, and a strategy.
 
 They are two objects, because most of what is bound needs the first only: files, seeds
 and metrics ask what other ranks have, and never how a gradient becomes a step.

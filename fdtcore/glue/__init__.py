@@ -9,7 +9,6 @@ collectives      values of Keras among ranks, by a framework's communicator
 step             the step that is being traced or run
 steps            training and testing on this rank's part of each batch
 batches          batches as structures of tensors: size, part, empty
-exchange         values, texts and sums that ranks exchange
 state            the values that training begins from, alike on all ranks
 arrays           arrays as Keras batches them, and the rows behind indices
 data             the part of each batch that is this rank's

@@ -1,4 +1,4 @@
-"""Calls that every rank joins, told to the others while they run.
+"""Joint calls: calls that every rank makes, reported to the others while they run.
 
 What TensorFlow has traced runs without Python. So a ``tf.function`` in which an
 operation of all ranks was traced counts as one such call each time it runs, and what

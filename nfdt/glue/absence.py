@@ -1,4 +1,4 @@
-"""Whether servers wait for the pushes of a worker."""
+"""The absence of a worker, for whose pushes servers then do not wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all workers tell each other, through server 0, which knows who is left."""
+"""The communication of all workers, through server 0, which knows who is left."""
 
 from __future__ import annotations
 
