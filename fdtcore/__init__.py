@@ -15,6 +15,7 @@ tracebacks          tracebacks and stacks without the project's own frames
 output              rank 0 has the terminal, the others a file each
 settings            environment variables that let ranks share a machine
 options             options as dataclasses, read from variables
+text_values         switches, numbers and times as people write them
 validation          the rules of options: rule, what was received, way out
 keras_types         names for what Keras and TensorFlow hand over, untyped
 batch_shares        which samples of a batch are whose

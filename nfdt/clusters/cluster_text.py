@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 
 import yaml
 
+from fdtcore.text_values import write_number, write_s
 from nfdt.clusters.cluster import Cluster
 from nfdt.clusters.machines import Change, Dies, Joins, Link, Servers, WorkerGroup
 from nfdt.clusters.step_times import Constant, Duration, Exponential, Gamma, Measured
-from nfdt.clusters.units import write_bytes_per_s, write_number, write_s
+from nfdt.clusters.units import write_bytes_per_s
 
 _WIDTH = 88
 

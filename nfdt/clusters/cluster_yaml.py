@@ -31,6 +31,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from fdtcore.text_values import read_number, read_s
 from nfdt.clusters.cluster import Cluster
 from nfdt.clusters.machines import (
     Change,
@@ -47,8 +48,6 @@ from nfdt.clusters.units import (
     read_bytes_per_s,
     read_count,
     read_index,
-    read_number,
-    read_s,
     read_true,
 )
 from nfdt.clusters.yaml_values import Value, compose

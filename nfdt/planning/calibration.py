@@ -22,10 +22,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fdtcore.text_values import write_s
 from nfdt.clusters.cluster import Cluster
 from nfdt.clusters.machines import Link, Servers, WorkerGroup
 from nfdt.clusters.step_times import Measured
-from nfdt.clusters.units import write_s
 from nfdt.protocol.events import Event, Use
 
 # What the run and who evaluates it know each other by.
