@@ -13,7 +13,7 @@ HOROVOD := $(VENV)/.horovod-$(TENSORFLOW)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo quick test faults traces matrix keras-suite bench papers examples doctor check lint type format clean
+.PHONY: help demo quick test faults traces matrix keras-suite bench papers options examples doctor check lint type format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' \
@@ -46,6 +46,9 @@ bench: $(HOROVOD) ## measures speed against the alternatives (minutes)
 
 papers: $(INSTALLED) ## puts the claims of papers to the test (some hours; goes on)
 	$(RUN) nice -n 19 python -m benchmarks.papers
+
+options: $(INSTALLED) ## rewrites the tables of options in the README and the docs
+	$(RUN) python scripts/options.py
 
 examples: $(HOROVOD) ## runs the digits examples on two processes
 	$(RUN) hfdt run -np 2 examples/digits_single.py

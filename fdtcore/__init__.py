@@ -14,7 +14,8 @@ failures            one failure: what, where, on which rank
 tracebacks          tracebacks and stacks without the project's own frames
 output              rank 0 has the terminal, the others a file each
 settings            environment variables that let ranks share a machine
-options             options as dataclasses, read from variables
+options             options, each declared once; read from variables
+option_tables       their table and page, as Markdown
 text_values         switches, numbers and times as people write them
 validation          the rules of options: rule, what was received, way out
 keras_types         names for what Keras and TensorFlow hand over, untyped

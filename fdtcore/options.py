@@ -1,52 +1,411 @@
-"""Options of a framework as dataclasses, read from variables and compared."""
+"""Options of a framework: each is declared once, as a field of a dataclass.
+
+The metadata of a field is an :class:`Option`: how a value is written, what it must be,
+what it means. From it come the options of commands (``fdtcore.launcher.cli_options``),
+the variables of the environment, what ``help`` shows, the table of the README and the
+page docs/options.md (``fdtcore.option_tables``)::
+
+    @options.documented
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Options(options.FrameworkOptions):
+        program: ClassVar[str] = "hfdt"
+        accumulate: int = field(default=1, metadata=count("Steps of one update."))
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Collection, Mapping
-from typing import Any
+import difflib
+import functools
+import math
+import os
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, ParamSpec, TypeVar
+
+from fdtcore import text_values
+from fdtcore.validation import demand, is_count, is_number
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T", bound="FrameworkOptions")
+
+# What commands tell the processes that they start, under every framework.
+_SWITCHES = {
+    "VERBOSE": "TensorFlow's and MPI's messages are shown",
+    "DEBUG": "tracebacks keep the framework's own frames",
+    "PLAIN": "rank 0's output goes to no terminal",
+}
+_INTERNAL = {"JOB_DIR": "folder of the job: the output of its ranks, its failure"}
 
 
-def read(
-    cls: Any, environ: Mapping[str, str], prefix: str, without: Collection[str] = ()
-) -> dict[str, Any]:
-    """Reads what variables such as ``HFDT_BATCH`` say of a dataclass's fields.
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """What is declared of an option beside its name, type and default.
 
     Args:
-        cls: The dataclass; a field's default tells its type.
-        environ: The process's environment, as a launcher has set it.
-        prefix: The beginning of the variables' names.
-        without: Fields that no variable sets.
+        help: What it means, one sentence; backticks mark code.
+        rule: What a value must be, as in ``"must be an integer >= 1"``; empty where
+            only the dataclass as a whole can tell.
+        holds: Whether a value keeps the rule.
+        read: Reads a value from its text; None where Python alone can give one.
+        metavar: What stands for a value in the help of commands.
+        way_out: What to write instead of a wrong value, one sentence.
+        known: All values there are; empty where they cannot be listed.
+        unit: Unit of a value, in full; empty for none.
+        details: What the documents say beyond ``help``.
+        has_flag: Whether commands have it.
+        is_switch: Whether a command switches it on by its bare name.
+        is_folder: Whether a command takes its value from the current folder.
+    """
+
+    help: str
+    rule: str = ""
+    holds: Callable[[Any], bool] = lambda value: True
+    read: Callable[[str], Any] | None = str
+    metavar: str = ""
+    way_out: str = ""
+    known: tuple[str, ...] = ()
+    unit: str = ""
+    details: str = ""
+    has_flag: bool = True
+    is_switch: bool = False
+    is_folder: bool = False
+
+    @property
+    def meaning(self) -> str:
+        """What it means, and the unit of its value."""
+        return f"{self.help[:-1]} (in {self.unit})." if self.unit else self.help
+
+    def check(self, name: str, value: Any) -> None:
+        """Refuses a value that breaks the rule.
+
+        Args:
+            name: The field.
+            value: Its value.
+
+        Raises:
+            ValueError: The value breaks the rule.
+        """
+        self._demand(self.holds(value), name, value)
+
+    def parse(self, name: str, text: str) -> Any:
+        """Returns the value that a text means.
+
+        Args:
+            name: What the user has written: ``--flag`` or variable.
+            text: Its text.
+
+        Raises:
+            ValueError: The text means no value, or one that breaks the rule.
+        """
+        assert self.read is not None, name
+        value, is_read = None, False
+        with contextlib.suppress(ValueError):
+            value, is_read = self.read(text), True
+        self._demand(is_read and self.holds(value), name, text)
+        return value
+
+    def _demand(self, holds: bool, name: str, received: Any) -> None:
+        near = difflib.get_close_matches(str(received), self.known, n=1)
+        way_out = f"Did you mean {near[0]}?" if near else self.way_out
+        demand(holds, f"{name} {self.rule}", way_out, **{name: received})
+
+
+Metadata = dict[str, Any]
+
+
+def custom(help: str, **more: Any) -> Metadata:
+    """Declares an option of a kind of its own; arguments are those of `Option`."""
+    return {"option": Option(help, **more)}
+
+
+def choice(known: tuple[str, ...], help: str, **more: Any) -> Metadata:
+    """Declares a choice among words; on command lines ``-`` may stand for ``_``."""
+    return custom(
+        help,
+        rule=f"must be one of {', '.join(known)}",
+        holds=lambda value: value in known,
+        read=lambda text: text.replace("-", "_") if "_" in "".join(known) else text,
+        way_out=f"Write {known[0]}.",
+        known=known,
+        **{"metavar": "|".join(word.replace("_", "-") for word in known), **more},
+    )
+
+
+def count(help: str, *, at_least: int = 1, **more: Any) -> Metadata:
+    """Declares an integer."""
+    return custom(
+        help,
+        rule=f"must be an integer >= {at_least}",
+        holds=lambda value: is_count(value, at_least),
+        read=lambda text: text_values.read_integer(text, at_least),
+        metavar="N",
+        **{"way_out": f"Write {at_least} or more.", **more},
+    )
+
+
+def duration(help: str, *, endless: bool = False, **more: Any) -> Metadata:
+    """Declares a time > 0, in seconds.
+
+    Args:
+        help: As of `Option`.
+        endless: Whether ``inf`` is one.
+        **more: As of `Option`.
+    """
+
+    def holds(value: Any) -> bool:
+        is_time = is_number(value, at_least=0) and value != 0
+        return is_time or (endless and value == math.inf)
+
+    def read(text: str) -> float:
+        is_endless = endless and text.strip().lower() == "inf"
+        return math.inf if is_endless else text_values.read_s(text)
+
+    bound = ", or inf for no limit" if endless else ""
+    return custom(
+        help,
+        rule="must be a number of seconds > 0",
+        holds=holds,
+        read=read,
+        metavar="TIME",
+        way_out=f"On a command line or in a variable write 30s, 5min or 1h{bound}.",
+        unit="seconds",
+        **more,
+    )
+
+
+def switch(help: str, **more: Any) -> Metadata:
+    """Declares something that is on or off."""
+    return custom(
+        help,
+        rule="must be on or off",
+        holds=lambda value: isinstance(value, bool),
+        read=text_values.read_bool,
+        way_out=f"Write one of {', '.join(text_values.TRUE)}, or one of "
+        f"{', '.join(text_values.FALSE)}; in Python True or False.",
+        is_switch=True,
+        **more,
+    )
+
+
+def folder(help: str, **more: Any) -> Metadata:
+    """Declares a folder; an empty text is none."""
+    return custom(
+        help,
+        rule="must be a folder",
+        holds=lambda value: isinstance(value, str | os.PathLike),
+        metavar="DIR",
+        way_out="Write its path.",
+        is_folder=True,
+        **more,
+    )
+
+
+def options_of(cls: type[FrameworkOptions]) -> dict[str, Option]:
+    """Returns what each field of a dataclass declares, by the fields' names."""
+    return {f.name: f.metadata["option"] for f in dataclasses.fields(cls)}
+
+
+def flag(name: str) -> str:
+    """Returns the option of a command that sets a field."""
+    return f"--{name.replace('_', '-')}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FrameworkOptions:
+    """The options of one framework; a subclass declares each as a field."""
+
+    program: ClassVar[str]  # the framework's command; its variables begin with it
+    # Further variables, by their names behind the prefix: what each is for. Those of
+    # `switches` are on or off.
+    switches: ClassVar[Mapping[str, str]] = {}
+    internal: ClassVar[Mapping[str, str]] = {}
+
+    def __post_init__(self) -> None:
+        for name, option in options_of(type(self)).items():
+            option.check(name, getattr(self, name))
+
+    def difference(self, other: FrameworkOptions) -> str:
+        """Names the fields in which two sets of options differ, with both values."""
+        pairs = [
+            f"{f.name}={getattr(self, f.name)!r} and {getattr(other, f.name)!r}"
+            for f in dataclasses.fields(self)
+            if getattr(self, f.name) != getattr(other, f.name)
+        ]
+        return ", ".join(pairs)
+
+    @classmethod
+    def variable(cls, name: str) -> str:
+        """Returns the variable that sets a field."""
+        return f"{cls.program.upper()}_{name.upper()}"
+
+    @classmethod
+    def from_environ(cls: type[T], environ: Mapping[str, str], **given: Any) -> T:
+        """Reads variables such as ``HFDT_BATCH``; an argument that is given wins.
+
+        Args:
+            environ: The environment of a process, as a launcher has set it.
+            **given: Fields by name.
+
+        Raises:
+            ValueError: A variable is unknown, or a value is wrong.
+        """
+        refuse_unknown(cls, environ)
+        values = {
+            name: option.parse(cls.variable(name), environ[cls.variable(name)])
+            for name, option in options_of(cls).items()
+            if option.read is not None
+            and cls.variable(name) in environ
+            and name not in given
+        }
+        return cls(**values, **given)
+
+    @classmethod
+    def to_variables(
+        cls, choices: Mapping[str, str | bool | None], **switches: bool
+    ) -> dict[str, str]:
+        """Turns options of a command line into variables for the ranks.
+
+        Args:
+            choices: Field and text of each option; None or False where it was not
+                given.
+            **switches: Further variables that are on or off, in small letters.
+
+        Raises:
+            ValueError: A value is wrong; it is named as on the command line.
+        """
+        found = {cls.variable(name): "1" for name, is_on in switches.items() if is_on}
+        for name, value in choices.items():
+            if value is None or value is False:
+                continue
+            option = options_of(cls)[name]
+            text = "1" if value is True else str(value)
+            option.parse(flag(name), text)
+            found[cls.variable(name)] = (
+                os.path.abspath(text) if option.is_folder and text else text
+            )
+        return found
+
+
+def refuse_unknown(cls: type[FrameworkOptions], environ: Mapping[str, str]) -> None:
+    """Refuses variables that begin like a framework's and are none of them.
+
+    Args:
+        cls: The options of the framework.
+        environ: The environment of a process.
 
     Raises:
-        ValueError: A value is not of its field's type.
+        ValueError: A variable is unknown, or one that is on or off is neither.
     """
-    values = {}
-    for field in dataclasses.fields(cls):
-        name = f"{prefix}{field.name.upper()}"
-        if name in environ and field.name not in without:
-            values[field.name] = _value(name, environ[name], field.default)
-    return values
+    begin, program = cls.variable(""), cls.program
+    fields = {cls.variable(n): n for n, o in options_of(cls).items() if o.read}
+    switches = {cls.variable(name) for name in (*_SWITCHES, *cls.switches)}
+    internal = {cls.variable(name) for name in (*_INTERNAL, *cls.internal)}
+    known = [*fields, *switches, *internal]
+    for name in sorted(n for n in environ if n.startswith(begin)):
+        suffix = name.removeprefix(begin).lower()
+        near = difflib.get_close_matches(name, known, n=1)
+        way_out = f"Unset it; {program} run --help lists what there is."
+        if suffix in options_of(cls):
+            way_out = f"Give {suffix} to {program}.distribute."
+        elif near:
+            way_out = f"Did you mean {near[0]}?"
+        demand(
+            name in known,
+            f"a variable {begin}* must be one that {program} knows",
+            way_out,
+            **{name: environ[name]},
+        )
+        if name in switches:
+            _SWITCH.parse(name, environ[name])
 
 
-def difference(one: Any, other: Any) -> str:
-    """Names the fields in which two sets of options differ, with both values."""
-    pairs = [
-        f"{f.name}={getattr(one, f.name)!r} and {getattr(other, f.name)!r}"
-        for f in dataclasses.fields(one)
-        if getattr(one, f.name) != getattr(other, f.name)
-    ]
-    return ", ".join(pairs)
+def check_compile_arguments(
+    cls: type[FrameworkOptions], optimizer: Any, arguments: Mapping[str, Any]
+) -> None:
+    """Refuses arguments of ``compile`` where nothing is compiled.
+
+    Often one is an option, misspelt: else it would be dropped without a word.
+
+    Args:
+        cls: The options.
+        optimizer: What is to be compiled with; None for nothing.
+        arguments: Those of ``compile``, by name.
+
+    Raises:
+        TypeError: There are some, and no optimizer.
+    """
+    if optimizer is None and arguments:
+        names = list(options_of(cls))
+        near = [difflib.get_close_matches(n, names, n=1) for n in arguments]
+        found = [words[0] for words in near if words]
+        raise TypeError(
+            "arguments of compile need an optimizer. Received: "
+            f"{', '.join(arguments)} without one. "
+            + (f"Did you mean {found[0]}?" if found else "Pass the optimizer as well.")
+        )
 
 
-def _value(name: str, text: str, default: Any) -> Any:
-    if isinstance(default, bool):
-        return text == "1"
-    if isinstance(default, str):
-        return text
-    try:
-        return type(default)(text)
-    except ValueError:
-        raise ValueError(
-            f"{name} must be of type {type(default).__name__}. Received: {text!r}."
-        ) from None
+def is_set(environ: Mapping[str, str], variable: str) -> bool:
+    """Whether a variable that is on or off is on; without it, it is off."""
+    return environ.get(variable, "").strip().lower() in text_values.TRUE
+
+
+_SWITCH: Option = switch("")["option"]
+
+
+def arguments(cls: type[FrameworkOptions]) -> str:
+    """Returns what each field means, as the ``Args`` of a docstring have it."""
+    lines = []
+    for name, option in options_of(cls).items():
+        text = f"{name}: {option.meaning} {option.details}".replace("`", "``")
+        lines += textwrap.wrap(text, 84, subsequent_indent="    ")
+    return "\n".join(lines)
+
+
+def documented(cls: type[T]) -> type[T]:
+    """Completes the docstring of a dataclass by what its fields declare."""
+    cls.__doc__ = f"{cls.__doc__}\n\n    Args:\n{_indented(cls)}\n    "
+    return cls
+
+
+def _indented(cls: type[FrameworkOptions]) -> str:
+    return textwrap.indent(arguments(cls), " " * 8)
+
+
+def keywords(
+    cls: type[FrameworkOptions],
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Lets a function take options by name, and gives them to it as ``options``.
+
+    The function lists the fields among its keywords, for editors and ``help``, and
+    reads them in ``options``: a keyword that is not given is as the environment says,
+    which the function's own default could not tell.
+
+    Args:
+        cls: The options.
+    """
+    names = [f.name for f in dataclasses.fields(cls)]
+
+    def add(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def call(*args: P.args, **given: P.kwargs) -> R:
+            values = {name: given.pop(name) for name in names if name in given}
+            options = given.get("options")
+            demand(
+                options is None or not values,
+                "options must be given once: as one object, or by name",
+                "Put them into options, or leave options out.",
+                options=options,
+                **values,
+            )
+            if options is None:
+                given["options"] = cls.from_environ(os.environ, **values)
+            return function(*args, **given)
+
+        call.__doc__ = f"{function.__doc__}\n\n    Options:\n{_indented(cls)}\n    "
+        return call
+
+    return add

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from fdtcore import output, settings, tracebacks, user_program
 from fdtcore.launcher import descendants
+from fdtcore.options import is_set
 from fdtcore.process import Process
 
 _SPEAK_S = 3.0
@@ -140,7 +141,7 @@ class RankProgram:
         return f"{self.name.upper()}_{name}"
 
     def _is_set(self, name: str) -> bool:
-        return os.environ.get(self._variable(name)) == "1"
+        return is_set(os.environ, self._variable(name))
 
 
 def _end_child(error: BaseException) -> NoReturn:

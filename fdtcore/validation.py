@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 
@@ -26,14 +27,13 @@ def is_number(
     value: Any, at_least: float = float("-inf"), below: float = float("inf")
 ) -> bool:
     """Whether a value is a number, no bool, with ``at_least <= value < below``."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return at_least <= value < below
+    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_real and bool(at_least <= value < below)
 
 
 def is_count(value: Any, at_least: int) -> bool:
     """Whether a value is an integer, no bool, of at least ``at_least``."""
-    return isinstance(value, int) and is_number(value, at_least=at_least)
+    return isinstance(value, numbers.Integral) and is_number(value, at_least=at_least)
 
 
 def demand_positive(way_out: str, **option: Any) -> None:

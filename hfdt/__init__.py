@@ -13,7 +13,23 @@ Keras does. Importing this package starts neither Horovod nor TensorFlow.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what `__getattr__` finds, for editors and type checkers
+    from hfdt.api import (
+        allgather,
+        allreduce,
+        barrier,
+        broadcast,
+        distribute,
+        init,
+        local_rank,
+        local_size,
+        rank,
+        shard,
+        size,
+    )
+    from hfdt.options import Options
 
 __version__ = "0.1.0"
 
@@ -32,13 +48,29 @@ _PUBLIC = {
     "init": "hfdt.api",
 }
 
-__all__ = ["__version__", *_PUBLIC]
+__all__ = [
+    "Options",
+    "__version__",
+    "allgather",
+    "allreduce",
+    "barrier",
+    "broadcast",
+    "distribute",
+    "init",
+    "local_rank",
+    "local_size",
+    "rank",
+    "shard",
+    "size",
+]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # else a misspelt name would be one, of type Any
+
+    def __getattr__(name: str) -> Any:
+        if name in _PUBLIC:
+            return getattr(importlib.import_module(_PUBLIC[name]), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

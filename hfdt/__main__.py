@@ -13,12 +13,18 @@ from fdtcore.process import Process
 from fdtcore.rank_program import RankProgram
 from fdtcore.settings import uncollected
 from hfdt import runtime
+from hfdt.options import Options
 
 # A rank that exits with an error gives the others so long to tell their user.
 PEERS_S = 3.0
 
 
 def _load() -> None:
+    try:
+        Options.from_environ(os.environ)
+    except ValueError as error:
+        process = Process.from_environ(os.environ)
+        sys.exit(PROGRAM.refuse(process, str(error)))
     with uncollected():
         importlib.import_module("hfdt.engine")  # loads TensorFlow
 

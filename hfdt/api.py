@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from fdtcore import evidence
+from fdtcore.options import check_compile_arguments, keywords
 from fdtcore.shadow_files import patches
 from hfdt import runtime
 from hfdt.options import Options
+
+Model = TypeVar("Model")
 
 
 def init() -> None:
@@ -38,15 +42,25 @@ def local_size() -> int:
     return runtime.engine().process.local_size
 
 
+@keywords(Options)
 def distribute(
-    model: Any,
+    model: Model,
     optimizer: Any = None,
     loss: Any = None,
     *,
     metrics: Any = None,
     options: Options | None = None,
-    **choices: Any,
-) -> Any:
+    batch: str = "global",
+    lr_scale: float | str = 1.0,
+    warmup_epochs: float = 0.0,
+    compression: str = "none",
+    accumulate: int = 1,
+    op: str = "mean",
+    nonfinite: str = "raise",
+    stall_timeout: float = 60.0,
+    process_sets: Sequence[Sequence[int]] | None = None,
+    **compile_arguments: Any,
+) -> Model:
     """Compiles a model so that it trains on all processes of the job.
 
     Args:
@@ -57,16 +71,20 @@ def distribute(
             model as it is.
         loss: Its loss.
         metrics: Its metrics.
-        options: What else to choose; or single fields of :class:`Options` by name.
-        **choices: Fields of :class:`Options` and arguments of ``Model.compile``.
+        options: All options at once, in place of the keywords below.
+        **compile_arguments: Further arguments of ``Model.compile``.
 
     Returns:
         ``model`` itself. ``fit`` returns the same History on every rank.
 
     Raises:
         ValueError: An option is out of range.
-        TypeError: ``model`` is not a ``keras.Model``.
+        TypeError: ``model`` is not a ``keras.Model``, or there are arguments of
+            ``compile`` without an optimizer.
     """
+    assert options is not None  # the decorator has read the keywords into it
+    check_compile_arguments(Options, optimizer, compile_arguments)
+
     import keras
 
     from fdtcore.glue import bind, refusals
@@ -77,10 +95,6 @@ def distribute(
             "distribute takes a keras.Model. "
             f"Received: {type(model).__name__}. Pass the model before compiling it."
         )
-    fields = Options.__dataclass_fields__
-    given = {name: choices.pop(name) for name in list(choices) if name in fields}
-    if options is None:
-        options = Options.from_environ(os.environ, **given)
     engine = runtime.engine(options)
     engine.choose(options)
     refusals.check_strategy(engine.process, model._distribute_strategy)
@@ -90,7 +104,7 @@ def distribute(
     if optimizer is not None:
         optimizer = keras.optimizers.get(optimizer)
         bound.optimizers.add(optimizer)
-        model.compile(optimizer, loss, metrics=metrics, **choices)
+        model.compile(optimizer, loss, metrics=metrics, **compile_arguments)
     if model.optimizer is not None:
         bound.optimizers.add(model.optimizer)
     if model.built:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
-from typing import NoReturn
+from collections.abc import Mapping
 
 import click
 
@@ -15,16 +14,17 @@ from fdtcore.launcher import jobs
 from fdtcore.launcher.cli_options import (
     Request,
     checked_program,
+    option_flags,
     program_options,
     run_options,
 )
 from fdtcore.launcher.foreground import Foreground
 from fdtcore.launcher.launchers import Job, Launcher
+from fdtcore.launcher.terminal import Terminal
 from hfdt import __version__
 from hfdt.gloo import Gloo
 from hfdt.options import Options
 
-_VARIABLES = {"stall_timeout": "stall_timeout_s"}  # where they have another name
 _EXAMPLES = """
 \b
 Examples:
@@ -47,30 +47,7 @@ Examples:
 Each fit ends after 12 batches, and the script after 3 fits or 12 steps of a
 hand-written loop. Exit code 1: a difference or a message is reported.
 """
-_BATCH = "The script's batch is that of all processes together (default), or of each."
-_RATE = "Multiply the learning rate; linear: by the number of processes. [default: 1]"
-_STALL = "End the job if a process has not joined the others for this time."
-_CHOICES = (
-    ("--batch", "global|per-worker", _BATCH),
-    ("--lr-scale", "FACTOR|linear", _RATE),
-    ("--warmup-epochs", "N", "Grow to the scaled learning rate over N epochs."),
-    ("--compression", "none|fp16|bf16", "Type of gradients during transfer."),
-    ("--accumulate", "N", "Steps whose gradients form one update."),
-    ("--op", "mean|adasum", "How gradients are combined."),
-    ("--nonfinite", "raise|skip|pass", "What a NaN or infinite gradient does."),
-    ("--stall-timeout", "SECONDS", _STALL),
-)
-
-
-def fail(message: str, code: int = 2) -> NoReturn:
-    """Ends the command with one line on standard error."""
-    say(message)
-    raise SystemExit(code)
-
-
-def say(message: str) -> None:
-    """Writes one line of ours on standard error."""
-    click.echo(f"hfdt: {message}", err=True)
+_TERMINAL = Terminal("hfdt")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -80,59 +57,32 @@ def main() -> None:
     output.open_standard()
 
 
-def _choices(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options of `Options`; their defaults and checks stand there."""
-    for name, metavar, text in reversed(_CHOICES):  # help shows the last one first
-        command = click.option(name, metavar=metavar, help=text)(command)
-    return command
-
-
 @main.command(
     context_settings={"allow_interspersed_args": False},
     epilog=_EXAMPLES,
     short_help="Run a script on several processes.",
 )
 @run_options("hfdt", ["mpirun", "srun", "gloo"])
-@_choices
-def run(request: Request, **choices: str | None) -> None:
+@option_flags(Options)
+def run(request: Request, **choices: str | bool | None) -> None:
     """Run SCRIPT, a single-machine Keras script, on several processes."""
-    flags = {"verbose": request.verbose, "debug": request.debug}
-    environ = os.environ | chosen(choices, **flags)
     try:
+        environ = os.environ | Options.to_variables(
+            choices, verbose=request.verbose, debug=request.debug
+        )
+        Options.from_environ(environ)  # refuses what each rank would refuse
         place = jobs.choose_place(request.hosts, request.hostfile, environ)
         size = jobs.choose_size(request.size, place, environ, "hfdt")
         jobs.refuse_nesting(environ, "hfdt")
         command = request.command("hfdt")
-        _check_options(environ)
         job = Job(command, size, *place)
         program = _choose_launcher(job, request.launcher, environ)
         _require_horovod(size)
-        foreground = Foreground("hfdt", say, request.verbose)
+        foreground = Foreground("hfdt", _TERMINAL.say, request.verbose)
         code = foreground.run(job, program, environ, request.directory)
     except ValueError as error:
-        fail(str(error))
+        _TERMINAL.fail(str(error))
     raise SystemExit(code)
-
-
-def chosen(choices: dict[str, str | None], **flags: bool) -> dict[str, str]:
-    """Turns options of the command line into variables for the ranks.
-
-    Args:
-        choices: Name and value of each option, None where it was not given.
-        **flags: Switches.
-    """
-    values = {_VARIABLES.get(n, n): v for n, v in choices.items() if v is not None}
-    values |= {name: "1" for name, is_set in flags.items() if is_set}
-    return {f"HFDT_{name.upper()}": value for name, value in values.items()}
-
-
-def _check_options(environ: Mapping[str, str]) -> None:
-    try:
-        Options.from_environ(environ)
-    except ValueError as error:
-        # The user has written an option, not the variable that carries it.
-        text = str(error).replace("HFDT_STALL_TIMEOUT_S", "--stall-timeout")
-        raise ValueError(text) from None
 
 
 def _choose_launcher(job: Job, wanted: str, environ: Mapping[str, str]) -> Launcher:
@@ -148,7 +98,7 @@ def _require_horovod(size: int) -> None:
         from hfdt.install.install import check_installed
 
         if problem := check_installed():
-            fail(problem, 1)
+            _TERMINAL.fail(problem, 1)
 
 
 @main.command("install-horovod")
@@ -166,7 +116,7 @@ def install_horovod(*, rebuild: bool, jobs: int | None) -> None:
     try:
         install(rebuild=rebuild, jobs=jobs, report=click.echo)
     except InstallError as error:
-        fail(str(error), 1)
+        _TERMINAL.fail(str(error), 1)
 
 
 @main.command(context_settings={"allow_interspersed_args": False}, epilog=_EXAMINED)
@@ -184,7 +134,7 @@ def doctor(*, module: bool, script: str | None, args: tuple[str, ...]) -> None:
     try:
         program = checked_program(script, args, module=module)
     except ValueError as error:
-        fail(str(error))
+        _TERMINAL.fail(str(error))
     _require_horovod(2)
     command = (sys.executable, "-m", "hfdt.cli", "run", "-np", "2")
     ways = [safety.Way("hfdt run -np 2", command, 2, is_exact=True)]

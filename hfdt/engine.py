@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fdtcore import options as option_fields
 from fdtcore.control.control_line import ControlLine
 from fdtcore.process import Process
 from hfdt.collectives import HorovodCollectives
@@ -43,7 +42,7 @@ class HorovodEngine:
         if self._is_chosen and options != known:
             raise ValueError(
                 "one job trains with one set of options. Received: "
-                f"{option_fields.difference(options, known)} in a second "
+                f"{options.difference(known)} in a second "
                 "call of distribute. Pass the same options to both."
             )
         self._is_chosen = True

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fdtcore import evidence, output, settings
 from fdtcore.control import control_line, excepthook
+from fdtcore.options import is_set
 from fdtcore.process import Process
 from hfdt.options import Options
 
@@ -42,12 +43,12 @@ def _start(options: Options) -> HorovodEngine:
         settings.apply(
             process.local_size,
             os.environ,
-            verbose=os.environ.get("HFDT_VERBOSE") == "1",
+            verbose=is_set(os.environ, "HFDT_VERBOSE"),
         )
         # Behind the control line, which says more: ranks that wait for each other in
         # one call, but for different tensors, are known to Horovod alone.
-        if math.isfinite(options.stall_timeout_s):
-            limit = str(math.ceil(2 * options.stall_timeout_s))
+        if math.isfinite(options.stall_timeout):
+            limit = str(math.ceil(2 * options.stall_timeout))
             os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", limit)
             os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", limit)
         process = _start_horovod(process, options)
@@ -66,10 +67,10 @@ def _start(options: Options) -> HorovodEngine:
     line = control_line.ControlLine(
         process,
         exchange,
-        stall_timeout_s=options.stall_timeout_s,
+        stall_timeout_s=options.stall_timeout,
         job_dir=os.environ.get("HFDT_JOB_DIR"),
         hidden=_HIDDEN,
-        debug=os.environ.get("HFDT_DEBUG") == "1",
+        debug=is_set(os.environ, "HFDT_DEBUG"),
     )
     collectives = HorovodCollectives(process, communicator, line)
     made = HorovodEngine(collectives, options, line)
@@ -82,7 +83,7 @@ def _start(options: Options) -> HorovodEngine:
             is_collateral=_is_collateral,
             terminal=output.terminal() if process.rank else None,
             hidden=_HIDDEN,
-            debug=os.environ.get("HFDT_DEBUG") == "1",
+            debug=is_set(os.environ, "HFDT_DEBUG"),
         )
         randomness.agree(made.collectives)
         # A script that forgets to distribute what it trains is to be told.

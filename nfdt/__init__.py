@@ -14,7 +14,13 @@ neither MPI nor TensorFlow.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what `__getattr__` finds, for editors and type checkers
+    from nfdt.algorithms import Algorithm, ddc_asgd
+    from nfdt.api import barrier, distribute, init, rank, size
+    from nfdt.options import Options
+    from nfdt.simulation.glue.api import simulate
 
 __version__ = "0.1.0"
 
@@ -30,13 +36,26 @@ _PUBLIC = {
     "simulate": "nfdt.simulation.glue.api",
 }
 
-__all__ = ["__version__", *_PUBLIC]
+__all__ = [
+    "Algorithm",
+    "Options",
+    "__version__",
+    "barrier",
+    "ddc_asgd",
+    "distribute",
+    "init",
+    "rank",
+    "simulate",
+    "size",
+]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # else a misspelt name would be one, of type Any
+
+    def __getattr__(name: str) -> Any:
+        if name in _PUBLIC:
+            return getattr(importlib.import_module(_PUBLIC[name]), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

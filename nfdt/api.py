@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, TypeVar
 
+from fdtcore.options import check_compile_arguments, keywords
 from fdtcore.shadow_files import patches
+from nfdt import algorithms
+from nfdt.algorithms import Algorithm
 from nfdt.cluster import runtime
 from nfdt.options import Options
+from nfdt.protocol.controllers import Controller
+
+Model = TypeVar("Model")
 
 
 def init() -> None:
@@ -32,15 +38,31 @@ def size() -> int:
     return engine.process.size
 
 
+@keywords(Options)
 def distribute(
-    model: Any,
+    model: Model,
     optimizer: Any = None,
     loss: Any = None,
     *,
     metrics: Any = None,
     options: Options | None = None,
-    **choices: Any,
-) -> Any:
+    algorithm: str | Algorithm = algorithms.DEFAULT,
+    consistency: str | Controller = "asp",
+    servers: int = 1,
+    wire: str = "own",
+    local_steps: int = 1,
+    worker_optimizer: Any = "",
+    server_optimizer: Any = "",
+    overlap: bool = False,
+    on_worker_loss: str = "continue",
+    stall_timeout: float = 60.0,
+    refuse_at_most: int = 10,
+    trace: str = "",
+    checkpoint: str = "",
+    checkpoint_every: float = 30.0,
+    resume: str = "",
+    **compile_arguments: Any,
+) -> Model:
     """Compiles a model so that it trains through a parameter server.
 
     On a process that serves it does not return: it serves, and ends the process.
@@ -52,20 +74,19 @@ def distribute(
             as it is.
         loss: Its loss.
         metrics: Its metrics.
-        options: What else to choose; or single fields of :class:`Options` by name.
-        **choices: Fields of :class:`Options` and arguments of ``Model.compile``.
+        options: All options at once, in place of the keywords below.
+        **compile_arguments: Further arguments of ``Model.compile``.
 
     Returns:
         ``model`` itself.
 
     Raises:
         ValueError: An option is out of range.
-        TypeError: ``model`` is not a ``keras.Model``.
+        TypeError: ``model`` is not a ``keras.Model``, or there are arguments of
+            ``compile`` without an optimizer.
     """
-    fields = Options.__dataclass_fields__
-    given = {name: choices.pop(name) for name in list(choices) if name in fields}
-    if options is None:
-        options = Options.from_environ(os.environ, **given)
+    assert options is not None  # the decorator has read the keywords into it
+    check_compile_arguments(Options, optimizer, compile_arguments)
     engine = runtime.engine(options)
 
     import keras
@@ -84,7 +105,8 @@ def distribute(
     keras_loop.patch()
     bound.models.add(model)
     if optimizer is not None:
-        model.compile(keras.optimizers.get(optimizer), loss, metrics=metrics, **choices)
+        optimizer = keras.optimizers.get(optimizer)
+        model.compile(optimizer, loss, metrics=metrics, **compile_arguments)
     if model.optimizer is not None:
         bound.optimizers.add(model.optimizer)
     return model

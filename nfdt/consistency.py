@@ -89,8 +89,8 @@ _FORMS: Mapping[str, _Form] = {
 }
 EXAMPLES = tuple(form.example for form in _FORMS.values())
 HELP = (
-    f"Who waits: {', '.join(f'{f.example} ({f.about})' for f in _FORMS.values())}; "
-    "more in docs/consistency.md."
+    f"Who waits: {', '.join(f'`{f.example}` ({f.about})' for f in _FORMS.values())}; "
+    "more in `docs/consistency.md`."
 )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import field
+from typing import Any, ClassVar
 
-from fdtcore import options as option_fields
+from fdtcore import options
+from fdtcore.validation import demand
 from nfdt import algorithms, consistency
 from nfdt.algorithms import Algorithm
 from nfdt.protocol.controllers import (
@@ -18,163 +20,145 @@ from nfdt.protocol.controllers import (
 )
 from nfdt.protocol.gradients import WIRE_TYPES
 
-if TYPE_CHECKING:
-    pass
+# Marks what has no meaning where one process plays all workers in virtual time.
+_REAL_RUNS_ONLY = {"real_runs_only": True}
 
 
-def check(options: Options) -> None:
-    """Refuses choices that do not go together.
-
-    Raises:
-        ValueError: Some do not.
-    """
-    _check_waiting(options)
-    _check_own_steps(options)
-    _check_overlap(options)
-
-
-def _check_waiting(options: Options) -> None:
-    algorithm, controller = algorithms.find(options.algorithm), options.controller
-    waits = not isinstance(controller, Asynchronous)
-    _refuse(
-        waits and options.servers > 1,
-        "one server must decide who waits",
-        f"consistency={options.consistency!r} with {options.servers} servers",
-        "Use one server, or consistency asp.",
-    )
-    _refuse(
-        waits and algorithm.sends == algorithms.ELASTIC,
-        f"{algorithm.name} exchanges parameters without waiting",
-        f"algorithm={algorithm.name} with consistency={options.consistency!r}",
-        "Use consistency asp, or local:8 with another algorithm.",
-    )
-
-
-def _check_own_steps(options: Options) -> None:
-    algorithm, controller = algorithms.find(options.algorithm), options.controller
-    apart = [
-        f"{name}={getattr(options, name)!r}"
-        for name in ("worker_optimizer", "server_optimizer")
-        if getattr(options, name)
-    ]
-    consistency = f"consistency={options.consistency!r}"
-    own = ", ".join([consistency, f"local_steps={options.local_steps}", *apart])
-    _refuse(
-        options.trains_locally and algorithm.sends == algorithms.LOOKAHEAD,
-        f"{algorithm.name} sends the gradient of each step",
-        f"algorithm={algorithm.name} where workers make local steps: {own}",
-        "Use another algorithm, or bsp or ssp:3 without local steps.",
-    )
-    _refuse(
-        controller.paces and options.local_steps > 1,
-        "the controller decides when workers merge their local steps",
-        f"local_steps={options.local_steps} with {consistency}",
-        "Use one of them: local:8, or local_steps=8 with bsp, ssp:3 or asp.",
-    )
-    _refuse(
-        isinstance(controller, DynamicSynchronous) and bool(apart),
-        "dsp sums the changes that the user's optimizer makes on each worker",
-        f"{', '.join(apart)} with {consistency}",
-        "Use local:8 with that, or dsp without.",
-    )
-
-
-def _check_overlap(options: Options) -> None:
-    in_rounds = not isinstance(options.controller, Asynchronous | StaleSynchronous)
-    _refuse(
-        options.overlap and in_rounds,
-        "a round combines gradients computed after the round before",
-        f"overlap with consistency={options.consistency!r}",
-        "Use consistency asp or ssp:3, or leave overlap out.",
-    )
-    _refuse(
-        options.overlap and options.trains_locally,
-        "overlap hides the exchange of each step's gradient",
-        f"overlap where workers make local steps, local_steps="
-        f"{options.local_steps} of them or more between two exchanges",
-        "Leave overlap out.",
-    )
-
-
-def _refuse(holds: bool, rule: str, received: str, way_out: str) -> None:
-    if holds:
-        raise ValueError(f"{rule}. Received: {received}. {way_out}")
-
-
-_ON_LOSS = ("continue", "abort")
-
-
+@options.documented
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """How a model is trained through a parameter server.
+class Options(options.FrameworkOptions):
+    """How a model is trained through a parameter server."""
 
-    Args:
-        algorithm: What is done to late gradients: a name of ``nfdt algorithms``, or
-            an :class:`nfdt.algorithms.Algorithm`.
-        consistency: Who waits: ``"asp"`` (nobody), ``"bsp"`` (everybody), ``"ssp:3"``
-            (who leads by more than three steps), ``"dsp"``, ``"partial:0.8"``,
-            ``"backup:2"``, ``"local:8"`` (docs/consistency.md), or a controller.
-        servers: Processes that hold the parameters; the last ones of the job.
-        wire: Type of gradients on the way: ``"own"`` (that of the parameters),
-            ``"float16"``, ``"bfloat16"``, ``"float32"`` or ``"float64"``.
-        local_steps: Steps that a worker makes with its own optimizer between pushes,
-            where it has one.
-        worker_optimizer: Optimizer of each worker's own steps, a name of Keras's or an
-            optimizer; empty: the user's, where a worker makes steps of its own.
-        server_optimizer: What the servers do with the way that a worker went; empty:
-            they go all of it, or, with a ``worker_optimizer``, the user's.
-        overlap: Whether a worker computes its next step while its gradient is on the
-            way: hides the exchange, for one more update of staleness.
-        on_worker_loss: ``"continue"`` without a worker that was lost, or ``"abort"``.
-        stall_timeout: Seconds that the last workers have for their end once others have
-            come to theirs and nothing is heard of them; ``inf`` for no bound.
-        refuse_at_most: Gradients that are NaN or infinite, one after the other, at
-            which the job ends.
-        trace: Folder for ``nfdt report``; empty for none.
-        checkpoint: Folder for the servers' checkpoints; empty for none.
-        checkpoint_every: Seconds between two checkpoints.
-        resume: Folder of checkpoints to go on from; empty for none.
-    """
+    program: ClassVar[str] = "nfdt"
+    switches: ClassVar[Mapping[str, str]] = {
+        "LAUNCHED": "the processes were started by nfdt run",
+    }
+    internal: ClassVar[Mapping[str, str]] = {
+        "CLUSTER": "file of the cluster that is simulated",
+        "WORKERS": "number of workers of that cluster",
+        "SEED": "seed of all chance of a simulation",
+    }
 
-    algorithm: str | Algorithm = algorithms.DEFAULT
-    consistency: str | Controller = "asp"
-    servers: int = 1
-    wire: str = "own"
-    local_steps: int = 1
-    worker_optimizer: Any = ""
-    server_optimizer: Any = ""
-    overlap: bool = False
-    on_worker_loss: str = "continue"
-    stall_timeout: float = 60.0
-    refuse_at_most: int = 10
-    trace: str = ""
-    checkpoint: str = ""
-    checkpoint_every: float = 30.0
-    resume: str = ""
+    algorithm: str | Algorithm = field(
+        default=algorithms.DEFAULT,
+        metadata=options.custom(
+            "What is done to late gradients: a name that `nfdt algorithms` lists.",
+            metavar="NAME",
+            details="In Python also an `nfdt.Algorithm`.",
+        ),
+    )
+    consistency: str | Controller = field(
+        default="asp",
+        metadata=options.custom(
+            consistency.HELP,
+            rule="must be a form or a controller",
+            holds=lambda value: isinstance(value, str) or hasattr(value, "decide"),
+            way_out="Write for example ssp:3.",
+            metavar="FORM",
+            details="In Python also a controller of `nfdt.protocol.controllers`.",
+        ),
+    )
+    servers: int = field(
+        default=1,
+        metadata=options.count(
+            "Processes that hold the parameters, in addition to the workers.",
+            details="They are the last ones of the job.",
+        )
+        | _REAL_RUNS_ONLY,
+    )
+    wire: str = field(
+        default="own",
+        metadata=options.choice(
+            ("own", *WIRE_TYPES),
+            "Type of gradients during transfer; `own`: that of the parameters.",
+            metavar="TYPE",
+        ),
+    )
+    local_steps: int = field(
+        default=1,
+        metadata=options.count(
+            "Local steps of a worker between two pushes.",
+        ),
+    )
+    worker_optimizer: Any = field(
+        default="",
+        metadata=options.custom(
+            "Optimizer of the local steps, if not the script's.",
+            has_flag=False,
+            details="A name of Keras's, or an optimizer.",
+        ),
+    )
+    server_optimizer: Any = field(
+        default="",
+        metadata=options.custom(
+            "Optimizer that applies the workers' parameter changes on the servers.",
+            has_flag=False,
+            details="A name of Keras's, or an optimizer. Empty: the changes are added "
+            "as they are, or, with a `worker_optimizer`, by the script's optimizer.",
+        ),
+    )
+    overlap: bool = field(
+        default=False,
+        metadata=options.switch(
+            "Compute the next step while the gradient is being sent, for one more "
+            "update of staleness.",
+        )
+        | _REAL_RUNS_ONLY,
+    )
+    on_worker_loss: str = field(
+        default="continue",
+        metadata=options.choice(
+            ("continue", "abort"),
+            "When a worker dies: training continues without it, or the job ends.",
+            details="A failure of the script always ends the job.",
+        )
+        | _REAL_RUNS_ONLY,
+    )
+    stall_timeout: float = field(
+        default=60.0,
+        metadata=options.duration(
+            "Time that the remaining workers may take to end after others have ended.",
+            endless=True,
+            details="`inf`: no limit.",
+        )
+        | _REAL_RUNS_ONLY,
+    )
+    refuse_at_most: int = field(
+        default=10,
+        metadata=options.count(
+            "Consecutive NaN or infinite gradients that end the job.",
+        ),
+    )
+    trace: str = field(
+        default="",
+        metadata=options.folder(
+            "Folder for the record of the run, for `nfdt report`.",
+        ),
+    )
+    checkpoint: str = field(
+        default="",
+        metadata=options.folder("Folder for the servers' checkpoints.")
+        | _REAL_RUNS_ONLY,
+    )
+    checkpoint_every: float = field(
+        default=30.0,
+        metadata=options.duration("Time between two checkpoints.") | _REAL_RUNS_ONLY,
+    )
+    resume: str = field(
+        default="",
+        metadata=options.folder("Folder of checkpoints to continue from.")
+        | _REAL_RUNS_ONLY,
+    )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         algorithms.find(self.algorithm)
-        _check_one_of("wire", self.wire, ("own", *WIRE_TYPES))
-        _check_one_of("on_worker_loss", self.on_worker_loss, _ON_LOSS)
-        for name in ("servers", "local_steps", "refuse_at_most"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} must be an integer >= 1. "
-                    f"Received: {name}={getattr(self, name)}."
-                )
-        check(self)
-        if not self.stall_timeout > 0:
-            raise ValueError(
-                "stall_timeout must be a number of seconds > 0. "
-                f"Received: stall_timeout={self.stall_timeout}. Use inf for no limit."
-            )
-        if not 0 < self.checkpoint_every < math.inf:
-            raise ValueError(
-                "checkpoint_every must be a number of seconds > 0. "
-                f"Received: checkpoint_every={self.checkpoint_every}."
-            )
+        _check_waiting(self)
+        _check_own_steps(self)
+        _check_overlap(self)
 
-    @property
+    # Kept in the instance, although that is frozen: a text is parsed once.
+    @functools.cached_property
     def controller(self) -> Controller:
         """Who waits."""
         return consistency.parse(self.consistency)
@@ -186,19 +170,80 @@ class Options:
         elastic = algorithms.find(self.algorithm).sends == algorithms.ELASTIC
         return self.local_steps > 1 or apart or elastic or self.controller.paces
 
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str], **given: Any) -> Options:
-        """Reads ``NFDT_ALGORITHM`` and the like; an argument that is given wins.
 
-        Args:
-            environ: The process's environment, as a launcher has set it.
-            **given: Options of the call.
-        """
-        return cls(**{**option_fields.read(cls, environ, "NFDT_"), **given})
+def real_runs_only() -> tuple[str, ...]:
+    """Returns the options that a simulation does not have."""
+    fields = dataclasses.fields(Options)
+    return tuple(f.name for f in fields if f.metadata.get("real_runs_only"))
 
 
-def _check_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(
-            f"{name} must be one of {', '.join(known)}. Received: {name}={value!r}."
-        )
+def _check_waiting(options: Options) -> None:
+    algorithm, controller = algorithms.find(options.algorithm), options.controller
+    is_free = isinstance(controller, Asynchronous)
+    demand(
+        is_free or options.servers == 1,
+        "one server must decide who waits",
+        "Use one server, or consistency asp.",
+        consistency=options.consistency,
+        servers=options.servers,
+    )
+    demand(
+        is_free or algorithm.sends != algorithms.ELASTIC,
+        f"{algorithm.name} exchanges parameters without waiting",
+        "Use consistency asp, or local:8 with another algorithm.",
+        algorithm=algorithm.name,
+        consistency=options.consistency,
+    )
+
+
+def _check_own_steps(options: Options) -> None:
+    algorithm, controller = algorithms.find(options.algorithm), options.controller
+    apart = {
+        name: getattr(options, name)
+        for name in ("worker_optimizer", "server_optimizer")
+        if getattr(options, name)
+    }
+    demand(
+        not (options.trains_locally and algorithm.sends == algorithms.LOOKAHEAD),
+        f"{algorithm.name} sends the gradient of each step, and workers make local "
+        "steps here",
+        "Use another algorithm, or bsp or ssp:3 without local steps.",
+        algorithm=algorithm.name,
+        consistency=options.consistency,
+        local_steps=options.local_steps,
+        **apart,
+    )
+    demand(
+        not controller.paces or options.local_steps == 1,
+        "the controller decides when workers merge their local steps",
+        "Use one of them: local:8, or local_steps=8 with bsp, ssp:3 or asp.",
+        local_steps=options.local_steps,
+        consistency=options.consistency,
+    )
+    demand(
+        not (isinstance(controller, DynamicSynchronous) and apart),
+        "dsp sums the changes that the user's optimizer makes on each worker",
+        "Use local:8 with that, or dsp without.",
+        consistency=options.consistency,
+        **apart,
+    )
+
+
+def _check_overlap(options: Options) -> None:
+    in_rounds = not isinstance(options.controller, Asynchronous | StaleSynchronous)
+    demand(
+        not (options.overlap and in_rounds),
+        "a round combines gradients computed after the round before",
+        "Use consistency asp or ssp:3, or leave overlap out.",
+        overlap=options.overlap,
+        consistency=options.consistency,
+    )
+    demand(
+        not (options.overlap and options.trains_locally),
+        "overlap hides the exchange of each step's gradient, and workers make local "
+        "steps here",
+        "Leave overlap out.",
+        overlap=options.overlap,
+        algorithm=algorithms.find(options.algorithm).name,
+        local_steps=options.local_steps,
+    )

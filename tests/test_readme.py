@@ -4,7 +4,6 @@ Blocks of ``console`` are run and compared line by line, numbers apart; ``...`` 
 for lines left out. Blocks of ``sh`` are not run, but what they name must be there.
 """
 
-import dataclasses
 import difflib
 import re
 import sys
@@ -12,11 +11,9 @@ from pathlib import Path
 
 import pytest
 
-import hfdt.cli
-import hfdt.options
+import hfdt
 import nfdt.cli.command
-import nfdt.options
-from fdtcore.launcher.cli_options import Request
+from fdtcore import option_tables
 from nfdt.clusters import cluster_yaml
 from tests.commands import run
 
@@ -138,26 +135,14 @@ def test_make_targets_that_are_named_are_there(page):
     assert set(named) <= targets
 
 
-@pytest.mark.parametrize(
-    ("program", "options", "command"),
-    [
-        ("hfdt", hfdt.options.Options, hfdt.cli.run),
-        ("nfdt", nfdt.options.Options, nfdt.cli.command.run),
-    ],
-    ids=["hfdt", "nfdt"],
-)
-def test_table_of_options_is_that_of_the_code(program, options, command):
-    (table,) = re.findall(rf"^\| keyword \| `{program} run`.*?\n\n", TEXT, re.M | re.S)
-    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| `(\S+)` \|", table, re.MULTILINE)
-    defaults = {f.name: f.default for f in dataclasses.fields(options)}
-    assert [name for name, _, _ in rows] == list(defaults)
-    common = {field.name for field in dataclasses.fields(Request)}
-    flags = {one.opts[0] for one in command.params if one.name not in common}
-    for name, flag, default in rows:
-        assert default.replace('"', "'") == repr(defaults[name])
-        if flag != "none":
-            flags.remove(flag.strip("`"))
-    assert not flags
+@pytest.mark.parametrize("options", [hfdt.Options, nfdt.Options])
+def test_tables_of_options_are_those_of_the_code(options):
+    assert option_tables.replaced(TEXT, options) == TEXT, "make options"
+
+
+def test_the_page_of_options_is_that_of_the_code():
+    page = option_tables.page([hfdt.Options, nfdt.Options])
+    assert (ROOT / "docs" / "options.md").read_text() == page, "make options"
 
 
 def test_difference_is_that_of_the_digits():

@@ -2,7 +2,8 @@
 
 ==============  ============================================================
 foreground      START HERE: one job from its first line to its last
-cli_options     the options that ``run`` has in every framework
+cli_options     the options of commands: of ``run``, and of a framework
+terminal        what a command says of itself
 hosts           host lists: from the command line, files and Slurm
 jobs            from what was asked for, and the machine, to a job
 launchers       ``mpirun`` and ``srun``: a job as one command line

@@ -1,17 +1,20 @@
-"""The options of ``run`` that say where and how to start, for every framework."""
+"""The options of commands: of where and how to start, and those of a framework."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from fdtcore import options as declared
 from fdtcore import user_program
+from fdtcore.options import FrameworkOptions
+from fdtcore.text_values import write_number, write_s
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +119,46 @@ def run_options(
         return run
 
     return add
+
+
+def option_flags(
+    cls: type[FrameworkOptions], without: Collection[str] = ()
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds a framework's options to a command, under the names of their fields.
+
+    What is given is text, or True for a switch; ``cls.to_variables`` reads it.
+
+    Args:
+        cls: The options.
+        without: Fields that the command does not have.
+    """
+    fields = [f for f in dataclasses.fields(cls) if f.name not in without]
+    known = declared.options_of(cls)
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for field in reversed(fields):  # help shows the last one first
+            option = known[field.name]
+            if not option.has_flag:
+                continue
+            text = option.help.replace("`", "")
+            if field.default:
+                text += f"  [default: {_shown(field.default, option.unit)}]"
+            command = click.option(
+                declared.flag(field.name),
+                help=text,
+                # False would make click take a value that begins with - for an option.
+                is_flag=option.is_switch or None,
+                metavar=option.metavar or None,
+            )(command)
+        return command
+
+    return add
+
+
+def _shown(default: Any, unit: str) -> str:
+    if isinstance(default, float):
+        return write_s(default) if unit == "seconds" else write_number(default)
+    return str(default)
 
 
 def _parameters(

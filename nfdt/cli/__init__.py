@@ -2,11 +2,11 @@
 
 ================  ==========================================================
 command           START HERE: ``nfdt run``, from its words to its exit code
-flags             the fields of ``Options`` as options of commands
 job_setup         sizes, checks and the launcher of a job
 simulate          ``nfdt simulate`` and ``nfdt compare``
 calibrate         ``nfdt calibrate``
 inspection        ``nfdt report``, ``nfdt algorithms``, ``nfdt doctor``
+terminal          what the command says of itself
 algorithm_table   the algorithms and their equations, as text
 ================  ==========================================================
 

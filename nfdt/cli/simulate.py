@@ -10,10 +10,9 @@ from typing import Any
 
 import click
 
-from fdtcore.launcher.cli_options import checked_program, program_options
-from nfdt import environment
-from nfdt.cli.flags import option_fields
-from nfdt.cli.inspection import fail
+from fdtcore.launcher.cli_options import checked_program, option_flags, program_options
+from nfdt.cli.terminal import TERMINAL
+from nfdt.options import Options, real_runs_only
 from nfdt.simulation import launch as simulating
 
 _SIMULATE_EXAMPLES = """
@@ -39,16 +38,6 @@ Simulates SCRIPT once for each pair of an algorithm and a consistency model, and
 hfdt (every worker waits, gradients are reduced in a ring). Prints a table, draws a
 picture, and recommends one of them.
 """
-# What has no meaning where nothing runs at the same time.
-_REAL_RUNS_ONLY = (
-    "--servers",
-    "--on-worker-loss",
-    "--stall-timeout",
-    "--checkpoint",
-    "--checkpoint-every",
-    "--resume",
-    "--overlap",
-)
 _SETTINGS = {"allow_interspersed_args": False}
 
 
@@ -97,7 +86,7 @@ def _words(script: str, args: tuple[str, ...], *, module: bool) -> list[str]:
     epilog=_SIMULATE_EXAMPLES,
     short_help="Run a script on a simulated cluster.",
 )
-@option_fields(without=_REAL_RUNS_ONLY)
+@option_flags(Options, without=real_runs_only())
 @_on_a_cluster
 def simulate(
     *,
@@ -110,12 +99,12 @@ def simulate(
     **choices: Any,
 ) -> None:
     """Train with SCRIPT as the workers of a cluster would, in virtual time."""
-    environ = _environ(cluster, workers, seed) | environment.chosen(choices)
     try:
+        environ = _environ(cluster, workers, seed) | Options.to_variables(choices)
         simulating.check_environ(environ)
         words = _words(script, args, module=module)
     except ValueError as error:
-        fail(str(error))
+        TERMINAL.fail(str(error))
     sys.stdout.flush()
     os.execve(sys.executable, words, environ)
 
@@ -162,5 +151,5 @@ def compare(
         words = _words(script, args, module=module)
         found = comparison.compare(words, environ, pairs, target, output)
     except ValueError as error:
-        fail(str(error))
+        TERMINAL.fail(str(error))
     click.echo(found)

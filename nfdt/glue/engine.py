@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fdtcore import options as option_fields
 from fdtcore.process import Process
 from nfdt.glue.absence import Absence
 from nfdt.glue.collectives import WorkerCollectives
@@ -80,6 +79,6 @@ class ParameterServerEngine:
         if options != self.options:
             raise ValueError(
                 "one job trains with one set of options, which its servers have. "
-                f"Received: {option_fields.difference(options, self.options)} in "
+                f"Received: {options.difference(self.options)} in "
                 "a later call. Pass the same options to all, or to nfdt run."
             )

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import click
 
-from nfdt import environment
 from nfdt.clusters import cluster_text
 from nfdt.clusters.cluster import Cluster
 from nfdt.clusters.machines import Servers
+from nfdt.options import Options
 from nfdt.planning import outcome
 from nfdt.planning.outcome import ComparisonRow, best, ordered
 from nfdt.simulation import launch as simulating
@@ -178,7 +178,7 @@ def _environ(
         "consistency": one.consistency,
         "trace": str(output / one.folder),
     }
-    found = {**environ, **environment.chosen(chosen)}
+    found = {**environ, **Options.to_variables(chosen)}
     if one.cluster is not None:
         found[simulating.CLUSTER] = str(one.cluster.absolute())
         found.pop(simulating.WORKERS, None)  # its file has the number

@@ -10,7 +10,6 @@ from fdtcore import output
 from fdtcore.process import Process
 from nfdt.clusters import cluster_yaml
 from nfdt.clusters.cluster import Cluster
-from nfdt.environment import read_options
 from nfdt.options import Options
 from nfdt.simulation import supported
 
@@ -56,7 +55,7 @@ def check_environ(environ: Mapping[str, str]) -> None:
     Raises:
         ValueError: As :func:`check` says.
     """
-    check(read_options(environ), Process(), environ)
+    check(Options.from_environ(environ), Process(), environ)
 
 
 def engine(options: Options, environ: Mapping[str, str]) -> SimulatedEngine:

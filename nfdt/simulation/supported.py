@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from fdtcore.validation import demand
 from nfdt import algorithms
 from nfdt.clusters.cluster import Cluster
 from nfdt.glue.shard_factory import check_rule
-from nfdt.options import Options
+from nfdt.options import Options, real_runs_only
 from nfdt.telemetry.trace import check_directory
-
-_REAL_RUNS_ONLY = ("checkpoint", "resume", "overlap")
 
 
 def check(options: Options, cluster: Cluster) -> None:
@@ -31,10 +30,11 @@ def check(options: Options, cluster: Cluster) -> None:
         )
     if options.trace:
         check_directory(options.trace)
-    for name in _REAL_RUNS_ONLY:
+    for name in real_runs_only():
         value = getattr(options, name)
-        if value:
-            raise ValueError(
-                f"a simulation has no {name}. Received: {name}={value!r}. "
-                "Omit it, or use nfdt run."
-            )
+        demand(
+            value == getattr(Options, name),  # the default
+            f"a simulation has no {name}",
+            "Omit it, or use nfdt run.",
+            **{name: value},
+        )

@@ -89,7 +89,7 @@ CHOICES = [
     ("--accumulate", "4", "HFDT_ACCUMULATE", {"accumulate": 4}),
     ("--op", "adasum", "HFDT_OP", {"op": "adasum"}),
     ("--nonfinite", "skip", "HFDT_NONFINITE", {"nonfinite": "skip"}),
-    ("--stall-timeout", "9", "HFDT_STALL_TIMEOUT_S", {"stall_timeout_s": 9.0}),
+    ("--stall-timeout", "9", "HFDT_STALL_TIMEOUT", {"stall_timeout": 9.0}),
 ]
 
 

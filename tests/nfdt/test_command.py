@@ -1,5 +1,6 @@
 """What ``nfdt run`` makes of its words: a job, or a refusal before anything starts."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -141,7 +142,7 @@ REFUSALS = {
     "algorithm": (("-np", 2, "--algorithm", "x"), "asgd, dc-asgd-c, dc-asgd-a"),
     "consistency": (("-np", 2, "--consistency", "ssp"), "Received: 'ssp'. Write ssp:3"),
     "no server": (("-np", 2, "--servers", 0), "servers must be an integer >= 1"),
-    "word": (("-np", 2, "--servers", "two"), "--servers must be of type int"),
+    "word": (("-np", 2, "--servers", "two"), "--servers must be an integer >= 1"),
     "time": (("-np", 2, "--checkpoint-every", "soon"), "--checkpoint-every must be"),
     "no time": (("-np", 2, "--checkpoint-every", "0"), "a number of seconds > 0"),
     "loss": (("-np", 2, "--on-worker-loss", "x"), "continue, abort"),
@@ -200,7 +201,7 @@ def test_help_teaches():
         assert word in text
     missing = {
         field
-        for field in Options.__dataclass_fields__
+        for field in (f.name for f in dataclasses.fields(Options))
         if f"--{field.replace('_', '-')} " not in text
     }
     assert missing <= {"worker_optimizer", "server_optimizer"}  # of distribute alone
@@ -226,6 +227,7 @@ RANKS = {
     "algorithm": ({"NFDT_ALGORITHM": "x"}, "algorithm must be one of asgd"),
     "no worker": ({"NFDT_SERVERS": "2"}, "Start 3 processes or more"),
     "no MPI": ({"MPI4PY_LIBMPI": "/nowhere.so"}, "find an MPI library"),
+    "unknown": ({"NFDT_CONSISTANCY": "bsp"}, "Did you mean NFDT_CONSISTENCY?"),
     "another MPI": ({"OMPI_COMM_WORLD_SIZE": "3"}, "of which MPI finds 2"),
 }
 

@@ -7,9 +7,7 @@ from nfdt.options import Options
 
 @pytest.mark.parametrize("consistency", ["bsp", "ssp:3"])
 def test_who_waits_is_for_one_server_to_decide(consistency):
-    with pytest.raises(
-        ValueError, match=r"one server must decide.* Received: .* 2 servers\. Use"
-    ):
+    with pytest.raises(ValueError, match=r"waits\. Received: .*, servers=2\. Use"):
         Options(algorithm="asgd", consistency=consistency, servers=2)
     assert Options(algorithm="asgd", servers=2).servers == 2
 
@@ -40,5 +38,5 @@ def test_variables_set_options_and_arguments_win():
 
 
 def test_a_variable_of_another_type_is_named():
-    with pytest.raises(ValueError, match=r"NFDT_SERVERS must be of type int\. Rec"):
+    with pytest.raises(ValueError, match=r"NFDT_SERVERS must be an integer >= 1\. Rec"):
         Options.from_environ({"NFDT_SERVERS": "many"})

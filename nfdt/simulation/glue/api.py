@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
+from fdtcore.options import keywords
+from nfdt import algorithms
+from nfdt.algorithms import Algorithm
 from nfdt.clusters import cluster_yaml
 from nfdt.clusters.cluster import Cluster
 from nfdt.options import Options
+from nfdt.protocol.controllers import Controller
 from nfdt.protocol.events import Event
 from nfdt.telemetry.summary import Summary
 
@@ -34,6 +37,7 @@ class Simulation:
         return "\n".join(self.summary.lines())
 
 
+@keywords(Options)
 def simulate(
     model: Any,
     optimizer: Any,
@@ -45,7 +49,15 @@ def simulate(
     metrics: Any = None,
     seed: int = 0,
     fit: dict[str, Any] | None = None,
-    **choices: Any,
+    options: Options | None = None,
+    algorithm: str | Algorithm = algorithms.DEFAULT,
+    consistency: str | Controller = "asp",
+    wire: str = "own",
+    local_steps: int = 1,
+    worker_optimizer: Any = "",
+    server_optimizer: Any = "",
+    refuse_at_most: int = 10,
+    trace: str = "",
 ) -> Simulation:
     """Trains a model with real gradients as a cluster would, in virtual time.
 
@@ -62,8 +74,7 @@ def simulate(
         metrics: Its metrics.
         seed: Of all chance.
         fit: Further arguments of ``Model.fit``: ``batch_size``, ``callbacks`` ...
-        **choices: Fields of :class:`nfdt.Options`: ``algorithm``, ``consistency``,
-            ``trace`` ...
+        options: All options at once, in place of the keywords below.
 
     Returns:
         What it has given. An interrupted training (Ctrl-C) leaves its trace.
@@ -79,7 +90,7 @@ def simulate(
 
     if not isinstance(cluster, Cluster):
         cluster = cluster_yaml.read(cluster)
-    options = Options.from_environ(os.environ, **choices)
+    assert options is not None  # the decorator has read the keywords into it
     engine = SimulatedEngine(options, cluster, seed)
     keras_loop.patch()
     given = (
