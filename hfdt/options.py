@@ -88,8 +88,8 @@ class Options(options.FrameworkOptions):
         default="raise",
         metadata=options.choice(
             ("raise", "skip", "pass"),
-            "What a NaN or infinite gradient does: it ends the job; `skip`: the step is "
-            "skipped on all ranks; `pass`: it is applied, as by Keras.",
+            "What a NaN or infinite gradient does: it ends the job; `skip`: the step "
+            "is skipped on all ranks; `pass`: it is applied, as by Keras.",
             details="The job ends with the names of rank and variable. A "
             "`LossScaleOptimizer` or a `TerminateOnNaN` callback always gets such a "
             "gradient.",

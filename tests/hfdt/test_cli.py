@@ -326,6 +326,29 @@ def test_a_plain_mpirun_speaks_with_one_voice_too(tmp_path):
     assert log.read_text() == "rank 1 of 2 []\n"
 
 
+# Each: variables, and what rank 0 says.
+RANKS = {
+    "unknown": ({"HFDT_BACH": "global"}, "Did you mean HFDT_BATCH?"),
+    "wrong": ({"HFDT_STALL_TIMEOUT": "soon"}, "a number of seconds > 0"),
+}
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("case", RANKS)
+def test_under_a_plain_mpirun_a_variable_is_refused_once(tmp_path, case):
+    from tests.hfdt.real_jobs import Job
+
+    variables, text = RANKS[case]
+    (tmp_path / "train.py").write_text("pass\n")
+    given = [f"{name}={value}" for name, value in variables.items()]
+    words = ("mpirun", "--oversubscribe", "-np", 2, "env", *given, sys.executable)
+    job = Job(tmp_path, *words, "-m", "hfdt", "train.py")
+    assert job.left() == []
+    assert job.code == 2, job.text
+    assert job.text.count("hfdt: ") - job.text.count("hfdt: output of") == 1
+    assert text in job.text
+
+
 @pytest.mark.horovod
 @pytest.mark.mpi
 def test_a_failure_names_rank_exception_and_line(tmp_path):
