@@ -184,7 +184,7 @@ def test_a_checkpoint_of_another_kind_of_job_is_refused(script, jobs_run, tmp_pa
     call("-np", 2, "--resume", "ck", script)
     assert jobs_run[0][3]["NFDT_RESUME"] == str(tmp_path / "ck")
     (tmp_path / "ck" / "2.server-0-of-1.nfdt").write_bytes(b"cut short")
-    assert "must be whole" in call("-np", 2, "--resume", "ck", script).output
+    assert "must be complete" in call("-np", 2, "--resume", "ck", script).output
     assert len(jobs_run) == 1
 
 
