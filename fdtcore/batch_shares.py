@@ -19,7 +19,7 @@ def bounds(num_samples: Any, rank: int, size: int) -> tuple[Any, Any]:
     Args:
         num_samples: n, samples in the whole batch; an int or an integer tensor.
         rank: Rank whose part it is, ``0 <= rank < size``.
-        size: Number of ranks.
+        size: Number of ranks of the job.
 
     Returns:
         ``(start, stop)``, of the type of ``num_samples``.

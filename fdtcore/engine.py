@@ -113,7 +113,7 @@ class TrainingStrategy(Protocol):
         """Runs Keras's ``fit`` of a model.
 
         Args:
-            model: The model.
+            model: The user's Keras model.
             arguments: Of the call, by name; may be changed.
             run: Keras's own ``fit`` with them.
         """

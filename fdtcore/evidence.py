@@ -36,7 +36,7 @@ def problem(name: str, size: int) -> str | None:
     """Returns what is wrong with a job in which nothing was exchanged, if anything.
 
     Args:
-        name: Of the framework.
+        name: Name of the framework.
         size: Number of processes of the job.
     """
     if _has_exchanged[0] or not _steps or size == 1:
@@ -52,7 +52,7 @@ def look_at_the_end(name: str, size: Callable[[], int], end: Callable) -> None:
     """Ends this process with an error where it has trained without the others.
 
     Args:
-        name: Of the framework.
+        name: Name of the framework.
         size: Returns the number of processes of the job.
         end: Takes the message, and ends the process with an error.
     """

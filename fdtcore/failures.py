@@ -42,7 +42,7 @@ class Failure:
 
     Args:
         rank: The rank at fault.
-        size: Number of ranks.
+        size: Number of ranks of the job.
         host: Host of that rank.
         type: Name of the exception's class, ``"Stall"`` or ``"ProcessGone"``.
         message: The exception's text, or what was observed.
@@ -76,10 +76,10 @@ class Failure:
         """Records an exception of this process.
 
         Args:
-            process: This process.
+            process: This process: its rank, the number of ranks, its host.
             error: The exception, with its traceback.
             hidden: Names of top-level packages whose frames are left out.
-            debug: Keep every frame.
+            debug: Whether the project's own frames stay in the traceback.
         """
         where, source_line = tracebacks.find_user_line(error, hidden=hidden)
         text = tracebacks.format_traceback(error, hidden=hidden, debug=debug)
@@ -126,7 +126,7 @@ class Failure:
             fields: A decoded JSON value, from a file or a peer.
 
         Raises:
-            ValueError: It is not exactly such a record, or one too large.
+            ValueError: The text is not exactly such a record, or too long.
         """
         if not isinstance(fields, Mapping):
             raise ValueError(f"A failure is a JSON object. Received: {type(fields)}.")
@@ -149,7 +149,7 @@ class PeerFailure(RuntimeError):
 
     Args:
         failure: What happened on the other rank.
-        process: This process.
+        process: This process: its rank, the number of ranks, its host.
     """
 
     def __init__(self, failure: Failure, process: Process) -> None:
@@ -185,7 +185,7 @@ def write_record(directory: str | os.PathLike[str], failure: Failure) -> bool:
 
     Args:
         directory: The job's directory.
-        failure: What to record.
+        failure: Failure to record.
 
     Returns:
         Whether this record is the one that stays.

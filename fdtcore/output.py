@@ -237,7 +237,7 @@ def announce(size: int, directory: Path, who: str = "") -> str:
     """Says in one line where the output of the ranks but 0 goes.
 
     Args:
-        size: Number of ranks.
+        size: Number of ranks of the job.
         directory: The folder of their files.
         who: What to call them, where not by their numbers.
     """
@@ -265,7 +265,7 @@ def say(process: Process, text: str) -> None:
 
     Args:
         process: This process; only rank 0 of several prints.
-        text: The line.
+        text: Line to print.
     """
     if process.rank == 0 and process.size > 1 and text not in _said:
         _said.add(text)

@@ -24,7 +24,7 @@ def one_at_a_time(name: str) -> Iterator[None]:
     An exception would end the user's thread alone, and the other would train on.
 
     Args:
-        name: Of the call.
+        name: Name of the call, such as ``fit``.
     """
     me = threading.current_thread()
     with _lock:

@@ -23,9 +23,9 @@ def format_traceback(
     """Formats an exception with its chain, without the frames of some packages.
 
     Args:
-        error: The exception.
+        error: Exception to describe.
         hidden: Names of top-level packages whose frames are left out.
-        debug: Keep every frame.
+        debug: Whether the project's own frames stay in the traceback.
 
     Returns:
         The text that Python would print, ending in a newline.
@@ -51,7 +51,7 @@ def find_user_line(
     exception that has none, that of the exception it was raised from.
 
     Args:
-        error: The exception.
+        error: Exception to describe.
         hidden: Names of our top-level packages.
 
     Returns:
@@ -78,7 +78,7 @@ def format_stack(
     Args:
         frame: The thread's innermost frame.
         hidden: Names of top-level packages whose frames are left out.
-        debug: Keep every frame.
+        debug: Whether the project's own frames stay in the traceback.
 
     Returns:
         Frames in the order of the calls, then the innermost library frames on one

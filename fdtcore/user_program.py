@@ -23,7 +23,7 @@ def check_script(path: str) -> None:
         path: A Python file, or a folder or archive with a ``__main__.py``.
 
     Raises:
-        ValueError: if it is missing, unreadable or has a syntax error.
+        ValueError: The script is missing, unreadable or has a syntax error.
     """
     file = Path(path)
     if not file.exists():
@@ -79,7 +79,7 @@ def check_module(name: str) -> None:
         name: A dotted name.
 
     Raises:
-        ValueError: if there is no such package.
+        ValueError: No package of that name is found.
     """
     package = name.partition(".")[0]
     sys.path.insert(0, os.getcwd())

@@ -16,7 +16,7 @@ def demand(holds: bool, rule: str, way_out: str, **received: Any) -> None:
         received: The options, by name.
 
     Raises:
-        ValueError: They do not.
+        ValueError: The condition does not hold.
     """
     if not holds:
         values = ", ".join(f"{name}={value!r}" for name, value in received.items())
@@ -40,7 +40,7 @@ def demand_positive(way_out: str, **option: Any) -> None:
     """Refuses one option, by name, that is no number > 0.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The value is not a number > 0.
     """
     ((name, value),) = option.items()
     holds = is_number(value, at_least=0) and value != 0
@@ -51,7 +51,7 @@ def demand_decay(way_out: str, **option: Any) -> None:
     """Refuses one option, by name, that is no number in [0, 1).
 
     Raises:
-        ValueError: It is none.
+        ValueError: The value is not a number in [0, 1).
     """
     ((name, value),) = option.items()
     holds = is_number(value, at_least=0, below=1)

@@ -69,8 +69,8 @@ def distribute(
             with the optimizers that it or the model holds: a loop of the user's own
             may call their ``apply`` or ``apply_gradients``. None keeps a compiled
             model as it is.
-        loss: Its loss.
-        metrics: Its metrics.
+        loss: Loss, as ``compile`` takes it.
+        metrics: Metrics, as ``compile`` takes them.
         options: All options at once, in place of the keywords below.
         **compile_arguments: Further arguments of ``Model.compile``.
 

@@ -16,7 +16,7 @@ class HorovodCollectives(CommunicatorCollectives):
     """Collectives of ranks that share each batch.
 
     Args:
-        process: This process.
+        process: This process: its rank, the number of ranks, its host.
         communicator: Operations among the ranks.
         line: Tells the other ranks what this one does.
     """

@@ -14,7 +14,7 @@ class HorovodEngine:
 
     Args:
         collectives: Those of the ranks.
-        options: The user's choices.
+        options: The user's options.
         line: Tells the other ranks what this one does, and how it fails.
     """
 

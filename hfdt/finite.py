@@ -51,8 +51,8 @@ def apply(
     What all ranks add up is alike on all, so they decide alike.
 
     Args:
-        reduced: The gradients.
-        variables: The variables.
+        reduced: Gradients after the reduction.
+        variables: Variables of the gradients, in the same order.
         policy: What to do otherwise.
         communicator: Operations among the ranks.
         note: Is told of a gradient that is not finite: TensorFlow, which runs the

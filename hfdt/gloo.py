@@ -40,7 +40,7 @@ class Gloo:
         """Returns the command line that runs ``job`` on this machine.
 
         Raises:
-            ValueError: if the job has other hosts.
+            ValueError: The job has other hosts.
         """
         if not job.is_local:
             raise ValueError(

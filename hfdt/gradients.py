@@ -50,7 +50,7 @@ class Reduction:
         Args:
             optimizer: The optimizer; it may accumulate gradients itself.
             gradients: A tensor, an array, ``IndexedSlices`` or None for each variable.
-            variables: The variables.
+            variables: Variables of the gradients, in the same order.
             share: Weight of this rank's gradients, float32 scalar.
             name: Name of the operation on the wire.
 

@@ -17,8 +17,8 @@ def prepare(inner: Any, options: Options, process: Process, *, whose: str = "") 
 
     Args:
         inner: An optimizer that takes steps itself, and has made none yet.
-        options: The choices.
-        process: This process.
+        options: The user's options.
+        process: This process: its rank, the number of ranks, its host.
         whose: Names the optimizer where it is one of several.
 
     Raises:
@@ -60,7 +60,7 @@ class WarmUp(keras.callbacks.Callback):
         rate = R / s * (1 + p * (s - 1))
 
     Args:
-        scale: s.
+        scale: Factor s that the learning rate grows to.
         epochs: Length of the warm-up.
 
     Source: Goyal et al., "Accurate, Large Minibatch SGD", 2017, arXiv:1706.02677,

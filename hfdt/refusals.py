@@ -14,11 +14,11 @@ def check_horovod(process: Process, parts: Iterable[Any]) -> None:
     """Refuses optimizers and callbacks that are Horovod's, in a job of several ranks.
 
     Args:
-        process: This process.
+        process: This process: its rank, the number of ranks, its host.
         parts: What the user gave to ``distribute`` or ``fit``.
 
     Raises:
-        RuntimeError: One is Horovod's.
+        RuntimeError: An object is one of Horovod's own.
     """
     for part in parts:
         # The class of a DistributedOptimizer is made at run time, in this module.

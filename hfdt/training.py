@@ -36,7 +36,7 @@ class SynchronousTraining:
 
     Args:
         collectives: Those of the ranks.
-        options: The user's choices.
+        options: The user's options.
     """
 
     in_parts = True

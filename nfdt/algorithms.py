@@ -78,7 +78,7 @@ def ddc_asgd(*, terms: str = TAYLOR, q: float | str = AUTO) -> Algorithm:
             mean delay.
 
     Raises:
-        ValueError: There are no such terms, or q is neither "auto" nor positive.
+        ValueError: The terms are unknown, or q is neither "auto" nor positive.
     """
     demand(
         terms in (TAYLOR, MOMENTUM, BOTH),

@@ -72,8 +72,8 @@ def distribute(
         optimizer: Its optimizer, or a name Keras knows; it runs on the server, and so
             do the optimizers that it or the model holds. None keeps a compiled model
             as it is.
-        loss: Its loss.
-        metrics: Its metrics.
+        loss: Loss, as ``compile`` takes it.
+        metrics: Metrics, as ``compile`` takes them.
         options: All options at once, in place of the keywords below.
         **compile_arguments: Further arguments of ``Model.compile``.
 

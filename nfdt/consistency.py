@@ -98,7 +98,7 @@ def parse(consistency: str | Controller) -> Controller:
     """Returns the controller of a short form such as ``ssp:3``.
 
     Raises:
-        ValueError: There is none of that form, or an option is out of its range.
+        ValueError: The form is unknown, or an option is out of its range.
     """
     if not isinstance(consistency, str):
         return consistency

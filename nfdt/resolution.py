@@ -39,12 +39,12 @@ def fit_to(algorithm: Algorithm, config: Mapping[str, Any], num_workers: int) ->
     applies. With one worker nothing is late, and the user's optimizer runs as it is.
 
     Args:
-        algorithm: The algorithm.
+        algorithm: Algorithm of the job.
         config: The user's optimizer as Keras serialises it.
-        num_workers: M.
+        num_workers: Number of workers, M.
 
     Raises:
-        ValueError: The two do not go together.
+        ValueError: The algorithm does not go with the optimizer.
     """
     own = plain_sgd(config)
     if algorithm.sends == ELASTIC:

@@ -43,7 +43,7 @@ class ControlLine:
     """One rank's end of the line. With one rank it only keeps the record.
 
     Args:
-        process: This process.
+        process: This process: its rank, the number of ranks, its host.
         exchange: Collective, called once by ``open``: returns the text of the rank
             that keeps the hub to all.
         stall_timeout_s: How long a rank may wait for another; ``inf`` is for ever.
@@ -54,7 +54,7 @@ class ControlLine:
         name: From a rank to what messages call it.
         on_abort: Ends this process.
         hidden: Names of top-level packages whose frames are left out of stacks.
-        debug: Keep every frame.
+        debug: Whether the project's own frames stay in the traceback.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class ControlLine:
         From now on this process ends by itself after a few seconds.
 
         Args:
-            failure: What happened here.
+            failure: Failure of this process.
 
         Returns:
             Whether it is the job's first, which is then in ``self.failure``.

@@ -41,7 +41,7 @@ def offer(
     """Starts to listen, on rank 0.
 
     Args:
-        process: Rank 0.
+        process: The process of rank 0, which is this one.
         address: Its address towards the other ranks, or None.
 
     Returns:

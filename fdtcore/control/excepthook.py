@@ -33,13 +33,13 @@ def install_hooks(
 
     Args:
         line: The open control line.
-        process: This process.
+        process: This process: its rank, the number of ranks, its host.
         shutdown: Ends the transport, so that calls pending on other ranks fail.
         is_collateral: Tells an error that only follows from another rank's failure.
         terminal: The user's terminal where ``sys.stderr`` is not; the first rank to
             fail shows its traceback there, too.
         hidden: Names of top-level packages whose frames are left out.
-        debug: Keep every frame.
+        debug: Whether the project's own frames stay in the traceback.
     """
     pid = os.getpid()
     previous = sys.excepthook

@@ -22,7 +22,7 @@ class News:
     """Takes the first failure and no other.
 
     Args:
-        process: This process.
+        process: This process: its rank, the number of ranks, its host.
         job_dir: Where the failure is recorded, or None.
         countdown: Armed as soon as something is known: printing may block.
         name: What messages call this process; empty for its rank.
@@ -51,7 +51,7 @@ class News:
         """Takes a failure, from this rank or over the line.
 
         Args:
-            failure: What happened.
+            failure: Failure to record.
             alone: Whether this rank has found it without the hub. The first of those
                 that do so then tells the user.
         """

@@ -60,9 +60,9 @@ class Hub:
     """What the process that keeps the hub knows of the job.
 
     Args:
-        size: Number of ranks.
+        size: Number of ranks of the job.
         patience: How long a rank may wait for another.
-        now_s: The time.
+        now_s: Time now, in seconds of a clock that never goes back.
         monitor: Who waits for whom; None where all ranks join the same calls.
         rank: The rank that keeps the hub.
         name: From a rank to what messages call it.
@@ -106,7 +106,7 @@ class Hub:
         """Admits a rank.
 
         Raises:
-            ValueError: There is no such rank, or it has joined before.
+            ValueError: The rank does not exist, or has joined before.
         """
         if not 0 <= rank < self._size or rank in self._members or rank in self._ended:
             raise ValueError(f"Every rank joins once. Received: rank={rank}.")
@@ -304,8 +304,8 @@ def silence_of(name: str, member: ProcessIdentity, silent_s: float) -> str:
 
     Args:
         name: What messages call it.
-        member: The process.
-        silent_s: For how long.
+        member: Process that is silent.
+        silent_s: Time since its last sign, in seconds.
     """
     where = f"({member.host}, pid {member.pid})"
     return f"{name} {where} has not answered for {silent_s:.0f} s"

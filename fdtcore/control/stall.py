@@ -75,7 +75,7 @@ class Silence:
 
     Args:
         limit_s: How long that may last.
-        now_s: The time.
+        now_s: Time now, in seconds of a clock that never goes back.
     """
 
     def __init__(self, limit_s: float, now_s: float) -> None:
@@ -113,7 +113,7 @@ class Monitor(Protocol):
         """Decides whether some rank waits in vain.
 
         Args:
-            now_s: The time.
+            now_s: Time now, in seconds of a clock that never goes back.
             places: Rank -> the line of the script that it is in, where that is known.
 
         Returns:
@@ -125,9 +125,9 @@ class JointCalls:
     """The table of ranks that all join the same calls.
 
     Args:
-        size: Number of ranks.
+        size: Number of ranks of the job.
         patience: How long to wait.
-        now_s: The time.
+        now_s: Time now, in seconds of a clock that never goes back.
     """
 
     def __init__(self, size: int, patience: Patience, now_s: float) -> None:
@@ -159,7 +159,7 @@ class JointCalls:
         """Decides whether some rank waits in vain.
 
         Args:
-            now_s: The time.
+            now_s: Time now, in seconds of a clock that never goes back.
             places: Rank -> the line of the script that it is in, where that is known.
 
         Returns:

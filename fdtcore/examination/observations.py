@@ -80,7 +80,7 @@ def differences(
     """Returns where two runs of one script differ.
 
     Args:
-        first: Of one process.
+        first: Observations of one process.
         second: Of the other run.
         tolerance: Of the larger one of two values, or of the largest value of a
             variable.
@@ -119,7 +119,7 @@ def _of_values(
     Args:
         what: Where they are from.
         name: What they are of.
-        values: One series.
+        values: Values of one series.
         others: The other; one that is missing has nothing to be compared with.
         tolerance: How far they may be apart.
         together: Whether that is measured by the largest of all values.

@@ -166,7 +166,7 @@ def rules(collectives: Collectives, model: Model) -> dict[int, str]:
 
     Args:
         collectives: Those of the ranks.
-        model: The model.
+        model: The user's Keras model.
 
     Returns:
         The rule for each variable, by its id.

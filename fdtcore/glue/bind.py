@@ -27,7 +27,7 @@ def bind(engine: Engine, *, everything: bool = False) -> binding.Binding:
     """Binds ``engine`` to Keras in this process.
 
     Args:
-        engine: The engine.
+        engine: Engine that is bound to Keras.
         everything: Whether it owns every model and optimizer, as it does under a
             script that knows nothing of it; else those that are added to the result.
 

@@ -18,7 +18,7 @@ class Binding:
     """An engine and what it owns.
 
     Args:
-        engine: The engine.
+        engine: Engine that is bound to Keras.
         everything: Whether it owns whatever this process trains, as it does under a
             script that knows nothing of it.
         models: The models it owns otherwise, with the optimizers that they hold.
@@ -42,7 +42,7 @@ def register(engine: Engine, *, everything: bool = False) -> None:
     """Makes ``engine`` the one of this process; it is bound once.
 
     Args:
-        engine: The engine.
+        engine: Engine that is bound to Keras.
         everything: Whether it owns every model and optimizer.
 
     Raises:

@@ -43,7 +43,7 @@ def alone() -> Iterator[None]:
     """Refuses operations of all ranks while the block runs.
 
     Raises:
-        Communicates: One was called.
+        Communicates: A joint operation was called.
     """
     _alone.append(True)
     try:

@@ -20,7 +20,7 @@ def install(process: Process) -> None:
     """Makes a script write them on rank 0 only, and read rank 0's.
 
     Args:
-        process: This process.
+        process: This process: its rank, the number of ranks, its host.
     """
     checkpoint, manager = tf.train.Checkpoint, tf.train.CheckpointManager
     # Every way to write or read one leads through these two.

@@ -44,7 +44,7 @@ class CommunicatorCollectives:
     """Collectives by the operations of a communicator; see ``fdtcore.engine``.
 
     Args:
-        process: This process.
+        process: This process: its rank, the number of ranks, its host.
         communicator: Operations among the ranks.
         name: The framework's, which begins the names of its operations.
         line: Tells the other ranks what this one does; None where they need not know.

@@ -64,7 +64,7 @@ class Examination:
 
     Args:
         folder: Where it is written down.
-        process: This process.
+        process: This process: its rank, the number of ranks, its host.
     """
 
     def __init__(self, folder: str, process: Process):

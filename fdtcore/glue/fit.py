@@ -136,7 +136,7 @@ def evaluate_in_parts(
 
     Args:
         collectives: Those of the ranks.
-        model: The model.
+        model: The user's Keras model.
         arguments: Of the call, by name; changed.
         run: Keras's own ``evaluate`` with them.
         batch: As for :func:`fit_in_parts`.
@@ -187,8 +187,8 @@ def on_batch_in_parts(
     """Trains or tests on one batch, of which every rank takes its part.
 
     Args:
-        process: This process.
-        model: The model.
+        process: This process: its rank, the number of ranks, its host.
+        model: The user's Keras model.
         arguments: Of the call, by name; changed.
         run: Keras's own method with them.
     """

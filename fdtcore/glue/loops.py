@@ -87,8 +87,8 @@ def iterate_parts(
     """Iterates this rank's part of each batch.
 
     Args:
-        process: This process.
-        dataset: The data set.
+        process: This process: its rank, the number of ranks, its host.
+        dataset: Data set of the loop.
         inner: TensorFlow's own way to iterate one.
         line: That of the loop, for the message.
     """

@@ -58,7 +58,7 @@ def apply(
     """Hands one call of ``optimizer.apply`` to the engine that owns it.
 
     Args:
-        optimizer: The optimizer.
+        optimizer: Optimizer that takes the step.
         gradients: One for each variable.
         variables: The variables, or None for those it was built with.
         inner: Its class's own ``apply``.

@@ -15,11 +15,11 @@ def check_strategy(process: Process, strategy: Any) -> None:
     """Refuses a strategy of ``tf.distribute`` in a job of several processes.
 
     Args:
-        process: This process.
+        process: This process: its rank, the number of ranks, its host.
         strategy: That of a model or a step; None and TensorFlow's default are fine.
 
     Raises:
-        RuntimeError: It is another one.
+        RuntimeError: The strategy is not TensorFlow's default one.
     """
     none = (None, distribute_lib._get_default_strategy())
     if process.size > 1 and strategy not in none:
@@ -33,8 +33,8 @@ def check_stateful(process: Process, model: Model, framework: str) -> None:
     the rows whose state it holds.
 
     Args:
-        process: This process.
-        model: The model.
+        process: This process: its rank, the number of ranks, its host.
+        model: The user's Keras model.
         framework: Its name, for the message.
 
     Raises:

@@ -94,7 +94,7 @@ def on_first_batch(
 
     Args:
         collectives: Those of the ranks, which share each batch.
-        model: The model.
+        model: The user's Keras model.
         kind: ``"train"`` or ``"test"``.
         iterator: Yields the batches of this rank.
 

@@ -52,7 +52,7 @@ def shared(step: SharedStep, tensor: tf.Tensor) -> tf.Tensor:
 
     Args:
         step: The step that is traced or run.
-        tensor: This rank's rows.
+        tensor: This rank's rows, [n, ...].
 
     Raises:
         NeedsCollective: XLA compiles the step.

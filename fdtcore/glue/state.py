@@ -43,7 +43,7 @@ class InitialState:
         """Gives every rank rank 0's state of a model, each its own dropout draws.
 
         Args:
-            model: The model, built.
+            model: The user's Keras model, built.
 
         Raises:
             ValueError: Ranks have built different models.
@@ -101,7 +101,7 @@ def build(model: Model, data: Structure) -> bool:
     """Builds a model, its metrics, loss and optimizer from a batch, as Keras would.
 
     Args:
-        model: The model.
+        model: The user's Keras model.
         data: A batch, its symbolic form, or its specification.
 
     Returns:
@@ -121,7 +121,7 @@ def check(collectives: Collectives, model: Model) -> None:
     """Refuses weights that differ between ranks though all made the same steps.
 
     Raises:
-        ValueError: They differ.
+        ValueError: The ranks' variables differ.
     """
     if len(set(collectives.allgather_text(digest(model.trainable_variables)))) > 1:
         raise ValueError(

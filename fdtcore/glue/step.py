@@ -112,7 +112,7 @@ class SharedStep(Step):
 
         Args:
             optimizer: Whose gradients are not to be weighed any more.
-            loss: A scalar.
+            loss: Loss of this rank's part, a scalar.
         """
         if in_xla():
             raise NeedsCollective("a loss weighted by this rank's share")

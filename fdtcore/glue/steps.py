@@ -103,7 +103,7 @@ class TracedStep:
 
     Args:
         collectives: Those of the ranks.
-        model: The model.
+        model: The user's Keras model.
         step: Its ``train_step`` or ``test_step``.
     """
 
@@ -178,7 +178,7 @@ class PartStep(TracedStep):
     Args:
         collectives: Those of the ranks, which share each batch.
         initial_state: Gives all ranks what rank 0 begins with.
-        model: The model.
+        model: The user's Keras model.
         step: Its ``train_step`` or ``test_step``.
         rehearses: Whether the first batch is tried before it trains.
     """

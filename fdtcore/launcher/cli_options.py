@@ -86,11 +86,11 @@ def checked_program(
 
     Args:
         script: Its path, or its module's name.
-        args: Its own arguments.
+        args: Arguments of the program itself.
         module: Whether it is a module.
 
     Raises:
-        ValueError: It is not there, or is no Python.
+        ValueError: The program does not exist, or is not valid Python.
     """
     (user_program.check_module if module else user_program.check_script)(script)
     return (*(("-m",) if module else ()), script, *args)
@@ -104,7 +104,7 @@ def run_options(
     Args:
         program: Name of the framework's command.
         launchers: What can start its processes.
-        ranks: What ``-np`` counts.
+        ranks: What ``-np`` counts, for the help text.
     """
 
     def add(command: Callable[..., None]) -> Callable[..., None]:

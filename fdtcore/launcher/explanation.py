@@ -43,7 +43,7 @@ def explain(
     Args:
         outcome: How the job ended.
         failure: What the failing rank recorded, if it could.
-        size: Number of ranks.
+        size: Number of ranks of the job.
         directory: Folder of the ranks' files, or None where there is none.
         name: From rank and number of ranks to what messages call one.
 

@@ -56,7 +56,7 @@ class Foreground:
         """Runs a job to its end.
 
         Args:
-            job: What to run.
+            job: Job to run.
             launcher: What starts it.
             environ: The environment the ranks get; completed here.
             directory: Folder for the files of the ranks but 0; None for the usual.
@@ -65,7 +65,7 @@ class Foreground:
             The exit code to pass on.
 
         Raises:
-            ValueError: if the folder cannot be made, or the launcher not be started.
+            ValueError: The folder cannot be made, or the launcher cannot be started.
         """
         try:
             return self._run(job, launcher, environ, directory)

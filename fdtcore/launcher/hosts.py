@@ -30,7 +30,7 @@ def parse_hosts(text: str) -> tuple[Host, ...]:
         The hosts in the order given.
 
     Raises:
-        ValueError: if a part is not ``name`` or ``name:slots``.
+        ValueError: A part is not ``name`` or ``name:slots``.
     """
     hosts = []
     for part in text.split(","):
@@ -57,7 +57,7 @@ def parse_hostfile(text: str) -> tuple[Host, ...]:
         The hosts in the order of their first line.
 
     Raises:
-        ValueError: if a line is none of these, or there is no host at all.
+        ValueError: A line has none of these forms, or the file names no host.
     """
     hosts = []
     for number, line in enumerate(text.splitlines(), start=1):
@@ -103,7 +103,7 @@ def slurm_hosts(environ: Mapping[str, str]) -> tuple[Host, ...]:
         The hosts with the tasks Slurm gives each; empty outside an allocation.
 
     Raises:
-        ValueError: if Slurm's variables contradict each other.
+        ValueError: Slurm's variables contradict each other.
     """
     nodelist = environ.get("SLURM_JOB_NODELIST") or environ.get("SLURM_NODELIST")
     if not nodelist:

@@ -35,7 +35,7 @@ def choose_place(
         environ: The environment, where Slurm describes its allocation.
 
     Raises:
-        ValueError: if both are given, one cannot be read, or a host is unknown.
+        ValueError: Both are given, the file cannot be read, or a host is unknown.
     """
     if hosts is not None and hostfile is not None:
         raise ValueError(
@@ -79,7 +79,7 @@ def choose_size(
         program: Name of the command, for the message.
 
     Raises:
-        ValueError: if the number is less than 1, or nothing tells it.
+        ValueError: The number is less than 1, or is not given at all.
     """
     if size is None and place.allocated and "SLURM_NTASKS" in environ:
         size = int(environ["SLURM_NTASKS"])
@@ -102,11 +102,11 @@ def refuse_nesting(environ: Mapping[str, str], program: str) -> None:
     """Refuses to launch from within a rank: N launchers would start N jobs.
 
     Args:
-        environ: The environment.
+        environ: Environment of the process.
         program: Name of the command, for the message.
 
     Raises:
-        ValueError: if a launcher started this process.
+        ValueError: A launcher started this process.
     """
     found = [name for name in _IN_A_RANK if name in environ]
     if found:
@@ -123,14 +123,14 @@ def choose_launcher(
     """Finds the program that starts the ranks.
 
     Args:
-        job: The job.
+        job: Job to start.
         wanted: ``"auto"``, ``"mpirun"`` or ``"srun"``.
         environ: The environment, for ``PATH``.
         own: A launcher of the framework's own, used on this machine where no other
             is installed; None where there is none.
 
     Raises:
-        ValueError: if the wanted one, or any at all, is missing.
+        ValueError: The requested launcher is missing, or no launcher is found.
     """
     path = environ.get("PATH", "")
     if wanted == "auto" and job.size == 1 and job.is_local:

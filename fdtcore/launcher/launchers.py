@@ -23,7 +23,7 @@ class Job:
 
     Args:
         command: The rank program and its arguments.
-        size: Number of ranks.
+        size: Number of ranks of the job.
         hosts: The machines; empty means this one.
         allocated: True where a batch system chose ``hosts`` and mpirun asks it.
         forward: Variables that ranks on other machines get as well.
@@ -75,7 +75,7 @@ class OpenMpi:
 
     Args:
         executable: Full path: it tells Open MPI where it lives on other hosts too.
-        major: Its version.
+        major: Major version of Open MPI.
         survives_loss: Whether the job goes on without a rank that died (version 5).
     """
 
@@ -167,7 +167,7 @@ def oversubscription(job: Job, cores: int) -> str | None:
     """Says in one line that ranks share cores, or None where they need not.
 
     Args:
-        job: The job.
+        job: Job to start.
         cores: Cores of this machine; those of other hosts are their slots.
     """
     busy = job.size - job.idle

@@ -44,7 +44,7 @@ def identify(executable: str) -> Launcher:
         The launcher that speaks its dialect.
 
     Raises:
-        ValueError: if it does not answer or is of neither kind.
+        ValueError: The program does not answer, or is of neither kind.
     """
     answer = subprocess.run(
         [executable, "--version"],

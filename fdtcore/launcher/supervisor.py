@@ -103,7 +103,7 @@ def supervise(
         How the job ended.
 
     Raises:
-        OSError: if ``argv[0]`` cannot be started.
+        OSError: ``argv[0]`` cannot be started.
     """
     adopt_orphans()
     spare = descendants(os.getpid())

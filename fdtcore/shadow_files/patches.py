@@ -74,7 +74,7 @@ def watch(path: str) -> Watch:
     """Notes from now on what the program of this process, rank 0, makes.
 
     Args:
-        path: Of the journal.
+        path: Path of the journal.
     """
     journal = Journal(path)
     watched = Watch(journal)

@@ -61,14 +61,15 @@ def run_logged(
     """Runs a build command to its end, or ends all of it when interrupted.
 
     Args:
-        command: program and arguments.
-        folder: working directory.
-        env: its environment.
+        command: Program and arguments.
+        folder: Working directory.
+        env: Environment of the command.
         log: file that receives all output.
         report: receives lines of progress.
 
     Raises:
-        InstallError: it failed; the message holds the last errors and the log's path.
+        InstallError: The command failed; the message has its last errors and the log's
+            path.
     """
     progress = Progress(report, sys.stdout if sys.stdout.isatty() else None)
     with log.open("wb") as record:

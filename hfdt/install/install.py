@@ -52,7 +52,8 @@ def install_horovod(
         The folder of the installed package `horovod`.
 
     Raises:
-        InstallError: something is missing or the build failed; says what to do.
+        InstallError: A requirement is missing, or the build failed; the message has a
+            way out.
     """
     stack = _look(report)
     if not rebuild and installed_record() == stack.record():
@@ -121,7 +122,7 @@ def require_compiler(environ: Mapping[str, str] = os.environ) -> None:
     """Checks that the C++ compiler CMake will take can do C++17.
 
     Raises:
-        InstallError: there is none, or it is too old.
+        InstallError: No compiler is found, or it is too old.
     """
     wanted = [environ["CXX"]] if environ.get("CXX") else ["c++", "g++", "clang++"]
     path = environ.get("PATH")

@@ -85,7 +85,8 @@ def fetch(folder: Path, env: Mapping[str, str]) -> Path:
         The unpacked source tree.
 
     Raises:
-        InstallError: pip cannot get it, or the file is not the one known here.
+        InstallError: The archive cannot be downloaded, or its hash is not the known
+            one.
     """
     wanted = folder / "wanted.txt"
     wanted.write_text(f"horovod=={HOROVOD_VERSION} --hash=sha256:{SHA256}\n")
@@ -108,7 +109,7 @@ def pip(*arguments: str, env: Mapping[str, str] | None = None) -> None:
     """Runs this Python's pip quietly.
 
     Raises:
-        InstallError: it failed; the message ends with pip's own last error.
+        InstallError: The command failed; the message ends with pip's own last error.
     """
     command = [sys.executable, "-m", "pip", *arguments, "--disable-pip-version-check"]
     done = subprocess.run(command, env=env, capture_output=True, text=True)
@@ -125,7 +126,7 @@ def adapt(source: Path, stack: Stack) -> None:
     """Changes the unpacked sources in place, and puts the build's record into them.
 
     Raises:
-        InstallError: a text to be changed is not there.
+        InstallError: A file does not contain the text to be changed.
     """
     for edit in (*EDITS, _mpi_first(stack), _library_path(stack)):
         file = source / edit.file
@@ -151,7 +152,7 @@ def include_folders(tensorflow_include: Path, folder: Path) -> list[Path]:
         Two folders TensorFlow's headers include from, and that of the forwarders.
 
     Raises:
-        InstallError: a header is at none of its known places.
+        InstallError: A header is at none of its known places.
     """
     for name, places in MOVED_HEADERS.items():
         if Path(tensorflow_include, name).is_file():

@@ -111,7 +111,7 @@ def find_tensorflow() -> TensorFlow:
         Its version, headers and binary interface.
 
     Raises:
-        InstallError: it is missing, does not import, or is too old for Keras 3.
+        InstallError: TensorFlow is missing, fails on import, or is too old for Keras 3.
     """
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     child = subprocess.run(
@@ -154,7 +154,7 @@ def find_mpi(environ: Mapping[str, str] = os.environ) -> Mpi:
         else the one inside it.
 
     Raises:
-        InstallError: there is none, or it lacks its compiler wrapper.
+        InstallError: No MPI is found, or it lacks its compiler wrapper.
     """
     mpirun = find_mpirun(sys.executable, environ.get("PATH", ""))
     if mpirun is None:

@@ -47,7 +47,7 @@ def build(stack: Stack, *, jobs: int | None, report: Report) -> Path:
         The wheel in the cache. It appears there complete or not at all.
 
     Raises:
-        InstallError: a step failed; the message names the log where there is one.
+        InstallError: A step failed; the message names its log, if it has one.
     """
     log = cache_folder() / "logs" / f"{stack.key()}.log"
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ def details(name: str) -> str:
     """Returns what one algorithm does, with the equations of its rules.
 
     Raises:
-        ValueError: There is no such algorithm.
+        ValueError: The algorithm is not in the table.
     """
     one = algorithms.find(name)
     parts = [

@@ -33,8 +33,8 @@ def size(
     Args:
         workers: The value of ``-np``; None for what the hosts take, servers included.
         place: Where the job runs.
-        environ: The environment.
-        options: The user's choices.
+        environ: Environment of the process.
+        options: The user's options.
 
     Raises:
         ValueError: No worker would be left.
@@ -56,7 +56,7 @@ def check(options: Options, num_processes: int) -> Roles:
     """Refuses now what would fail on each process.
 
     Args:
-        options: The user's choices.
+        options: The user's options.
         num_processes: Workers and servers.
 
     Returns:
@@ -86,12 +86,12 @@ def choose_launcher(job: Job, wanted: str, environ: Mapping[str, str]) -> Launch
     """Finds what starts the processes, and lets the job survive a loss if it can.
 
     Args:
-        job: The job.
+        job: Job to start.
         wanted: ``"auto"``, ``"mpirun"`` or ``"srun"``.
-        environ: The environment.
+        environ: Environment of the process.
 
     Raises:
-        ValueError: There is none.
+        ValueError: No launcher is found.
     """
     found = jobs.choose_launcher(job, wanted, environ)
     if isinstance(found, OpenMpi) and found.major >= _SURVIVING_MAJOR:

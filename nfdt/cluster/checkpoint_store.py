@@ -33,7 +33,7 @@ def check_directory(directory: str | Path) -> None:
     """Makes the folder of checkpoints, and tries to write in it.
 
     Raises:
-        ValueError: It cannot be made or written to.
+        ValueError: The folder cannot be made or written to.
     """
     probe = Path(directory, f".{os.getpid()}.probe")
     try:
@@ -51,9 +51,9 @@ class Keeper:
     """Writes the checkpoints of one server, in a thread of its own.
 
     Args:
-        directory: The folder.
+        directory: Folder of the checkpoints.
         server: Index of the server.
-        num_servers: Number of servers.
+        num_servers: Number of servers, S.
         every_s: Time between two checkpoints.
     """
 
@@ -72,7 +72,7 @@ class Keeper:
         """Whether it is time for the next one.
 
         Args:
-            now_s: The time.
+            now_s: Time now, in seconds of a clock that never goes back.
             is_open: Whether there is something to keep.
         """
         if self._begun_s is None:
@@ -91,7 +91,7 @@ class Keeper:
 
         Args:
             content: What ``states.dump`` takes.
-            number: Its number.
+            number: Number of the checkpoint.
         """
         self.wait()
         self._newest, data = number, serialization.dump(content)
@@ -133,11 +133,11 @@ def newest(directory: str | Path, num_servers: int) -> int:
     """Returns the number of the newest checkpoint that is complete.
 
     Args:
-        directory: The folder.
+        directory: Folder of the checkpoints.
         num_servers: Servers of the job that is to go on from it.
 
     Raises:
-        ValueError: There is none.
+        ValueError: The folder has no complete checkpoint.
     """
     servers = _numbers(Path(directory))
     whole = [
@@ -164,7 +164,7 @@ def read(directory: str | Path, number: int, server: int, num_servers: int) -> A
     """Returns what a checkpoint of one server holds.
 
     Raises:
-        ValueError: It cannot be read.
+        ValueError: The file cannot be read.
     """
     path = Path(directory, f"{number}.server-{server}-of-{num_servers}.nfdt")
     try:
@@ -193,12 +193,13 @@ class Memory:
     """The checkpoints of one server, where any are wanted.
 
     Args:
-        options: The user's choices.
+        options: The user's options.
         roles: Who is who in the job.
         server: Index of this server.
 
     Raises:
-        ValueError: There is nothing to go on from, or nowhere to write.
+        ValueError: No checkpoint is found to resume from, or the folder is not
+            writable.
     """
 
     def __init__(self, options: Options, roles: Roles, server: int):
@@ -239,8 +240,8 @@ class Memory:
         """Writes the last one, of all that was done; returns what has gone wrong.
 
         Args:
-            service: What is kept.
-            number: Its number.
+            service: State machine of the server process, whose state is kept.
+            number: Number of the checkpoint.
         """
         if self._keeper is None or not service.groups:
             return ""
@@ -253,12 +254,12 @@ def found_earlier(options: Options, roles: Roles, server: int) -> Any:
     """Returns what a server of an interrupted run has kept; None for a run that begins.
 
     Args:
-        options: The user's choices.
+        options: The user's options.
         roles: Who is who in the job.
         server: Index of the server.
 
     Raises:
-        ValueError: There is nothing, or it is broken or of another kind of job.
+        ValueError: No checkpoint is found, or it is broken or of another kind of job.
     """
     if not options.resume:
         return None

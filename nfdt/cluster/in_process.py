@@ -21,7 +21,7 @@ def transport(options: Options, roles: Roles) -> LocalTransport:
     """Makes the servers; at the end of the process they tell what there was.
 
     Args:
-        options: The user's choices.
+        options: The user's options.
         roles: Of a job of one process.
 
     Returns:

@@ -24,7 +24,7 @@ class Departures:
     wrong with the script is not wrong with one machine.
 
     Args:
-        num_workers: M.
+        num_workers: Number of workers, M.
         survives: Whether MPI goes on without a process that died.
         on_worker_loss: ``"continue"`` or ``"abort"``.
     """
@@ -41,7 +41,7 @@ class Departures:
         """Notes that a worker has come to its end.
 
         Args:
-            worker: Its index.
+            worker: Index of the worker, 0 to M - 1.
             early: Whether its script has left a ``fit`` that the others go on with.
         """
         self.finished.append(worker)
@@ -56,7 +56,7 @@ class Departures:
         """Ends the job: a worker has not ended, and nothing was heard for a while.
 
         Args:
-            worker: Its index.
+            worker: Index of the worker, 0 to M - 1.
             silent_s: Seconds since any worker has said anything.
         """
         line = (
@@ -85,7 +85,7 @@ class Departures:
         """Notes that a worker ends with an error, which ends the job.
 
         Args:
-            failure: What it was.
+            failure: Failure to report.
             code: Exit code that its script asked for.
         """
         # What a process ends with has eight bits; none of a failure are all 0.

@@ -29,8 +29,8 @@ class PollingBackoff:
 
     Args:
         looks: Looks that only yield the core before the first sleep.
-        first_s: The first sleep.
-        longest_s: The longest.
+        first_s: First sleep, in seconds.
+        longest_s: Longest sleep, in seconds.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class PeerLost(RuntimeError):
     """A process that this one talks to is gone.
 
     Args:
-        rank: Its rank.
+        rank: Rank of the process that has died.
     """
 
     def __init__(self, rank: int):
@@ -138,7 +138,7 @@ class Peers:
         """Waits for what a peer sends.
 
         Raises:
-            PeerLost: It is gone.
+            PeerLost: The other process has died.
         """
         patience = patience or PollingBackoff()
         try:
@@ -157,7 +157,7 @@ class Peers:
 
         Args:
             rank: Who may send it.
-            tag: What it is.
+            tag: Tag of the message.
             look_s: Seconds between two looks.
 
         Returns:
@@ -181,7 +181,7 @@ class Peers:
         """Takes what a peer has begun to send; does nothing else meanwhile.
 
         Raises:
-            PeerLost: It is gone.
+            PeerLost: The other process has died.
         """
         try:
             self.comm.Recv([data, MPI.BYTE], rank, tag)
@@ -241,7 +241,7 @@ def _as_loss(error: MPI.Exception, rank: int) -> PeerLost:
     """Returns the loss that an error of MPI tells of.
 
     Raises:
-        MPI.Exception: It tells of something else.
+        MPI.Exception: The error is not the loss of a process.
     """
     if error.Get_error_class() not in _LOSSES:
         raise error

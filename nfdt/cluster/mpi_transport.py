@@ -76,7 +76,7 @@ class MpiTransport:
 
         Raises:
             ServerLost: The first server is gone.
-            JobEnded: It has ended the job.
+            JobEnded: The first server has ended the job.
         """
         self._answer(0, Tag.END, None, PollingBackoff(longest_s=_LONG_S))
 
@@ -179,7 +179,7 @@ class Pushes:
 
         Args:
             message: The message without its payload.
-            payload_bytes: Bytes of that.
+            payload_bytes: Size of the payload in bytes.
         """
         if message.kind is not Kind.PUSH:
             return np.empty(payload_bytes, np.uint8)

@@ -35,7 +35,7 @@ class Serving:
 
     Args:
         peers: This process's end of the job.
-        options: The user's choices.
+        options: The user's options.
         job_dir: Where the launcher finds summary and failure, or None.
     """
 
@@ -225,7 +225,7 @@ def serve(peers: Peers, options: Options, job_dir: str | None) -> int:
 
     Args:
         peers: This process's end of the job.
-        options: The user's choices.
+        options: The user's options.
         job_dir: Where the launcher finds summary and failure, or None.
 
     Returns:

@@ -35,7 +35,7 @@ def flush(peers: Peers, limit_s: float = _SEND_S) -> None:
 
     Args:
         peers: This process's end of the job.
-        limit_s: That time.
+        limit_s: Time limit in seconds.
     """
     patience, deadline_s = PollingBackoff(), time.monotonic() + limit_s
     while peers.is_sending() and time.monotonic() < deadline_s:
@@ -80,7 +80,7 @@ class Ending:
         """Ends the job as failed.
 
         Args:
-            text: Why.
+            text: Reason, for the user.
             workers: Those who are left.
             rank: Whose output tells more.
         """

@@ -44,8 +44,8 @@ class Cluster:
     """What a simulated job runs on.
 
     Args:
-        groups: The workers.
-        servers: The servers.
+        groups: Groups of equal workers.
+        servers: The servers of the cluster: count, speed and link.
         changes: What happens to workers, by time.
         name: For tables and pictures.
     """
@@ -129,7 +129,8 @@ class Cluster:
         """Returns the cluster with another number of workers, in the same proportion.
 
         Raises:
-            ValueError: It has edge nodes or changes, which are of a number of workers.
+            ValueError: The cluster has edge nodes or events, which fix its number of
+                workers.
         """
         fixed = bool(self.changes) or any(group.edges for group in self.groups)
         demand(

@@ -21,11 +21,11 @@ def written(cluster: Cluster, comments: Iterable[str] = ()) -> str:
     """Returns the text of a file.
 
     Args:
-        cluster: The cluster.
+        cluster: Cluster to simulate.
         comments: Lines for its head.
 
     Raises:
-        ValueError: It has a duration of one's own, which no file can name.
+        ValueError: A step time is of a custom class, which no file can name.
     """
     lines = [f"# {line}".rstrip() for line in comments]
     if cluster.name:

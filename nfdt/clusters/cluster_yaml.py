@@ -71,10 +71,10 @@ def read(path: str | Path) -> Cluster:
     """Reads a file.
 
     Args:
-        path: The file.
+        path: Path of the file.
 
     Raises:
-        ValueError: There is none, or it is not as it must be: with line and key.
+        ValueError: The file is missing or invalid; the message has line and key.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -91,11 +91,11 @@ def parse(text: str, source: str = "the cluster") -> Cluster:
     """Reads the text of a file.
 
     Args:
-        text: YAML.
+        text: Text of a cluster file, in YAML.
         source: What errors call the file.
 
     Raises:
-        ValueError: It is not as it must be: with line and key.
+        ValueError: The text is invalid; the message has line and key.
     """
     whole = compose(text, source)
     found = whole.fields(("name", "workers", "servers", "events"), "workers")

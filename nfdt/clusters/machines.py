@@ -67,7 +67,7 @@ class WorkerGroup:
     """Workers of a kind.
 
     Args:
-        count: How many.
+        count: Number of them, >= 1.
         step: How long a step takes.
         link: The way to the servers, or to their edge node.
         spread: Standard deviation over mean of the workers' own mean times, drawn from
@@ -103,7 +103,7 @@ class Servers:
     """The servers, all alike.
 
     Args:
-        count: How many.
+        count: Number of them, >= 1.
         bytes_per_s: Parameters that one updates in a second, in bytes.
         overhead_s: Time for each gradient besides, seconds.
         link: The way of each into the network; its latency adds to the workers'.

@@ -30,7 +30,7 @@ class Constant:
     """Always the same time.
 
     Args:
-        mean_s: It, > 0.
+        mean_s: Time of every step, in seconds, > 0.
     """
 
     mean_s: float
@@ -53,7 +53,7 @@ class Gamma:
         shape = 1 / cv**2,   scale = mean * cv**2
 
     Args:
-        mean_s: Mean, > 0.
+        mean_s: Mean time of a step, in seconds, > 0.
         cv: Standard deviation over mean, > 0; of steps on one machine about 0.1.
 
     Source: Ali et al., "Representing task and machine heterogeneities for heterogeneous
@@ -78,7 +78,7 @@ class Exponential:
     """Times without memory: the theory's favourite, and a very shaky machine.
 
     Args:
-        mean_s: Mean, > 0.
+        mean_s: Mean time of a step, in seconds, > 0.
     """
 
     mean_s: float

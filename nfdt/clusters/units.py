@@ -17,7 +17,7 @@ def read_count(text: str) -> int:
     """Returns an integer >= 1.
 
     Raises:
-        ValueError: The text is none.
+        ValueError: The text is not an integer >= 1.
     """
     return read_integer(text, 1)
 
@@ -26,7 +26,7 @@ def read_index(text: str) -> int:
     """Returns an integer >= 0.
 
     Raises:
-        ValueError: The text is none.
+        ValueError: The text is not an integer >= 0.
     """
     return read_integer(text, 0)
 
@@ -35,7 +35,7 @@ def read_true(text: str) -> None:
     """Accepts the value of a key that states a fact by itself.
 
     Raises:
-        ValueError: The text would deny it.
+        ValueError: The text is not ``true``.
     """
     if text.lower() not in TRUE:
         raise ValueError(f"this can only be true. Received: {text}. Omit the line.")
@@ -48,7 +48,7 @@ def read_bytes_per_s(text: str) -> float:
     (125000000.0, 100000000.0)
 
     Raises:
-        ValueError: The text is no bandwidth, or has another unit.
+        ValueError: The text is not a bandwidth, or has another unit.
     """
     return read_quantity(text, _BYTES_PER_S, "a bandwidth", "1Gbit/s")
 

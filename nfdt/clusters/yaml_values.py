@@ -39,7 +39,8 @@ class Value(NamedTuple):
         """Says of what is refused inside that it stands here, if nobody has said where.
 
         Raises:
-            ClusterFileError: The same, with file, line and key.
+            ClusterFileError: The block raised ValueError; its text gets file, line and
+                key.
         """
         try:
             yield
@@ -56,7 +57,7 @@ class Value(NamedTuple):
             *required: Those that must be there.
 
         Raises:
-            ClusterFileError: It is no mapping, or its keys are others.
+            ClusterFileError: The value is not a mapping, or has other keys.
         """
         if not isinstance(self.node, yaml.MappingNode):
             raise self.error(
@@ -87,7 +88,7 @@ class Value(NamedTuple):
             kinds: The key that makes it one -> all keys of that kind.
 
         Raises:
-            ClusterFileError: It is of none, or of several.
+            ClusterFileError: The value has none of the keys, or several.
         """
         known = dict.fromkeys(key for keys in kinds.values() for key in keys)
         found = self.fields(known)
@@ -103,7 +104,7 @@ class Value(NamedTuple):
         """Returns the values of a list.
 
         Raises:
-            ClusterFileError: It is none.
+            ClusterFileError: The value is not a list.
         """
         if not isinstance(self.node, yaml.SequenceNode):
             raise self.error(
@@ -125,7 +126,7 @@ class Value(NamedTuple):
             read: From its text to that, or to a ValueError.
 
         Raises:
-            ClusterFileError: It is a list or has keys, or ``read`` refuses it.
+            ClusterFileError: The value is a list or a mapping, or ``read`` refuses it.
         """
         if not self.is_scalar:
             raise self.error(
@@ -145,11 +146,11 @@ def compose(text: str, source: str) -> Value:
     """Returns what a YAML file holds; no object is ever made of it.
 
     Args:
-        text: The file's.
+        text: Text of the file.
         source: What errors call the file.
 
     Raises:
-        ClusterFileError: It is not YAML, or is empty.
+        ClusterFileError: The text is not YAML, or is empty.
     """
     try:
         node = yaml.compose(text, yaml.SafeLoader)

@@ -28,7 +28,7 @@ class Understudy(keras.callbacks.Callback):
     anew, a ``CSVLogger`` goes on in the file that is there.
 
     Args:
-        inner: The callback.
+        inner: Callback to forward to.
         collectives: Those of the workers.
         verbose: For a progress bar, what was given to ``fit``.
     """

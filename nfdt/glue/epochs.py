@@ -20,7 +20,7 @@ class Epochs:
     Args:
         transport: The way to the servers.
         worker: This worker's index.
-        num_workers: M.
+        num_workers: Number of workers, M.
     """
 
     def __init__(self, transport: Transport, worker: int, num_workers: int):

@@ -33,7 +33,7 @@ class VariableGroups:
     Args:
         transport: The way to the servers.
         process: This worker among the workers.
-        options: The user's choices.
+        options: The user's options.
         placement: Which optimizer runs where.
     """
 
@@ -89,7 +89,7 @@ class VariableGroups:
         """Lets an optimizer train other variables than before, but as it did.
 
         Raises:
-            ValueError: It was changed in what servers cannot follow.
+            ValueError: An optimizer was changed in a way that servers cannot follow.
         """
         self._replaced.clear()
         for group in self._all():
@@ -171,7 +171,7 @@ class VariableGroups:
         A gradient must not be computed at values that the servers do not have.
 
         Args:
-            model: The model, built.
+            model: The user's Keras model, built.
             known: Index -> spec of the groups; those that are opened go.
         """
         by_path = {path_of(v): v for v in model.trainable_variables}

@@ -112,7 +112,7 @@ class MarkedStep(Step):
 
     Args:
         collectives: Those of the workers.
-        model: The model.
+        model: The user's Keras model.
         num_samples: Scalar int32 tensor.
         mark: Epoch and number of the batch, int64 [2].
     """
@@ -136,7 +136,7 @@ class LeasedStep(TracedStep):
         epochs: This worker's.
         layer_state: Looks at what the first steps of an epoch do.
         batch_done: Is told the mark of each batch that was trained on.
-        model: The model.
+        model: The user's Keras model.
         step: Its ``train_step``.
     """
 

@@ -55,7 +55,7 @@ class LayerState:
         """Looks at the values after the first steps of an epoch.
 
         Args:
-            model: The model.
+            model: The user's Keras model.
             num_steps: Returns how many they were.
         """
         if not self._num_first and model is self._model:

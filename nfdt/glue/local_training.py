@@ -81,7 +81,7 @@ class Lookahead:
         v = mu * v + g;   sent: g + mu * v
 
     Args:
-        momentum: mu.
+        momentum: Momentum mu, in [0, 1).
         params: For size and type, [P].
 
     Source: Hakimi, Barkai, Gabel, Schuster, "Taming Momentum in a Distributed
@@ -147,8 +147,8 @@ class OptimizerPlacement:
     """Which optimizer runs on a worker and which on the servers, by the options.
 
     Args:
-        options: The user's choices.
-        num_workers: M.
+        options: The user's options.
+        num_workers: Number of workers, M.
     """
 
     def __init__(self, options: Options, num_workers: int):

@@ -69,7 +69,7 @@ def check_psutil() -> None:
     """Refuses to monitor without psutil.
 
     Raises:
-        ValueError: It is not installed.
+        ValueError: The package psutil is not installed.
     """
     try:
         import psutil  # noqa: F401

@@ -36,7 +36,7 @@ def check(optimizer: Any, config: Mapping[str, Any]) -> None:
     """Refuses an optimizer that its configuration does not tell all of.
 
     Raises:
-        ValueError: It would be another one on a server.
+        ValueError: The configuration does not reproduce the optimizer.
     """
     again = deserialize(config)
     for name, value in vars(optimizer).items():
@@ -67,12 +67,12 @@ def check_unchanged(optimizer: Any, opened: Mapping[str, Any]) -> None:
     """Refuses an optimizer that is another one than the servers have.
 
     Args:
-        optimizer: The user's.
+        optimizer: The user's optimizer.
         opened: Its configuration when it began to train. The rate may change, but no
             longer where the servers compute it.
 
     Raises:
-        ValueError: It has changed.
+        ValueError: The optimizer has changed.
     """
     before, now = opened["config"], config_of(optimizer)["config"]
     is_served = learning_rates.is_served(opened)

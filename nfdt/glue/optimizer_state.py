@@ -90,7 +90,7 @@ def cut(
     """Returns each server's part of the state.
 
     Args:
-        optimizer: The user's.
+        optimizer: The user's optimizer.
         variables: Those of the flat vector, in order.
         starts: Where each begins in it, and its end.
         shards: The servers' ranges of it.
@@ -121,7 +121,7 @@ def take(
     """Gives an optimizer the state that servers hold for it.
 
     Args:
-        optimizer: The user's.
+        optimizer: The user's optimizer.
         variables: Those of the flat vector, in order.
         starts: Where each begins in it, and its end.
         found: The state of each server's update.

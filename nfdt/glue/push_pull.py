@@ -41,7 +41,7 @@ class PushPull:
         groups: This worker's.
         epochs: This worker's.
         replicated_steps: Steps that all workers make.
-        options: The user's choices.
+        options: The user's options.
     """
 
     def __init__(
@@ -378,7 +378,7 @@ class InTurn:
     for in another one at any time, and have a channel of their own.
 
     Args:
-        inner: The transport.
+        inner: Transport to forward to.
     """
 
     def __init__(self, inner: Transport):

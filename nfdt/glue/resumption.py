@@ -33,7 +33,7 @@ class Resumption:
     Args:
         transport: The way to the servers.
         worker: This worker's index.
-        options: The user's choices.
+        options: The user's options.
     """
 
     def __init__(self, transport: Transport, worker: int, options: Options):

@@ -73,8 +73,8 @@ class KerasUpdate:
     Args:
         correction: What is done to each gradient.
         config: The optimizer as Keras serialises it.
-        params: The shard.
-        num_workers: M.
+        params: Parameters of the shard, [P].
+        num_workers: Number of workers, M.
         variables: Path and shape of each variable of the whole vector.
         shard: Which part of it this is.
         undecayed: Paths of variables that are excluded from weight decay.
@@ -183,7 +183,7 @@ def described(variables: Sequence[Any], num_servers: int) -> list[Any]:
     """Returns each variable's constraint as Keras serialises it, or None.
 
     Raises:
-        ValueError: There are constraints, and several servers that cut variables.
+        ValueError: Variables have constraints, and several servers would split them.
     """
     found = [getattr(variable, "constraint", None) for variable in variables]
     some = [type(one).__name__ for one in found if one is not None]
@@ -199,7 +199,7 @@ class Constrained:
     """An update whose result is projected; see :class:`nfdt.rules.updates.Update`.
 
     Args:
-        inner: The update.
+        inner: Update that is applied before the constraints.
         constraints: As :func:`described` made them, one for each variable.
         shapes: Of the variables, in the order of the vector, which is whole.
     """

@@ -20,9 +20,9 @@ def check(algorithm: Algorithm, config: Mapping[str, Any], num_servers: int) -> 
     """Refuses rules that several servers cannot share.
 
     Args:
-        algorithm: The algorithm.
+        algorithm: Algorithm of the job.
         config: The user's optimizer as Keras serialises it.
-        num_servers: Number of servers.
+        num_servers: Number of servers, S.
 
     Raises:
         ValueError: The correction or the optimizer is not elementwise.
@@ -43,8 +43,8 @@ def check_rule(algorithm: Algorithm, num_servers: int) -> None:
     """Refuses an algorithm that several servers cannot share.
 
     Args:
-        algorithm: The algorithm.
-        num_servers: Number of servers.
+        algorithm: Algorithm of the job.
+        num_servers: Number of servers, S.
 
     Raises:
         ValueError: Its correction is not elementwise.
@@ -66,10 +66,10 @@ def maker(
     """Returns what makes a shard's server when a worker opens its group.
 
     Args:
-        algorithm: The algorithm.
-        controller: Who waits.
-        num_workers: M.
-        num_servers: Number of servers.
+        algorithm: Algorithm of the job.
+        controller: Controller that decides who waits.
+        num_workers: Number of workers, M.
+        num_servers: Number of servers, S.
     """
 
     def make(spec: GroupSpec, params: Vector) -> ShardServer:

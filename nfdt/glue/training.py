@@ -89,7 +89,7 @@ class ParameterServerTraining:
         """Runs one ``fit``.
 
         Args:
-            model: The model.
+            model: The user's Keras model.
             arguments: Of the call, by name; changed.
             run: Keras's own ``fit`` with them.
         """
@@ -336,7 +336,7 @@ class ParameterServerTraining:
         """Adds up what the workers have counted in the epoch that is over.
 
         Args:
-            model: The model.
+            model: The user's Keras model.
             batch_spec: Of the user's batches, as ``tf.data`` describes them.
         """
         collectives, epochs, groups = self._collectives, self._epochs, self._groups

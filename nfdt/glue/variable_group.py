@@ -40,7 +40,7 @@ def check_real(variables: Sequence[Any]) -> None:
     """Refuses variables whose values no vector of real numbers holds.
 
     Raises:
-        ValueError: One is complex.
+        ValueError: A variable is complex.
     """
     for variable in variables:
         dtype = np.dtype(state.dtype_of(variable))
@@ -57,7 +57,7 @@ class VariableGroup:
 
     Args:
         vector: Their values on the servers.
-        optimizer: The user's.
+        optimizer: The user's optimizer.
         variables: Those with a gradient, in order.
         config: The optimizer as the servers make it.
         lookahead: What is done to gradients before they are sent, if anything.

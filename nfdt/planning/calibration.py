@@ -52,7 +52,7 @@ def steady(events: Sequence[Event], num_workers: int) -> list[Event]:
 
     Args:
         events: Of one group of variables, in any order.
-        num_workers: M.
+        num_workers: Number of workers, M.
     """
     pushes = sorted(e for e in events if e.use == Use.UPDATE)
     times_s: dict[int, list[float]] = defaultdict(list)
@@ -78,9 +78,9 @@ def calibrated(
 
     Args:
         events: Steady pushes to the model's variables; each worker has several.
-        costs: What was measured beside them.
-        num_workers: M.
-        name: The cluster's.
+        costs: Measurements outside of the steps.
+        num_workers: Number of workers, M.
+        name: Name of the cluster, for its file.
     """
     inside = _within_epochs(events)
     exchanges_s = [event.exchange_s for event in inside]
@@ -105,8 +105,8 @@ def facts(events: Sequence[Event], costs: Costs, num_workers: int) -> list[str]:
 
     Args:
         events: As for :func:`calibrated`.
-        costs: The same.
-        num_workers: M.
+        costs: Measurements, as for :func:`calibrated`.
+        num_workers: Number of workers, M.
     """
     inside = _within_epochs(events)
     step_s = statistics.mean(event.compute_s for event in inside)

@@ -41,9 +41,9 @@ def draw(outcomes: Sequence[ComparisonRow], target: float, path: Path) -> None:
     """Draws losses over time, and the times to a target.
 
     Args:
-        outcomes: The runs.
-        target: The loss.
-        path: Of the PNG.
+        outcomes: Outcomes of the runs.
+        target: Loss to reach.
+        path: Path of the PNG file.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

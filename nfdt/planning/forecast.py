@@ -41,7 +41,7 @@ def forecast(
         num_params: Of the model, float32.
         num_pushes: After how many it ends.
         controller: Who waits, as ``--consistency`` takes it.
-        seed: Of all chance.
+        seed: Seed of all random numbers.
     """
     num_servers = cluster.servers.count
     members = cluster.members()

@@ -54,7 +54,7 @@ def costs(probe: Probe, num_workers: int) -> Costs:
 
     Args:
         probe: What worker 0 has found.
-        num_workers: M.
+        num_workers: Number of workers, M.
     """
     # As many threads as the server had; to be said before TensorFlow loads.
     settings.apply(num_workers, os.environ)

@@ -83,7 +83,7 @@ def check(found: Any, server: int, num_servers: int, num_workers: int) -> None:
         num_workers: Workers of this job.
 
     Raises:
-        ValueError: It was another kind.
+        ValueError: The checkpoint is of another kind of job.
     """
     if not isinstance(found, Mapping) or found.get("format") != FORMAT:
         raise ValueError(
@@ -139,7 +139,7 @@ class Keepsakes:
         """Gives a group that has just been opened what was kept of it.
 
         Raises:
-            Mismatch: It is another model's.
+            Mismatch: The checkpoint is of another model.
         """
         found = self._groups.pop(group, None)
         if found is None:
@@ -180,7 +180,7 @@ def check_batches(service: Service, message: Message) -> None:
     """Refuses a worker whose epoch has other batches than the servers know.
 
     Raises:
-        Mismatch: It has.
+        Mismatch: The number of batches has changed.
     """
     ledger = service.leases.get(message.epoch)
     if message.kind is Kind.LEASE and ledger is not None:

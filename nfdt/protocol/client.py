@@ -111,7 +111,7 @@ class ShardedVector:
 
         Args:
             values: The bytes of the parameters.
-            version: Of them.
+            version: Number of updates applied to the parameters.
             learning_rate: In force on the servers.
         """
         self.params.view(np.uint8)[...] = np.frombuffer(values, np.uint8)
@@ -160,7 +160,7 @@ class ShardedVector:
 
         Args:
             gradients: One for each variable.
-            epoch: Of the batch.
+            epoch: Epoch of the batch.
             number: Of the batch in its epoch; -1 for none.
             rate: The learning rate where it has changed; NaN where not.
             loss: Of the batch; NaN where it is not known.
@@ -184,7 +184,7 @@ class ShardedVector:
         """Tells of a step of this worker's own; nothing is pushed.
 
         Args:
-            epoch: Of the batch.
+            epoch: Epoch of the batch.
             number: Of the batch in its epoch; -1 for none.
             loss: Of the batch; NaN where it is not known.
             readings: What its monitor has read, where it has.

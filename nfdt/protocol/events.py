@@ -98,7 +98,7 @@ def unpacked(payload: Any) -> Readings:
     """Returns the readings in the payload of a STEP.
 
     Raises:
-        ValueError: There are none.
+        ValueError: The message has no readings.
     """
     description, _ = serialization.unpack(payload)
     if description.keys() != set(Readings._fields):

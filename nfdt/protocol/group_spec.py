@@ -96,7 +96,7 @@ def unpack(payload: Any) -> tuple[GroupSpec, Vector]:
     """Returns the spec and the first values in the payload of an OPEN.
 
     Raises:
-        ValueError: It is not what :meth:`GroupSpec.pack` makes.
+        ValueError: The bytes are not what :meth:`GroupSpec.pack` makes.
     """
     found, values = serialization.unpack(payload, MAX_BYTES)
     spec = GroupSpec.from_json(found)

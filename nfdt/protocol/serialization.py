@@ -35,7 +35,7 @@ def load(data: bytes) -> Any:
     """Returns what :func:`dump` was given, sequences as lists.
 
     Raises:
-        ValueError: It is no such archive.
+        ValueError: The bytes are not such an archive.
     """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
@@ -92,7 +92,7 @@ def unpack(
         max_bytes: Of the description's text.
 
     Raises:
-        ValueError: It is not what that makes, or too long.
+        ValueError: The bytes are not what :func:`pack` makes, or too many.
     """
     text, rest = _first(memoryview(data))
     if len(text) > max_bytes:
@@ -114,7 +114,7 @@ def unpack_list(data: Any) -> list[bytes]:
     """Returns the byte strings of :func:`pack_list`.
 
     Raises:
-        ValueError: It is not what that makes.
+        ValueError: The bytes are not what :func:`pack_list` makes.
     """
     view, items = memoryview(data), []
     while view:

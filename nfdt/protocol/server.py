@@ -27,7 +27,7 @@ class Service:
     """One server process.
 
     Args:
-        num_workers: M.
+        num_workers: Number of workers, M.
         make: Makes the server of a group's shard when the first worker opens it.
         opened: Called with the service and the group, when it has been made.
         present: The workers that are there at the start; None for all M.
@@ -110,10 +110,10 @@ class Service:
 
         Args:
             worker: Its index, below M.
-            now_s: The time.
+            now_s: Time now, in seconds of a clock that never goes back.
 
         Raises:
-            ValueError: It is there, or its index is not below M.
+            ValueError: The worker is present, or its index is not below M.
         """
         if worker in self.present or not 0 <= worker < self.num_workers:
             raise ValueError(

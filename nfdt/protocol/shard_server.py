@@ -25,8 +25,8 @@ class ShardServer:
     Args:
         params: First values, [P]; the server's own from now on.
         update: What a group of gradients does to them.
-        controller: Who waits.
-        num_workers: M.
+        controller: Controller that decides who waits.
+        num_workers: Number of workers, M.
         learning_rate: The rate until a worker says another.
         schedule: The rate as a function of the version, where it follows one.
     """
@@ -66,7 +66,7 @@ class ShardServer:
 
         Args:
             message: PUSH, STEP, PULL, AWAY or BYE of a worker.
-            now_s: The time.
+            now_s: Time now, in seconds of a clock that never goes back.
         """
         worker = message.worker
         match message.kind:

@@ -56,7 +56,7 @@ class Held(NamedTuple):
 
         Args:
             params: The parameters now, [P].
-            version: Theirs.
+            version: Number of updates applied to the parameters.
             learning_rate: In force now.
             rule: What corrects it.
         """
@@ -158,7 +158,7 @@ class WorkerProgress:
 
         Args:
             params: The parameters now, [P].
-            version: Theirs.
+            version: Number of updates applied to the parameters.
         """
         last = None if self.pulled is None else self.pulled.params
         # What a held gradient was computed at is still needed.
@@ -171,10 +171,10 @@ class WorkerProgress:
         """Holds a gradient of it until it is used, and the worker until its release.
 
         Args:
-            message: The push.
+            message: Message of the push.
             lead: The worker's, when it arrived.
             version: Of the parameters now.
-            now_s: The time.
+            now_s: Time now, in seconds of a clock that never goes back.
         """
         self.held = Held(message, lead, self.pulled or Copy(None, version))
         self.waiting_since_s = now_s
@@ -228,7 +228,7 @@ class ProgressTable:
         """Lets controllers wait for a worker again: abreast of the slowest, if any.
 
         Args:
-            worker: Its index.
+            worker: Index of the worker, 0 to M - 1.
             clock: Its clock where no other is awaited.
         """
         one = self[worker]
@@ -240,7 +240,7 @@ class ProgressTable:
         """Counts a push; returns the worker's lead over the slowest, in pushes.
 
         Args:
-            worker: Its index.
+            worker: Index of the worker, 0 to M - 1.
             clock: As the worker says.
         """
         one = self[worker]
@@ -269,7 +269,7 @@ class ProgressTable:
         """Returns what the controller sees now.
 
         Args:
-            version: Of the parameters.
+            version: Number of updates applied to the parameters.
             asking: Workers that have ended a step of their own, now.
         """
         clocks, steps, speeds, queue = {}, {}, {}, []
@@ -309,7 +309,7 @@ class Refusals:
         """Returns the answer to a push that is refused; none for one that is not.
 
         Args:
-            message: The push.
+            message: Message of the push.
             version: Of the parameters now.
         """
         if is_finite(message.payload):

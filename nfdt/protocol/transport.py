@@ -55,8 +55,8 @@ class ServerLost(RuntimeError):
     """A server has died; there is nobody to train with.
 
     Args:
-        text: Which one.
-        rank: Its rank.
+        text: Sentence that names the server.
+        rank: Rank of the process that has died.
     """
 
     def __init__(self, text: str, rank: int = 0):
@@ -97,8 +97,8 @@ class LocalTransport:
     releases for another waits in ``inbox``.
 
     Args:
-        services: The servers.
-        now: The clock.
+        services: State machine of each server process, by server index.
+        now: Function that returns the time in seconds.
         inbox: Answers that were not asked for yet, shared by all workers.
         waits: Whether a batch that is not free yet is waited for: another thread
             trains.
@@ -155,7 +155,7 @@ class LocalTransport:
         """Returns the answer to a message that was sent before.
 
         Raises:
-            RuntimeError: There is none yet.
+            RuntimeError: The answer has not arrived yet.
         """
         with self._lock:
             is_awaited = self._waits and message.kind is Kind.LEASE

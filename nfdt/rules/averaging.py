@@ -31,7 +31,7 @@ class Averaging:
 
     Args:
         momentum: mu, in [0, 1).
-        nesterov: Nesterov's form.
+        nesterov: Whether the momentum is in Nesterov's form.
 
     Raises:
         ValueError: The momentum is out of its range.
@@ -103,7 +103,7 @@ class DelayMomentum(Averaging):
 
     Args:
         momentum: mu, in [0, 1).
-        nesterov: Nesterov's form.
+        nesterov: Whether the momentum is in Nesterov's form.
         q: "auto" for ``1 + mean(tau)``, or a number. With q = 1 and constant delay
             M - 1 this is :class:`FixedDelayMomentum`.
         caution: Factor of q; the larger, the less momentum.

@@ -29,7 +29,7 @@ def demand_q(option: float | str) -> None:
     """Refuses what is neither "auto" nor a positive number.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: q is neither "auto" nor a number > 0.
     """
     demand(
         option == AUTO or (is_number(option, at_least=0) and option != 0),

@@ -50,7 +50,7 @@ class Sgd:
 
     Args:
         momentum: mu, in [0, 1].
-        nesterov: The third form.
+        nesterov: Whether the momentum is in Nesterov's form, the third one.
 
     Raises:
         ValueError: The momentum is out of its range.

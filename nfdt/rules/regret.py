@@ -40,11 +40,11 @@ def step_scale(
         sigma = F / (L sqrt(2 (s alpha + 1) P))
 
     Args:
-        diameter: F.
-        lipschitz: L.
-        stale: s.
-        factor: alpha, >= 1.
-        workers: P.
+        diameter: Bound F on the distance of two parameter vectors.
+        lipschitz: Lipschitz constant L of the losses.
+        stale: Lead s at which a barrier is called, in steps.
+        factor: Performance factor alpha >= 1: fastest speed over slowest.
+        workers: Number of workers, P.
     """
     return diameter / (lipschitz * math.sqrt(2 * (stale * factor + 1) * workers))
 
@@ -63,12 +63,12 @@ def regret_where_speeds_differ(
         R <= 4 F L sqrt(2 (s alpha + 1) P C)
 
     Args:
-        diameter: F.
-        lipschitz: L.
-        stale: s.
-        factor: alpha, >= 1.
-        workers: P.
-        steps: C.
+        diameter: Bound F on the distance of two parameter vectors.
+        lipschitz: Lipschitz constant L of the losses.
+        stale: Lead s at which a barrier is called, in steps.
+        factor: Performance factor alpha >= 1: fastest speed over slowest.
+        workers: Number of workers, P.
+        steps: Number of steps, C.
     """
     root = math.sqrt(2 * (stale * factor + 1) * workers * steps)
     return 4 * diameter * lipschitz * root
@@ -82,11 +82,11 @@ def regret_at_equal_speeds(
         R <= 4 F L sqrt(2 (w + 1) P C)
 
     Args:
-        diameter: F.
-        lipschitz: L.
-        weak: w.
-        workers: P.
-        steps: C.
+        diameter: Bound F on the distance of two parameter vectors.
+        lipschitz: Lipschitz constant L of the losses.
+        weak: Steps w of the slowest worker at which a barrier is called.
+        workers: Number of workers, P.
+        steps: Number of steps, C.
     """
     return regret_where_speeds_differ(
         diameter, lipschitz, stale=weak, factor=1.0, workers=workers, steps=steps

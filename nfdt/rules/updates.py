@@ -63,9 +63,9 @@ class Corrected:
     """The correction half of an update: its state, and a group made one gradient.
 
     Args:
-        correction: The rule.
+        correction: Correction that is applied to each late gradient.
         params: The shard, for its size and type.
-        num_workers: M.
+        num_workers: Number of workers, M.
     """
 
     def __init__(self, correction: Correction, params: Vector, num_workers: int):
@@ -109,7 +109,7 @@ class BlockUpdate:
         correction: What is done to each gradient.
         optimizer: What is done with their mean.
         params: The shard, for its size and type.
-        num_workers: M.
+        num_workers: Number of workers, M.
     """
 
     def __init__(

@@ -37,7 +37,7 @@ class Agenda:
         """Lets the next event happen; returns what it returns.
 
         Raises:
-            RuntimeError: There is none.
+            RuntimeError: The queue has no event.
         """
         if not self._heap:
             raise RuntimeError(

@@ -33,7 +33,7 @@ def ring_s(links: Sequence[Link], num_bytes: float) -> float:
 
     Args:
         links: The n members'.
-        num_bytes: b.
+        num_bytes: Size b of the payload, in bytes.
 
     Source: Patarasuk, Yuan, "Bandwidth optimal all-reduce algorithms for clusters of
     workstations", JPDC 69 (2009).
@@ -52,9 +52,9 @@ class Network:
     time of the slower of the two links.
 
     Args:
-        servers: The servers.
-        links: The members' own.
-        random: For jitter.
+        servers: The servers of the cluster: count, speed and link.
+        links: Links of the workers, by index.
+        random: Generator that draws the jitter.
     """
 
     def __init__(
@@ -111,9 +111,9 @@ class Post:
     """Carries messages in virtual time.
 
     Args:
-        services: The servers.
-        agenda: The events.
-        network: The links.
+        services: State machine of each server process, by server index.
+        agenda: Queue of events.
+        network: Simulated network.
         links: Each member's own link to the servers.
         wire: Type of gradients on the way; empty: that of the parameters.
         deliver: Called with a server and its answer, when it has come.
@@ -136,7 +136,7 @@ class Post:
         """Finds the group of variables, which a first worker has opened.
 
         Raises:
-            ValueError: There are several.
+            ValueError: The model has several groups of variables.
         """
         self.group = only_group(self.services[0])
         shards = [service.groups[self.group].params for service in self.services]
@@ -213,7 +213,7 @@ def only_group(service: Service) -> int:
     """Returns the group of variables that a simulated server has.
 
     Raises:
-        ValueError: There are several.
+        ValueError: The model has several groups of variables.
     """
     groups = service.groups
     if len(groups) != 1:

@@ -22,7 +22,7 @@ class Driver:
     Args:
         services: The servers, of as many workers as the cluster has members.
         cluster: What the job runs on.
-        seed: Of all chance.
+        seed: Seed of all random numbers.
         wire: Type of gradients on the way; empty: that of the parameters.
     """
 
@@ -56,8 +56,8 @@ class Driver:
         """Yields the steps of one epoch, in the order in which they end.
 
         Args:
-            epoch: Its index.
-            num_batches: Its batches.
+            epoch: Index of the epoch.
+            num_batches: Number of batches of the epoch.
         """
         yield from self._run(epoch, num_batches, self._moves.have_all_met)
 

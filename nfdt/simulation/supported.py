@@ -14,11 +14,11 @@ def check(options: Options, cluster: Cluster) -> None:
     """Refuses options that a simulation of a cluster does not have.
 
     Args:
-        options: The user's choices.
+        options: The user's options.
         cluster: What the job runs on.
 
     Raises:
-        ValueError: There is one.
+        ValueError: An option cannot be simulated.
     """
     check_rule(algorithms.find(options.algorithm), cluster.servers.count)
     if options.trains_locally and any(m.is_edge for m in cluster.members()):

@@ -30,7 +30,7 @@ class VirtualTransport:
 
     Args:
         driver: The workers in virtual time.
-        services: The servers.
+        services: State machine of each server process, by server index.
         watch: Called after each step.
     """
 

@@ -28,11 +28,11 @@ class Moves:
     """The members of a cluster, and what each does next.
 
     Args:
-        services: The servers.
-        cluster: The cluster.
+        services: State machine of each server process, by server index.
+        cluster: Cluster to simulate.
         agenda: Where what comes next is planned; what is planned returns a wish or
             None.
-        seed: Of all chance.
+        seed: Seed of all random numbers.
         wire: Type of gradients on the way; empty: that of the parameters.
     """
 
@@ -60,7 +60,7 @@ class Moves:
 
         Args:
             epoch: Its index; -1: batches have no number.
-            num_batches: Its batches.
+            num_batches: Number of batches of the epoch.
         """
         self._epoch, self._num_batches = epoch, num_batches
         for member in self.members:

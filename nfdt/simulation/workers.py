@@ -27,7 +27,7 @@ class Node:
     """One worker's own times.
 
     Args:
-        worker: What it is.
+        worker: Simulated worker of the node.
         seed: Of its chance; what it draws does not depend on the others.
     """
 
@@ -181,7 +181,7 @@ def drive(steps: Steps, find: Callable[[Wanted], Sent]) -> None:
     """Runs steps to their end.
 
     Args:
-        steps: Of :meth:`Driver.epoch`.
+        steps: Generator of :meth:`Driver.epoch`.
         find: From what is wanted to what is sent.
     """
     try:

@@ -33,7 +33,7 @@ def draw_thresholds(
     """Draws what each barrier has set: s, w and the performance factor.
 
     Args:
-        axes: Where.
+        axes: Axes to draw on.
         happenings: Of the run; at least one barrier.
         origin_s: Where the times of the report begin.
         end_s: Where they end, from there.
@@ -60,8 +60,8 @@ def draw_speeds(
     """Draws how fast each worker was, as its monitor says.
 
     Args:
-        axes: Where.
-        happenings: Of the run.
+        axes: Axes to draw on.
+        happenings: Happenings of the run.
         origin_s: Where the times of the report begin.
         end_s: Where they end, from there.
     """

@@ -34,7 +34,7 @@ def check_matplotlib() -> None:
     """Refuses to go on without matplotlib.
 
     Raises:
-        ValueError: It is not installed.
+        ValueError: The package matplotlib is not installed.
     """
     try:
         import matplotlib  # noqa: F401
@@ -55,11 +55,11 @@ def draw(
     """Returns the picture of a run as PNG.
 
     Args:
-        line: Its timeline.
+        line: Timeline of the run.
         summary: Of the same pushes.
         happenings: What else there was.
         title: Stands above, before the lines of the summary.
-        theme: Colours.
+        theme: Colours of the picture.
     """
     import matplotlib
     from matplotlib.figure import Figure

@@ -89,12 +89,12 @@ def page(
     """Returns the page.
 
     Args:
-        title: Of the run.
-        lines: The summary.
+        title: Title of the page.
+        lines: Lines of the summary.
         pictures: PNG for light and for dark screens.
         workers: Rows of the table of workers.
-        happenings: What happened.
-        facts: Of the job.
+        happenings: Happenings of the run, as sentences.
+        facts: Facts of the job: name -> value.
         origin_s: Where the times of the report begin.
     """
     light, dark = (base64.b64encode(picture).decode() for picture in pictures)

@@ -34,10 +34,10 @@ def draw_loss(axes: Axes, table: Table, column: str, label: str) -> None:
     """Draws the losses of the pushes and their running mean.
 
     Args:
-        axes: Where.
+        axes: Axes to draw on.
         table: The pushes, by time.
         column: What is to the right.
-        label: Its name.
+        label: Label of the horizontal axis.
     """
     loss = table["loss"]
     if not np.isfinite(loss).any():

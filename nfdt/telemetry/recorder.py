@@ -20,8 +20,8 @@ class Recording:
     """The trace and the summary of one run, which server 0 writes for all.
 
     Args:
-        service: The server.
-        options: The user's choices.
+        service: State machine of the server process.
+        options: The user's options.
         roles: Who is who in the job.
         server: Index of the server.
     """

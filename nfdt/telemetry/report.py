@@ -31,7 +31,7 @@ def write(directory: str | Path, output: str | Path | None = None) -> Report:
         output: Where the files go; the folder of the trace if it is not given.
 
     Raises:
-        ValueError: There is no trace, nothing is in it, no file can be written, or
+        ValueError: The trace is missing or empty, no file can be written, or
             matplotlib is not installed.
     """
     figure.check_matplotlib()

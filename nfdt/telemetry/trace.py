@@ -32,7 +32,7 @@ class Trace:
     """What a run has left.
 
     Args:
-        facts: Of the job.
+        facts: Facts of the job: name -> value.
         events: Its pushes, by the time of their release.
         happenings: What else there was: ``kind``, ``time_s``, mostly ``worker``.
     """
@@ -46,7 +46,7 @@ def check_directory(directory: str | Path) -> None:
     """Makes the folder of a trace, and tries to write in it.
 
     Raises:
-        ValueError: It cannot be made or written to.
+        ValueError: The folder cannot be made or written to.
     """
     try:
         Path(directory).mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,7 @@ def read(directory: str | Path) -> Trace:
         directory: The folder; the file itself will do.
 
     Raises:
-        ValueError: There is none, or it is damaged before its last line.
+        ValueError: The trace is missing, or damaged before its last line.
     """
     path = Path(directory)
     path = path if path.is_file() else path / NAME

@@ -42,8 +42,8 @@ def find(trace: Trace, table: Table, summary: Summary, origin_s: float) -> list[
     """Returns all workers, also those without a push.
 
     Args:
-        trace: The run.
-        table: Its pushes.
+        trace: Trace of the run.
+        table: Table of its pushes.
         summary: Of the same pushes.
         origin_s: Where the times of the report begin.
     """

@@ -26,7 +26,7 @@ class StaleSynchronous(Controller):
         max_lead: Steps, >= 0.
 
     Raises:
-        ValueError: max_lead is no such integer.
+        ValueError: max_lead is not an integer >= 0.
 
     Source: Ho et al., "More Effective Distributed ML via a Stale Synchronous Parallel
     Parameter Server", NIPS 2013.

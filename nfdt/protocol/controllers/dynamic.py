@@ -42,7 +42,7 @@ def set_anew(
     of alpha it is, the paper leaves open, and this one is ours.
 
     Args:
-        factor: alpha, >= 1.
+        factor: Performance factor alpha >= 1: fastest speed over slowest.
         weak: w_0, the weak threshold at equal speeds.
         stale_bounds: s_min and s_max.
 

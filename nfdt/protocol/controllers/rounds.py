@@ -93,7 +93,7 @@ class Backup(Rounds):
         keeps_late: Whether a late gradient is kept for the next round.
 
     Raises:
-        ValueError: spare is no such integer.
+        ValueError: spare is not an integer >= 1.
 
     Source: as :class:`Partial`, there sec. 3.
     """
@@ -129,7 +129,7 @@ class LocalSteps(Controller):
         steps: H, >= 1; with 1 and SGD it is :class:`BulkSynchronous`.
 
     Raises:
-        ValueError: steps is no such integer.
+        ValueError: steps is not an integer >= 1.
 
     Source: McMahan et al., "Communication-Efficient Learning of Deep Networks from
     Decentralized Data", AISTATS 2017, arXiv:1602.05629; Stich, "Local SGD Converges

@@ -67,12 +67,12 @@ def simulate(
     Args:
         model: The ``keras.Model``, whose weights are trained.
         optimizer: Its optimizer, or a name Keras knows.
-        loss: Its loss.
+        loss: Loss, as ``compile`` takes it.
         data: ``(x, y)``, or whatever else ``Model.fit`` takes for ``x``.
         cluster: What it is trained on, or the path of a cluster file.
         epochs: Passes over the data.
-        metrics: Its metrics.
-        seed: Of all chance.
+        metrics: Metrics, as ``compile`` takes them.
+        seed: Seed of all random numbers.
         fit: Further arguments of ``Model.fit``: ``batch_size``, ``callbacks`` ...
         options: All options at once, in place of the keywords below.
 

@@ -51,9 +51,9 @@ class PlacementOfEach(OptimizerPlacement):
     """Which optimizer runs where, for all workers in one process.
 
     Args:
-        options: The user's choices.
-        num_workers: M.
-        virtual: The workers.
+        options: The user's options.
+        num_workers: Number of workers, M.
+        virtual: Simulated workers.
     """
 
     def __init__(self, options: Options, num_workers: int, virtual: VirtualTransport):
@@ -99,9 +99,9 @@ class PushPullOfEach(PushPull):
         groups: Those of all workers.
         epochs: Those of all workers.
         replicated_steps: Of one process.
-        options: The user's choices.
+        options: The user's options.
         placement: Which optimizer runs where.
-        virtual: The workers.
+        virtual: Simulated workers.
     """
 
     def __init__(
