@@ -97,7 +97,7 @@ def distribute(
         )
     engine = runtime.engine(options)
     engine.choose(options)
-    refusals.check_strategy(engine.process, model._distribute_strategy)
+    refusals.check_strategy(engine.process, model.distribute_strategy)
     check_horovod(engine.process, [optimizer, getattr(model, "optimizer", None)])
     bound = bind.bind(engine)
     bound.models.add(model)

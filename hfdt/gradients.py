@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from fdtcore.glue import state
+from fdtcore.glue import keras_internals, state
 from hfdt.communicator import HorovodCommunicator
 from hfdt.options import Options
 
@@ -68,12 +68,12 @@ class Reduction:
         steps = getattr(optimizer, "gradient_accumulation_steps", None)
         if steps:
             held = [
-                optimizer._accumulated_gradients[optimizer._get_variable_index(v)]
+                keras_internals.accumulated(optimizer, v)
                 for g, v in zip(gradients, variables, strict=True)
                 if g is not None
             ]
             present = [tf.convert_to_tensor(g) for g in present]
-            last = (optimizer._iterations + 1) % steps == 0  # counts every call
+            last = (keras_internals.call_count(optimizer) + 1) % steps == 0
             reduced = tf.cond(
                 last,
                 lambda: self._with_held(present, held, name),

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from fdtcore import output
-from fdtcore.glue import wrappers
+from fdtcore.glue import keras_internals, wrappers
 from fdtcore.process import Process
 from hfdt.options import Options
 
@@ -43,11 +43,11 @@ def prepare(inner: Any, options: Options, process: Process, *, whose: str = "") 
 
 
 def _plain_rate(optimizer: Any) -> float:
-    if not isinstance(optimizer._learning_rate, keras.Variable):
+    source = keras_internals.rate_source(optimizer)
+    if not isinstance(source, keras.Variable):
         raise ValueError(
             "lr_scale needs a learning rate that is a number. Received: "
-            f"{type(optimizer._learning_rate).__name__}. Scale the schedule where you "
-            "make it instead."
+            f"{type(source).__name__}. Scale the schedule where you make it instead."
         )
     return float(optimizer.learning_rate)
 

@@ -13,7 +13,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fdtcore.glue import fit, loops, metrics, state, step, steps, wrappers
+from fdtcore.glue import (
+    fit,
+    keras_internals,
+    loops,
+    metrics,
+    state,
+    step,
+    steps,
+    wrappers,
+)
 from fdtcore.glue import refusals as strategy_refusals
 from fdtcore.glue.callbacks import listed
 from fdtcore.glue.state import InitialState
@@ -69,7 +78,7 @@ class SynchronousTraining:
             with self._fitting(arguments["callbacks"]):
                 return run()
 
-        model._assert_compile_called("fit")  # it has no optimizer else
+        keras_internals.check_compiled(model, "fit")  # it has no optimizer else
         self._check_stateful(model)
         self._prepare(model.optimizer)
         return fit.fit_in_parts(
@@ -145,7 +154,7 @@ class SynchronousTraining:
         if collectives.process.size == 1 and self.options == Options():
             return inner(gradients, variables)
         share = loops.weight_of_gradients(collectives, optimizer)
-        trained = variables or list(optimizer._trainable_variables)
+        trained = variables or keras_internals.descended(optimizer)
         with tf.init_scope():
             self._prepare(optimizer)
         if not optimizer.built:

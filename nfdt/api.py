@@ -100,7 +100,7 @@ def distribute(
             f"Received: {type(model).__name__}. Pass the model before compiling it."
         )
     engine.choose(options)
-    refusals.check_strategy(engine.process, model._distribute_strategy)
+    refusals.check_strategy(engine.process, model.distribute_strategy)
     bound = bind.bind(engine)
     keras_loop.patch()
     bound.models.add(model)

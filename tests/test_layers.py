@@ -96,6 +96,90 @@ def test_what_is_forbidden(file, name):
     assert name in forbidden(file)
 
 
+INTERNALS = "fdtcore/glue/keras_internals.py"
+# Public by their documentation, though their names begin with an underscore: of named
+# tuples, and of Python itself. And a member of our own.
+PUBLIC = {
+    *("_asdict", "_replace", "_fields", "_field_defaults"),
+    *("_exit", "_getframe", "_current_frames", "_run_exitfuncs"),
+    *("_NormalAccessor", "_forget_in_child"),
+}
+BY_NAME = {"getattr", "setattr", "hasattr", "delattr", "replaced"}
+
+
+def internals(source: str) -> set[str]:
+    """Returns what a program uses of others that is not public.
+
+    Modules of Keras or TensorFlow, and attributes that begin with one underscore: of
+    anything but the object whose method it is in, by themselves or by their name.
+    """
+    found: set[str] = set()
+    _look(ast.parse(source), found, owns_self=False)
+    return found - PUBLIC
+
+
+def _look(node: ast.AST, found: set[str], *, owns_self: bool) -> None:
+    name = ""
+    if isinstance(node, ast.Attribute):
+        owner = ast.unparse(node.value)
+        is_own = owner == "super()" or (owns_self and owner in ("self", "cls"))
+        name = "" if is_own else node.attr
+    elif isinstance(node, ast.Call) and _name_of(node.func) in BY_NAME:
+        texts = [a.value for a in node.args if isinstance(a, ast.Constant)]
+        name = next((text for text in texts if isinstance(text, str)), "")
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        module = getattr(node, "module", None) or node.names[0].name
+        if f"{module}.".startswith(("keras.src.", "tensorflow.python.")):
+            found.add(module)
+    if name.startswith("_") and not name.startswith("__"):
+        found.add(name)
+    for child in ast.iter_child_nodes(node):
+        owns = owns_self
+        if isinstance(child, ast.FunctionDef):
+            first = next((one.arg for one in child.args.args), "")
+            if isinstance(node, ast.ClassDef):
+                owns = True
+            elif first in ("self", "cls"):  # that of the class that it is put into
+                owns = False
+        _look(child, found, owns_self=owns)
+
+
+def _name_of(function: ast.expr) -> str:
+    return getattr(function, "attr", getattr(function, "id", ""))
+
+
+@pytest.mark.parametrize("file", sorted(set(FILES) - {INTERNALS}))
+def test_what_is_not_public_is_used_in_one_module(file):
+    used = internals((ROOT / file).read_text())
+    assert not used, f"{file} uses {', '.join(sorted(used))}: go through {INTERNALS}"
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import keras.src.tree as tree", {"keras.src.tree"}),
+        (
+            "def f():\n    from tensorflow.python.ops import x",
+            {"tensorflow.python.ops"},
+        ),
+        ("import keras\nfrom keras import tree", set()),
+        ("layer._built", {"_built"}),
+        ("setattr(layer, '_built', 1)", {"_built"}),
+        ("with replaced(layer, '_built', 1): pass", {"_built"}),
+        ("point._replace(x=1).__class__", set()),
+        ("class A:\n    def f(self):\n        self._x = lambda: self._x", set()),
+        ("class A:\n    def f(self, other):\n        other._x", {"_x"}),
+        ("def f():\n    def g(self):\n        self._x", {"_x"}),
+        (
+            "class A:\n    def f(self):\n        def g(self):\n            self._x",
+            {"_x"},
+        ),
+    ],
+)
+def test_what_is_not_public_is_found_wherever_it_is_used(source, found):
+    assert internals(source) == found
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_importing_a_package_starts_nothing(package):
     program = (

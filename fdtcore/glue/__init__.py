@@ -6,6 +6,7 @@ binding          which models and optimizers an engine owns
 optimizer        ``Optimizer.apply``, where every training path ends
 wrappers         optimizers that hold others, and which take the steps
 collectives      values of Keras among ranks, by a framework's communicator
+keras_internals  whatever of Keras and TensorFlow is not public, and nothing else
 step             the step that is being traced or run
 steps            training and testing on this rank's part of each batch
 batches          batches as structures of tensors: size, part, empty

@@ -27,7 +27,7 @@ from keras import Metric, tree
 
 from fdtcore import output
 from fdtcore.engine import Collectives
-from fdtcore.glue import batches, binding
+from fdtcore.glue import batches, binding, keras_internals
 from fdtcore.glue.step import Step
 from fdtcore.keras_types import Model, Variable
 from fdtcore.process import Process
@@ -53,10 +53,7 @@ def observed(model: Any, step: Step) -> Iterator[None]:
 
 def _own(model: Any) -> list[Metric]:
     """Metrics of the user's own; those given to ``compile`` may not be built yet."""
-    found = list(model.metrics)
-    if compiled := getattr(model, "_compile_metrics", None):
-        given = [compiled._user_metrics, compiled._user_weighted_metrics]
-        found += [*compiled.metrics, *tree.flatten(given)]
+    found = [*model.metrics, *keras_internals.compiled_metrics(model)]
     own = {id(m): m for m in found if isinstance(m, Metric) and not _is_of_keras(m)}
     return list(own.values())
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from keras.src import tree
-from keras.src.trainers.data_adapters import array_data_adapter, array_slicing
+from keras import tree
+
+from fdtcore.glue import keras_internals
 
 
 def index_batches(adapter: Any) -> tf.data.Dataset:
@@ -15,11 +16,11 @@ def index_batches(adapter: Any) -> tf.data.Dataset:
 
     They come from an adapter of Keras's own: the same shuffle as in one process.
     """
-    return array_data_adapter.ArrayDataAdapter(
-        np.arange(adapter._num_samples),
-        batch_size=adapter._batch_size,
-        shuffle=adapter._shuffle,
+    places = np.arange(keras_internals.num_samples(adapter) or 0)
+    made: tf.data.Dataset = keras_internals.like_arrays(
+        places, adapter
     ).get_tf_dataset()
+    return made
 
 
 def gathered(indices: tf.data.Dataset, adapter: Any) -> tf.data.Dataset:
@@ -29,9 +30,7 @@ def gathered(indices: tf.data.Dataset, adapter: Any) -> tf.data.Dataset:
         indices: Elements are ``index`` or ``(mark, index)``.
         adapter: The adapter of the arrays.
     """
-    inputs = tree.lists_to_tuples(
-        array_slicing.convert_to_sliceable(adapter._inputs, target_backend="tensorflow")
-    )
+    inputs = keras_internals.sliceable_inputs(adapter)
     held = tf.data.Dataset.from_tensors(inputs).repeat()
 
     def gather(element: Any, data: Any) -> Any:
@@ -59,8 +58,8 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def _gathered(leaf: Any, index: tf.Tensor) -> Any:
-    if isinstance(leaf, array_slicing.TensorflowSparseWrapper):
-        return array_slicing.slice_tensorflow_sparse_wrapper(leaf, index)
+    if keras_internals.is_sparse_rows(leaf):
+        return keras_internals.sparse_rows(leaf, index)
     if isinstance(leaf, tf.Tensor | tf.RaggedTensor):
         return tf.gather(leaf, index)
     # None tells ``traverse`` to go on into a structure; a leaf is kept.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-from keras.src import tree
+from keras import tree
 
 from fdtcore import batch_shares
 from fdtcore.process import Process

@@ -50,6 +50,6 @@ def bind(engine: Engine, *, everything: bool = False) -> binding.Binding:
 @contextlib.contextmanager
 def lent(engine: Engine) -> Iterator[None]:
     """Binds ``engine`` to everything for the time of the ``with`` block only."""
-    with binding.replaced(binding, "_binding", None):
+    with binding.unbound():
         bind(engine, everything=True)
         yield

@@ -61,6 +61,17 @@ def register(engine: Engine, *, everything: bool = False) -> None:
     _binding.everything = _binding.everything or everything
 
 
+@contextlib.contextmanager
+def unbound() -> Iterator[None]:
+    """Leaves this process without a binding at first, and restores its own."""
+    global _binding
+    before, _binding = _binding, None
+    try:
+        yield
+    finally:
+        _binding = before
+
+
 def current() -> Binding | None:
     """Returns the binding of this process, if there is one."""
     return _binding

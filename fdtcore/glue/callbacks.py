@@ -6,11 +6,10 @@ import json
 from collections.abc import Sequence
 
 import keras
-from keras.src.callbacks.callback_list import CallbackList
-from keras.src.utils.python_utils import is_default
+from keras.callbacks import CallbackList
 
 from fdtcore.engine import Collectives
-from fdtcore.glue import binding, metrics, saving
+from fdtcore.glue import binding, keras_internals, metrics, saving
 from fdtcore.glue.state import InitialState
 from fdtcore.keras_types import Callback, Callbacks, Logs
 from fdtcore.shadow_files import patches
@@ -41,9 +40,10 @@ class KeepInStep(keras.callbacks.Callback):
     def on_train_begin(self, logs: Logs = None) -> None:
         del logs
         optimizer = self.model.optimizer
-        mine = [self.model._initial_epoch, optimizer is not None and optimizer.built]
+        begin = keras_internals.initial_epoch(self.model)
+        mine = [begin, optimizer is not None and optimizer.built]
         epoch, is_built = json.loads(saving.meet(self._collectives, json.dumps(mine)))
-        self.model._initial_epoch = epoch
+        keras_internals.set_initial_epoch(self.model, epoch)
         if is_built and not optimizer.built:  # restored on rank 0
             optimizer.build(self.model.trainable_variables)
         if self.model.built:
@@ -140,7 +140,7 @@ def act_alone(callback: Callback) -> None:
     for name in dir(callback):
         if name.startswith("on_") and name not in vars(callback):
             method = getattr(callback, name)
-            if not is_default(method):
+            if not keras_internals.is_default(method):
                 setattr(callback, name, saving.alone()(method))
 
 
@@ -159,7 +159,7 @@ _BLIND_TO_BATCHES = (
 )
 
 
-_CHECKPOINTS = (keras.callbacks.ModelCheckpoint, keras.callbacks.OrbaxCheckpoint)
+_CHECKPOINTS = (keras.callbacks.ModelCheckpoint, keras_internals.OrbaxCheckpoint)
 
 
 def read_batches(callbacks: Callbacks) -> bool:

@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.eager.polymorphic_function import polymorphic_function
 
 from fdtcore import output
 from fdtcore.engine import Collectives
-from fdtcore.glue import binding
+from fdtcore.glue import binding, keras_internals
 from fdtcore.glue.step import NeedsCollective
 
 # Functions that communicate: by which collectives, and how often each was run.
@@ -79,7 +78,7 @@ def is_running() -> bool:
 
 def patch() -> None:
     """Wraps the call of every ``tf.function``."""
-    function = polymorphic_function.Function
+    function = keras_internals.Function
     function.__call__ = _told(function.__call__)
 
 
@@ -91,7 +90,7 @@ def _told(inner: Callable) -> Callable:
             with _run(self):
                 return inner(self, *args, **kwargs)
         except NeedsCollective:
-            if not self._jit_compile:
+            if not keras_internals.is_compiled(self):
                 raise
             replacement = _without_xla(self)
         except tf.errors.OpError:
@@ -131,14 +130,9 @@ def _without_xla(function: Any) -> Any:
         f"tf.function {_name(function)} runs without XLA: it needs all ranks in its "
         "middle. The numbers are the same.",
     )
-    _uncompiled[function] = tf.function(
-        function._python_function,
-        input_signature=function.input_signature,
-        autograph=function._autograph,
-        reduce_retracing=function._reduce_retracing,
-    )
+    _uncompiled[function] = keras_internals.uncompiled(function)
     return _uncompiled[function]
 
 
 def _name(function: Any) -> str:
-    return getattr(function._python_function, "__name__", "of a callable object")
+    return getattr(function.python_function, "__name__", "of a callable object")

@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fdtcore.glue import loading, saving
+from fdtcore.glue import keras_internals, loading, saving
 from fdtcore.process import Process
 
 
@@ -24,7 +24,7 @@ def install(process: Process) -> None:
     """
     checkpoint, manager = tf.train.Checkpoint, tf.train.CheckpointManager
     # Every way to write or read one leads through these two.
-    checkpoint._write = _once(checkpoint._write)
+    keras_internals.CHECKPOINT_WRITE.wrap(_once)
     checkpoint.read = _of_rank_zero(checkpoint.read)
     manager.save = _known_to_all(manager.save)
     saving.replace_everywhere(tf.train.latest_checkpoint, _rank_zeros)
@@ -67,11 +67,8 @@ def _known_to_all(inner: Callable) -> Callable:
     @functools.wraps(inner)
     def save(self: Any, *args: Any, **kwargs: Any) -> Any:
         path = inner(self, *args, **kwargs)
-        if path is not None and path not in self._maybe_delete:
-            self._latest_checkpoint = path
-            self._maybe_delete[path] = 0.0
-            while self._max_to_keep and len(self._maybe_delete) > self._max_to_keep:
-                self._maybe_delete.popitem(last=False)
+        if path is not None:
+            keras_internals.note_checkpoint(self, path)
         return path
 
     return save

@@ -8,13 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
-from keras.src import tree
-from keras.src.trainers import data_adapters
-from keras.src.trainers.data_adapters import array_data_adapter
-from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+from keras import tree
 
 from fdtcore import output
-from fdtcore.glue import arrays, batches
+from fdtcore.glue import arrays, batches, keras_internals
+from fdtcore.glue.keras_internals import ArrayDataAdapter, DataAdapter
 from fdtcore.process import Process
 
 # What becomes of adapters made now: set by ``fit`` and ``evaluate`` of a bound model.
@@ -65,7 +63,9 @@ def note_split(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 def is_split(dataset: tf.data.Dataset) -> bool:
     """Whether a data set, or one that it is made from, holds parts."""
-    return dataset in _split or any(is_split(d) for d in dataset._inputs())
+    return dataset in _split or any(
+        is_split(d) for d in keras_internals.inputs_of(dataset)
+    )
 
 
 def dealt(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
@@ -106,7 +106,7 @@ class PartAdapter(DataAdapter):
     def get_tf_dataset(self) -> tf.data.Dataset:
         if self.process.size == 1:
             return self.inner.get_tf_dataset()
-        if isinstance(self.inner, array_data_adapter.ArrayDataAdapter):
+        if isinstance(self.inner, ArrayDataAdapter):
             return self._from_arrays()
         dataset = self.inner.get_tf_dataset()
         _refuse_unseeded(dataset)
@@ -152,7 +152,7 @@ class PartAdapter(DataAdapter):
 
     def __str__(self) -> str:
         kind = type(self.inner).__name__.removesuffix("Adapter")
-        samples = getattr(self.inner, "_num_samples", None)
+        samples = keras_internals.num_samples(self.inner)
         what = f"{kind} of {samples} samples" if samples else kind
         if self.batch == "per_worker":
             return f"{what}: rank r takes batch r of every {self.process.size}"
@@ -161,25 +161,25 @@ class PartAdapter(DataAdapter):
 
 def _refuse_unseeded(dataset: Any) -> None:
     """A shuffle without a seed differs between ranks: their parts would overlap."""
-    seeds = [getattr(dataset, name, None) for name in ("_seed", "_seed2")]
-    if None not in seeds and not any(int(tf.get_static_value(s) or 0) for s in seeds):
+    seeds = keras_internals.shuffle_seeds(dataset)
+    if seeds and not any(int(tf.get_static_value(s) or 0) for s in seeds):
         raise ValueError(
             "ranks must shuffle in the same order. Received: a tf.data.Dataset that "
             "was shuffled before the job began, without a seed. Call init() of the "
             "framework or keras.utils.set_random_seed first, or start with its run "
             "command."
         )
-    for source in dataset._inputs():
+    for source in keras_internals.inputs_of(dataset):
         _refuse_unseeded(source)
 
 
 def patch() -> None:
     """Wraps the adapter that Keras chooses for the data of a bound model."""
-    inner = data_adapters.get_data_adapter
+    inner = keras_internals.data_adapters.get_data_adapter
 
     def get_data_adapter(*args: Any, **kwargs: Any) -> Any:
         adapter = inner(*args, **kwargs)
         make = _adapting[-1]
         return adapter if make is None else make(adapter)
 
-    data_adapters.get_data_adapter = get_data_adapter
+    keras_internals.data_adapters.get_data_adapter = get_data_adapter

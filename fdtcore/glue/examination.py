@@ -18,12 +18,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.backend.tensorflow import trainer as tf_trainer
-from keras.src.optimizers import base_optimizer
-from tensorflow.python.eager.polymorphic_function import polymorphic_function
 
 from fdtcore.examination import observations
 from fdtcore.examination.observations import Observation
+from fdtcore.glue import keras_internals
 from fdtcore.process import Process
 
 BATCHES = 12  # of a ``fit``, or steps of a loop
@@ -77,13 +75,13 @@ class Examination:
 
     def install(self) -> None:
         """Stands in front of whatever trains, outermost."""
-        trainer = tf_trainer.TensorFlowTrainer
+        trainer = keras_internals.Trainer
         trainer.fit = self._limited(trainer.fit, "fit")
         trainer.evaluate = self._limited(trainer.evaluate, "evaluate")
         trainer.predict = self._limited(trainer.predict, "predict")
-        optimizer = base_optimizer.BaseOptimizer
+        optimizer = keras_internals.BaseOptimizer
         optimizer.apply = self._noticed(optimizer.apply)
-        function = polymorphic_function.Function
+        function = keras_internals.Function
         function.__call__ = self._counted(function.__call__)
         atexit.register(self._write_loop)
 
@@ -138,7 +136,8 @@ class Examination:
 
     def _count(self) -> None:
         """Ends the script when its loops have made enough steps."""
-        known = [o._iterations for o in self._optimizers.values() if o.built]
+        built = [o for o in self._optimizers.values() if o.built]
+        known = [keras_internals.call_count(one) for one in built]
         self._steps = max([int(np.asarray(steps)) for steps in known], default=0)
         if self._steps >= BATCHES:
             raise SystemExit(0)
@@ -147,7 +146,7 @@ class Examination:
         """Writes what loops by hand have trained, when the script is over."""
         trained = {id(o): o for o in self._optimizers.values() if o.built}
         if trained and not any(self._is_of_a_fit(o) for o in trained.values()):
-            held = [v for o in trained.values() for v in o._trainable_variables]
+            held = [v for o in trained.values() for v in keras_internals.descended(o)]
             what = f"the loop on {self._where}"
             self._note(what, {}, held, list(trained.values()))
             self._write()
@@ -191,10 +190,12 @@ def _with_enough(callbacks: Any) -> Any:
 
 def _layers(model: Any) -> dict[str, list[str]]:
     """The layers whose numbers depend on how a batch is cut, by what they do."""
-    layers = list(model._flatten_layers())
+    layers = keras_internals.layers_of(model)
     # A layer that is handed on in a wrapper is in its list as well.
     return {
-        "draws": sorted({one.name for one in layers if one._seed_generators}),
+        "draws": sorted(
+            {one.name for one in layers if keras_internals.seed_generators(one)}
+        ),
         "normalizes": sorted(
             {o.name for o in layers if isinstance(o, keras.layers.BatchNormalization)}
         ),

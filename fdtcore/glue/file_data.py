@@ -17,16 +17,14 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from tensorflow.python.data.experimental.ops import readers
-from tensorflow.python.data.ops import load_op
-from tensorflow.python.framework import tensor_util
-from tensorflow.python.ops import gen_dataset_ops as dataset_ops
-from tensorflow.python.ops import gen_experimental_dataset_ops as more_dataset_ops
-from tensorflow.python.ops import gen_io_ops as io_ops
-from tensorflow.python.ops import gen_lookup_ops as lookup_ops
-from tensorflow.python.profiler import profiler_v2
 
-from fdtcore.glue import calls, file_caches, native_files, saving
+from fdtcore.glue import calls, file_caches, keras_internals, native_files, saving
+from fdtcore.glue.keras_internals import (
+    dataset_ops,
+    io_ops,
+    lookup_ops,
+    more_dataset_ops,
+)
 from fdtcore.shadow_files.rank0_view import Watch
 from fdtcore.shadow_files.shadow import Shadow
 
@@ -43,8 +41,8 @@ _READING = (
     io_ops.matching_files,
     lookup_ops.initialize_table_from_text_file_v2,
     # They look for files in Python first.
-    load_op._load,
-    readers.make_csv_dataset_v2,
+    keras_internals.load_dataset,
+    tf.data.experimental.make_csv_dataset,
     keras.utils.image_dataset_from_directory,
     keras.utils.text_dataset_from_directory,
     keras.utils.audio_dataset_from_directory,
@@ -54,7 +52,7 @@ _WRITING = (
     (more_dataset_ops.save_dataset, "path"),
     (more_dataset_ops.save_dataset_v2, "path"),
     (io_ops.write_file, "filename"),
-    (profiler_v2.start, "logdir"),
+    (tf.profiler.experimental.start, "logdir"),
 )
 _CACHES = (dataset_ops.cache_dataset, dataset_ops.cache_dataset_v2)
 
@@ -132,5 +130,5 @@ def _path(name: Any) -> Any:
     """A name of a file as text or bytes, where it is known now."""
     if isinstance(name, str | bytes | os.PathLike):
         return name
-    value = tensor_util.constant_value(name) if tf.is_tensor(name) else None
+    value = tf.get_static_value(name) if tf.is_tensor(name) else None
     return value if isinstance(value, bytes) else None

@@ -10,8 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import tensorflow as tf
-from keras.src import tree
-from keras.src.backend.tensorflow import trainer as tf_trainer
+from keras import tree
 
 from fdtcore import evidence, threads
 from fdtcore.engine import Collectives, Engine
@@ -20,6 +19,7 @@ from fdtcore.glue import (
     binding,
     callbacks,
     data,
+    keras_internals,
     metrics,
     refusals,
     rehearsal,
@@ -35,15 +35,13 @@ from fdtcore.process import Process
 
 def patch() -> None:
     """Wraps the methods of Keras's trainer that read data."""
-    trainer = tf_trainer.TensorFlowTrainer
+    trainer = keras_internals.Trainer
     trainer.fit = _reads_data(trainer.fit, "fit")
     trainer.evaluate = _reads_data(trainer.evaluate, "evaluate")
     trainer.predict = _in_replica(trainer.predict)
     for name in ("train_on_batch", "test_on_batch"):
         setattr(trainer, name, _takes_batch(getattr(trainer, name), name))
-    trainer._get_metrics_result_or_logs = _of_all_ranks(
-        trainer._get_metrics_result_or_logs
-    )
+    keras_internals.RESULTS_OR_LOGS.wrap(_of_all_ranks)
 
 
 def _reads_data(inner: Callable, name: str) -> Callable:
@@ -56,7 +54,7 @@ def _reads_data(inner: Callable, name: str) -> Callable:
             return inner(self, *args, **kwargs)
         call = signature.bind(self, *args, **kwargs)
         call.apply_defaults()
-        refusals.check_strategy(engine.process, self._distribute_strategy)
+        refusals.check_strategy(engine.process, self.distribute_strategy)
         around = getattr(engine.strategy, name)
         with _in_one_thread(engine, name):
             result = around(
@@ -198,8 +196,8 @@ def on_batch_in_parts(
     arguments.update(zip(names, own, strict=True))
     as_dict = arguments["return_dict"]
     arguments["return_dict"] = True
-    logs = model._get_metrics_result_or_logs(run())
-    return logs if as_dict else model._flatten_metrics_in_order(logs)
+    logs = keras_internals.results_or_logs(model, run())
+    return logs if as_dict else keras_internals.in_order(model, logs)
 
 
 def _tensor(leaf: Any) -> Any:

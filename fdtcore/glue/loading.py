@@ -15,8 +15,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from keras.src.models import model as keras_model
-from keras.src.saving import saving_api
+import keras
 
 from fdtcore.engine import Collectives
 from fdtcore.glue import saving
@@ -27,11 +26,11 @@ _CHUNK_BYTES = 1 << 26
 
 def patch() -> None:
     """Makes what reads a model in a script read rank 0's file."""
-    load_model = _of_rank_zero(saving_api.load_model, argument=0)
-    saving.replace_everywhere(saving_api.load_model, lambda _: load_model)
-    load_weights = _of_rank_zero(saving_api.load_weights, argument=1)
-    saving.replace_everywhere(saving_api.load_weights, lambda _: load_weights)
-    model = keras_model.Model
+    load_model = _of_rank_zero(keras.saving.load_model, argument=0)
+    saving.replace_everywhere(keras.saving.load_model, lambda _: load_model)
+    load_weights = _of_rank_zero(keras.saving.load_weights, argument=1)
+    saving.replace_everywhere(keras.saving.load_weights, lambda _: load_weights)
+    model = keras.Model
     model.load_weights = _of_rank_zero(model.load_weights, argument=1)
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from fdtcore import output, training_loops
 from fdtcore.engine import Collectives, Engine
-from fdtcore.glue import batches, data
+from fdtcore.glue import batches, data, keras_internals
 from fdtcore.glue.combining import SUM
 from fdtcore.glue.step import share_of_samples, shared
 from fdtcore.keras_types import Optimizer
@@ -105,7 +105,9 @@ def batched(dataset: tf.data.Dataset) -> bool:
     kind = type(dataset).__name__
     if "Unbatch" in kind or "FlatMap" in kind or "Interleave" in kind:
         return False
-    return "Batch" in kind or any(batched(d) for d in dataset._inputs())
+    return "Batch" in kind or any(
+        batched(d) for d in keras_internals.inputs_of(dataset)
+    )
 
 
 def shard(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:

@@ -24,12 +24,9 @@ from typing import Any
 
 import tensorflow as tf
 from keras import losses
-from keras.src import backend
-from keras.src.backend.tensorflow import trainer as tf_trainer
-from keras.src.losses import loss as keras_loss
-from keras.src.optimizers import base_optimizer, loss_scale_optimizer
+from keras.optimizers import LossScaleOptimizer
 
-from fdtcore.glue import combining, rows, state
+from fdtcore.glue import combining, keras_internals, rows, state
 from fdtcore.glue.step import SharedStep, shared, sum_over_ranks, watching
 
 # What each loss that is not of samples makes of a batch; see ``combining``.
@@ -42,11 +39,11 @@ _is_reduced: list[bool] = [False]
 
 def patch() -> None:
     """Puts the scaling behind Keras's losses and their reduction."""
-    keras_loss.reduce_weighted_values = _scaled(keras_loss.reduce_weighted_values)
+    module = keras_internals.loss_module
+    module.reduce_weighted_values = _scaled(module.reduce_weighted_values)
     losses.Loss.__call__ = _called(losses.Loss.__call__)
-    trainer = tf_trainer.TensorFlowTrainer
-    trainer._aggregate_additional_loss = _added(trainer._aggregate_additional_loss)
-    for cls in (base_optimizer.BaseOptimizer, loss_scale_optimizer.LossScaleOptimizer):
+    keras_internals.ADDED_LOSS.wrap(_added)
+    for cls in (keras_internals.BaseOptimizer, LossScaleOptimizer):
         cls.scale_loss = _weighed_before(cls.scale_loss)
 
 
@@ -101,14 +98,16 @@ def _called(inner: Any) -> Any:
 
 def keras_mask(y_pred: Any) -> Any:
     """The mask that Keras keeps with predictions, if there is one."""
-    return backend.get_keras_mask(y_pred) if isinstance(y_pred, tf.Tensor) else None
+    if not isinstance(y_pred, tf.Tensor):
+        return None
+    return keras_internals.get_keras_mask(y_pred)
 
 
 def _of_all_ranks(step: SharedStep, given: Any) -> Any:
     mask = keras_mask(given[1])
     given, mask = rows.of_all_ranks(step, (given, mask))
     if mask is not None:
-        backend.set_keras_mask(given[1], mask)
+        keras_internals.set_keras_mask(given[1], mask)
     return given
 
 
@@ -182,7 +181,7 @@ def _divisor(sample_weight: Any, mask: Any, reduction: str) -> tf.Tensor | None:
     if reduction == "mean_with_sample_weight" and sample_weight is not None:
         weight = tf.cast(sample_weight, tf.float32)
         if mask is not None:
-            weight, valid = keras_loss.squeeze_or_expand_to_same_rank(
+            weight, valid = keras_internals.loss_module.squeeze_or_expand_to_same_rank(
                 weight, tf.cast(mask, tf.float32)
             )
             weight = weight * valid

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from keras import Variable, tree
+from keras.backend import is_float_dtype
 
 from fdtcore.engine import Collectives
-from fdtcore.glue import aggregation
+from fdtcore.glue import aggregation, keras_internals
 from fdtcore.keras_types import Model
 
 # What a variable says of itself; "sum" is what it says where the user says nothing.
@@ -34,12 +35,10 @@ def moving_statistics(model: Any) -> list[Any]:
 
     Weights of layers that are frozen are not among them, nor seeds and counters.
     """
-    from keras.src.backend import is_float_dtype
-
     found = {
         id(v): v
-        for layer in model._flatten_layers()
-        for v in layer._non_trainable_variables
+        for layer in keras_internals.layers_of(model)
+        for v in keras_internals.own_state(layer)
         if isinstance(v, Variable) and is_float_dtype(v.dtype)
     }
     return list(found.values())

@@ -15,10 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 import h5py  # type: ignore[import-untyped]
-from tensorflow.python.lib.io import _pywrap_file_io as file_io
-from tensorflow.python.lib.io import _pywrap_record_io as record_io
-from tensorflow.python.lib.io import tf_record
+import tensorflow as tf
 
+from fdtcore.glue.keras_internals import file_io, record_io
 from fdtcore.shadow_files.rank0_view import Watch
 from fdtcore.shadow_files.shadow import Shadow
 
@@ -55,7 +54,7 @@ def install(view: Shadow | Watch) -> None:
         for name in names:
             inner = getattr(module, name)
             setattr(module, name, _elsewhere(inner, view, 0, seen))
-    writer = tf_record.TFRecordWriter
+    writer = tf.io.TFRecordWriter
     writer.__init__ = _elsewhere(writer.__init__, view, 1, made)
     h5py.File.__init__ = _h5py_file(h5py.File.__init__, view)
 

@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import tensorflow as tf
-from keras.src.optimizers import base_optimizer
 
 from fdtcore import evidence
 from fdtcore.glue import binding, calls, refusals, wrappers
-from fdtcore.glue.step import NeedsCollective, in_xla
+from fdtcore.glue.keras_internals import BaseOptimizer, in_xla
+from fdtcore.glue.step import NeedsCollective
 from fdtcore.keras_types import Gradient, Optimizer, Variable
 
 # Optimizers whose ``apply`` is running: an inner optimizer's is not a step of its own.
@@ -104,7 +104,7 @@ def _label(optimizer: Optimizer) -> str:
 
 def patch() -> None:
     """Puts :func:`apply` in front of that of every class, of those to come as well."""
-    base = base_optimizer.BaseOptimizer
+    base = BaseOptimizer
 
     def init_subclass(cls: type, **options: Any) -> None:
         super(base, cls).__init_subclass__(**options)
@@ -125,7 +125,7 @@ def _subclasses(cls: type) -> Iterator[type]:
 def _stand_in_front(cls: Any) -> None:
     inner = vars(cls).get("apply")
     if inspect.isfunction(inner) and not hasattr(inner, _IN_FRONT):
-        is_base = cls is base_optimizer.BaseOptimizer
+        is_base = cls is BaseOptimizer
         cls.apply = _in_front_of(inner, is_base=is_base)
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.eager import context
 
 from fdtcore.engine import Collectives
+from fdtcore.glue import keras_internals
 
 
 def agree(
@@ -28,7 +28,7 @@ def agree(
     own = [
         repr(random.getstate()),
         repr(np.random.get_state(legacy=False)),
-        repr(context.global_seed()),
+        repr(keras_internals.global_seed()),
     ]
     seeds = json.loads(collectives.broadcast_text(json.dumps([draw(31) for _ in own])))
     setters = (random.seed, np.random.seed, tf.random.set_seed)
@@ -36,6 +36,6 @@ def agree(
         ("Python", "NumPy", "TensorFlow"), own, seeds, setters, strict=True
     ):
         alike = len(set(collectives.allgather_text(state))) == 1
-        unseeded = name == "TensorFlow" and context.global_seed() is None
+        unseeded = name == "TensorFlow" and keras_internals.global_seed() is None
         if unseeded or not alike:
             setter(seed)

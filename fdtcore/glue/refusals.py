@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 import tensorflow as tf
-from tensorflow.python.distribute import distribute_lib
 
+from fdtcore.glue import keras_internals
 from fdtcore.keras_types import Model
 from fdtcore.process import Process
 
@@ -21,7 +21,7 @@ def check_strategy(process: Process, strategy: Any) -> None:
     Raises:
         RuntimeError: The strategy is not TensorFlow's default one.
     """
-    none = (None, distribute_lib._get_default_strategy())
+    none = (None, keras_internals.default_strategy())
     if process.size > 1 and strategy not in none:
         _refuse(strategy)
 
@@ -42,7 +42,7 @@ def check_stateful(process: Process, model: Model, framework: str) -> None:
     """
     if process.size == 1:
         return
-    for layer in model._flatten_layers():
+    for layer in keras_internals.layers_of(model):
         if getattr(layer, "stateful", False) is True:
             raise ValueError(
                 "a stateful layer must see all rows of all batches in their order. "

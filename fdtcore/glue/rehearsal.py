@@ -27,11 +27,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import tree
-from keras.src.backend.tensorflow import trainer as tf_trainer
-from keras.src.random import seed_generator
-from keras.src.trainers import trainer as keras_trainer
-from keras.src.trainers.data_adapters import data_adapter_utils
-from tensorflow.python.eager import context
 
 from fdtcore import output
 from fdtcore.glue import (
@@ -39,6 +34,7 @@ from fdtcore.glue import (
     binding,
     calls,
     combining,
+    keras_internals,
     losses,
     optimizer,
     state,
@@ -119,11 +115,9 @@ def _is_in_doubt(model: Any, kind: str) -> bool:
     cls = type(model)
     if not _is_of_keras(model, kind) or cls.compute_loss not in _COMPUTE_LOSS:
         return True
-    if any(_adds_losses(type(layer)) for layer in model._flatten_layers()):
+    if any(_adds_losses(type(layer)) for layer in keras_internals.layers_of(model)):
         return True
-    compiled = model._compile_loss
-    given = tree.flatten(compiled._user_loss) if compiled else []
-    if not all(map(losses.is_of_samples, given)):
+    if not all(map(losses.is_of_samples, keras_internals.compiled_losses(model))):
         return True
     # Keras's losses take the mean over what is last, which is the batch here.
     outputs = getattr(model, "outputs", None) or ()
@@ -131,14 +125,14 @@ def _is_in_doubt(model: Any, kind: str) -> bool:
 
 
 _COMPUTE_LOSS = (
-    keras_trainer.Trainer.compute_loss,
-    tf_trainer.TensorFlowTrainer.compute_loss,
+    keras_internals.BaseTrainer.compute_loss,
+    keras_internals.Trainer.compute_loss,
 )
 
 
 def _is_of_keras(model: Any, kind: str) -> bool:
     name = f"{kind}_step"
-    return getattr(type(model), name) is getattr(tf_trainer.TensorFlowTrainer, name)
+    return getattr(type(model), name) is getattr(keras_internals.Trainer, name)
 
 
 def _adds_losses(cls: type) -> bool:
@@ -237,23 +231,13 @@ class _Rehearsal:
         """Makes the step once, without applying gradients."""
         with watched() as record, optimizer.recording() as applied:
             if _is_of_keras(self.model, self.kind):
-                self._compute_loss(data)
+                is_training = self.kind == "train"
+                keras_internals.compute_loss(self.model, data, is_training=is_training)
             else:
                 logs = getattr(self.model, f"{self.kind}_step")(data)
                 record.logs = _numbers(logs)
         record.gradients = [_flat(gradients) for _, gradients, _ in applied]
         return record
-
-    def _compute_loss(self, data: Any) -> None:
-        x, y, weight = data_adapter_utils.unpack_x_y_sample_weight(data)
-        training = {"training": False} if self.model._call_has_training_arg else {}
-        self.model._compute_loss(
-            x=x,
-            y=y,
-            y_pred=self.model(x, **training),
-            sample_weight=weight,
-            training=self.kind == "train",
-        )
 
     def _in_pieces(self) -> list[Record]:
         """Makes the step of both pieces, as two ranks would, and once more of all."""
@@ -402,11 +386,11 @@ def _undone(model: Any) -> Iterator[None]:
     """Undoes what happens to a model and to random numbers while the block runs."""
     before = [(v, tf.identity(_raw(v))) for v in state.of_model(model)]
     known = {id(variable) for variable, _ in before}
-    drawn = _raw(seed_generator.global_seed_generator().state)
+    drawn = _raw(keras_internals.global_seed_generator().state)
     before.append((drawn, tf.identity(drawn)))
     python, arrays = random.getstate(), np.random.get_state()
     numbers = {k: v for k, v in vars(model).items() if type(v) in (int, float)}
-    draws = context.context()._rng
+    draws = keras_internals.seed_draws()
     of_tensorflow = draws.getstate() if draws else None
     try:
         yield
@@ -433,7 +417,7 @@ def _resting(model: Any) -> Iterator[None]:
     """Keeps layers from drawing and looking across the batch, and logs nothing."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(tf.summary.record_if(False))
-        for layer in model._flatten_layers():
+        for layer in keras_internals.layers_of(model):
             if isinstance(layer, _RANDOM):
                 stack.enter_context(binding.replaced(layer, "rate", 0.0))
             elif isinstance(layer, keras.layers.BatchNormalization):

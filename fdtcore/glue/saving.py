@@ -12,14 +12,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from keras.src.callbacks import orbax_checkpoint
-from keras.src.export import saved_model
-from keras.src.models import model as keras_model
-from keras.src.saving import saving_api
+import keras
 
 from fdtcore import atomic_files
 from fdtcore.engine import Collectives
-from fdtcore.glue import binding, file_caches
+from fdtcore.glue import binding, file_caches, keras_internals
 from fdtcore.shadow_files import patches
 
 # Whether calls concern this rank only; the others do not make them.
@@ -60,14 +57,14 @@ def together() -> Collectives | None:
 def patch() -> None:
     """Makes what writes a bound model write on rank 0 only."""
     for name in ("save", "save_weights", "export"):
-        inner = getattr(keras_model.Model, name)
-        setattr(keras_model.Model, name, _once(inner))
-    archive = saved_model.ExportArchive
+        inner = getattr(keras.Model, name)
+        setattr(keras.Model, name, _once(inner))
+    archive = keras.export.ExportArchive
     archive.write_out = _once(archive.write_out)
-    orbax = orbax_checkpoint.OrbaxCheckpoint
-    orbax._save_checkpoint = _by_rank_zero(orbax._save_checkpoint)
+    if keras_internals.ORBAX_SAVE:
+        keras_internals.ORBAX_SAVE.wrap(_by_rank_zero)
     for name in ("save_model", "save_weights"):
-        replace_everywhere(getattr(saving_api, name), _once)
+        replace_everywhere(getattr(keras.saving, name), _once)
 
 
 def replace_everywhere(inner: Callable, wrapped: Callable) -> None:
@@ -97,7 +94,7 @@ def _once(inner: Callable) -> Callable:
             call.arguments[place] = path
             return inner(*call.args, **call.kwargs)
 
-        if shared is not None and isinstance(model, keras_model.Model):
+        if shared is not None and isinstance(model, keras.Model):
             engine.strategy.settle(model)
         overwrite = given.get("overwrite", True)
         with once(filepath) as writes:

@@ -13,10 +13,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import KerasTensor, tree
-from keras.src.backend.tensorflow import trainer as tf_trainer
 
 from fdtcore.engine import Collectives
-from fdtcore.glue import binding, wrappers
+from fdtcore.glue import binding, keras_internals, wrappers
 from fdtcore.keras_types import Model, Optimizer, Structure, Variable
 from fdtcore.process import Process
 
@@ -107,13 +106,13 @@ def build(model: Model, data: Structure) -> bool:
     Returns:
         Whether it could be done without running the model.
     """
-    trainer = tf_trainer.TensorFlowTrainer
-    is_own = type(model).train_step is not trainer.train_step
+    is_own = type(model).train_step is not keras_internals.Trainer.train_step
     # A step of the user's own may train a part of the variables with it.
     kept = binding.replaced(model, "optimizer", None) if is_own else nullcontext()
     with tf.init_scope(), contextlib.suppress(Exception), kept:
         # Whatever is wrong with the model, Keras says it better when it runs it.
-        model._symbolic_build(data_batch=tree.map_structure(_symbolic, data))
+        batch = tree.map_structure(_symbolic, data)
+        keras_internals.build_symbolically(model, batch)
     return model.built
 
 
@@ -192,8 +191,8 @@ def described(variables: Sequence[Variable]) -> str:
 def part_seeds(process: Process, model: Model) -> None:
     """Moves the seeds of layers apart, so that dropout differs between ranks."""
     rank = process.rank
-    for layer in model._flatten_layers() if rank else ():
-        for generator in layer._seed_generators:
+    for layer in keras_internals.layers_of(model) if rank else ():
+        for generator in keras_internals.seed_generators(layer):
             seed = generator.state.numpy().astype("uint64")
             seed[0] += rank * _SEED_STRIDE
             generator.state.assign((seed % 2**32).astype("uint32"))
@@ -202,7 +201,7 @@ def part_seeds(process: Process, model: Model) -> None:
 def _raw(model: Model) -> list[tf.Variable]:
     """Variables of TensorFlow that a layer holds and Keras does not know of."""
     found = []
-    for layer in model._flatten_layers():
+    for layer in keras_internals.layers_of(model):
         for value in vars(layer).values():
             values = value if isinstance(value, list | tuple) else [value]
             found += [v for v in values if isinstance(v, tf.Variable)]

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import tensorflow as tf
-from tensorflow.python.ops import control_flow_util
 
 from fdtcore.engine import Collectives
+from fdtcore.glue.keras_internals import in_xla
 from fdtcore.keras_types import Model, Optimizer
 
 
@@ -196,12 +196,6 @@ def sum_over_ranks(step: SharedStep, tensor: tf.Tensor, name: str) -> tf.Tensor:
     if in_xla():
         raise NeedsCollective(name)
     return step.collectives.sum([tensor], name)[0]
-
-
-def in_xla() -> bool:
-    """Whether what is traced now will be compiled by XLA."""
-    graph = tf.compat.v1.get_default_graph()
-    return control_flow_util.GraphOrParentsInXlaContext(graph)
 
 
 def _graph() -> Callable | None:

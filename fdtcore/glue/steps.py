@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
-from keras.src.backend.tensorflow import trainer as tf_trainer
 
 from fdtcore import output
 from fdtcore.engine import Collectives, Engine, WrappedStep
@@ -16,6 +15,7 @@ from fdtcore.glue import (
     aggregation,
     batches,
     binding,
+    keras_internals,
     metrics,
     optimizer,
     rehearsal,
@@ -49,7 +49,7 @@ def logs_of_all_ranks(wanted: bool) -> Iterator[None]:
 
 def patch() -> None:
     """Makes bound models train and test on parts."""
-    trainer = tf_trainer.TensorFlowTrainer
+    trainer = keras_internals.Trainer
     for kind in ("train", "test"):
         name = f"make_{kind}_function"
         setattr(trainer, name, _maker(kind, getattr(trainer, name)))
@@ -67,8 +67,11 @@ def _maker(kind: str, inner: Callable) -> Callable:
             return existing
         step = wrap(self, getattr(self, f"{kind}_step"))
         # The collective cannot be compiled: only what lies inside the step is.
-        with binding.replaced(self, "_jit_compile", False):
-            function = step.function(self._make_function(step))
+        compiled, self.jit_compile = self.jit_compile, False
+        try:
+            function = step.function(keras_internals.make_function(self, step))
+        finally:
+            self.jit_compile = compiled
         function = _announced(engine, self, step, kind, function)
         setattr(self, f"{kind}_function", function)
 
@@ -92,7 +95,7 @@ def _announced(
                 raise (engine.strategy.finding or error) from None
         step.after()
         if kind == "train" and whole_logs[-1]:
-            logs = model._get_metrics_result_or_logs(logs)
+            logs = keras_internals.results_or_logs(model, logs)
         return logs
 
     return call
@@ -251,7 +254,7 @@ def _begun(step: Callable) -> Callable:
 
 def _own(model: Model, name: str) -> bool:
     # Keras's own step does nothing after ``apply`` that reads a trained variable.
-    return getattr(type(model), name) is getattr(tf_trainer.TensorFlowTrainer, name)
+    return getattr(type(model), name) is getattr(keras_internals.Trainer, name)
 
 
 def remember(num_samples: tf.Tensor) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from keras.src.optimizers import base_optimizer, multi_optimizer
+from fdtcore.glue import keras_internals
 
 _WAYS_IN = ("apply", "apply_gradients")
 
@@ -29,7 +29,7 @@ def within(owner: Any) -> list[Any]:
 
 
 def _collect(value: Any, found: dict[int, Any], seen: set[int]) -> None:
-    if isinstance(value, base_optimizer.BaseOptimizer):
+    if isinstance(value, keras_internals.BaseOptimizer):
         if id(value) not in found:
             found[id(value)] = value
             for inner in list(vars(value).values()):
@@ -41,7 +41,7 @@ def _collect(value: Any, found: dict[int, Any], seen: set[int]) -> None:
 
 
 def _items(value: Any) -> Iterator[Any]:
-    if isinstance(value, multi_optimizer.OptimizerMap):
+    if keras_internals.is_optimizer_map(value):
         yield from value.values()
         yield value.default_optimizer
     elif isinstance(value, dict):
@@ -52,11 +52,10 @@ def _items(value: Any) -> Iterator[Any]:
 
 def hands_on(optimizer: Any) -> bool:
     """Whether an optimizer gives its gradients to others, which take the steps."""
-    base = base_optimizer.BaseOptimizer
+    base = keras_internals.BaseOptimizer
     if all(getattr(type(optimizer), n) is getattr(base, n) for n in _WAYS_IN):
         return False
-    is_multi = isinstance(optimizer, multi_optimizer.MultiOptimizer)
-    return is_multi or bool(within(optimizer))
+    return keras_internals.is_multi(optimizer) or bool(within(optimizer))
 
 
 def steps_of(optimizer: Any) -> list[Any]:

@@ -13,11 +13,11 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras.src.callbacks.callback_list import CallbackList
-from keras.src.utils.python_utils import is_default
+from keras.callbacks import CallbackList
 
 from fdtcore.engine import Collectives
 from fdtcore.glue.callbacks import act_alone, listed
+from fdtcore.glue.keras_internals import OrbaxCheckpoint, is_default
 from fdtcore.keras_types import Callback, Callbacks, Logs, Model
 
 
@@ -115,11 +115,11 @@ _ON_CHIEF = (
     keras.callbacks.CSVLogger,
     keras.callbacks.EarlyStopping,
     keras.callbacks.ModelCheckpoint,
-    keras.callbacks.OrbaxCheckpoint,
     keras.callbacks.ReduceLROnPlateau,
     keras.callbacks.RemoteMonitor,
     keras.callbacks.SwapEMAWeights,
     keras.callbacks.TensorBoard,
+    *([OrbaxCheckpoint] if OrbaxCheckpoint else []),
 )
 
 

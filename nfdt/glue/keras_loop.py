@@ -11,10 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
-from keras.src.backend.tensorflow import trainer as tf_trainer
-from keras.src.trainers import epoch_iterator
 
-from fdtcore.glue import aggregation, batches
+from fdtcore.glue import aggregation, batches, keras_internals
 from fdtcore.glue.step import Step, under_way
 from fdtcore.glue.steps import TracedStep
 from fdtcore.keras_types import Model
@@ -32,15 +30,12 @@ def patch() -> None:
     if _patched:
         return
     _patched.append(True)
-    plain, traced = epoch_iterator.EpochIterator, tf_trainer.TFEpochIterator
-    plain._enumerate_iterator = _for_leased(plain._enumerate_iterator, _steps)
+    plain, traced = keras_internals.EpochIterator, keras_internals.TFEpochIterator
+    keras_internals.ENUMERATE.wrap(lambda inner: _for_leased(inner, _steps))
     traced.catch_stop_iteration = _for_leased(traced.catch_stop_iteration, _caught)
     plain.num_batches = property(_for_leased(plain.num_batches.fget, _num_batches))
-    trainer = tf_trainer.TensorFlowTrainer
-    trainer._maybe_symbolic_build = _peeking(trainer._maybe_symbolic_build)
-    trainer._get_metrics_result_or_logs = _also_without_steps(
-        trainer._get_metrics_result_or_logs
-    )
+    keras_internals.BUILD_FROM_ITERATOR.wrap(_peeking)
+    keras_internals.RESULTS_OR_LOGS.wrap(_also_without_steps)
 
 
 def _for_leased(inner: Callable, own: Callable) -> Callable:
@@ -65,7 +60,7 @@ def _steps(self: Any) -> Iterator[tuple[int, int, Any]]:
     adapter, count = self.data_adapter, self.steps_per_execution
     adapter.begins()
     adapter.on_epoch_begin()
-    iterator = iter(self._get_iterator())
+    iterator = iter(keras_internals.batches_of_epoch(self))
     _, adapter.batch_spec = unmarked(iterator.element_spec)
     batches = Batches(adapter.numbered(), iterator)
     while batches.take():
@@ -96,12 +91,13 @@ def _peeking(inner: Callable) -> Callable:
     def build(self: Any, iterator: Any = None, data_batch: Any = None) -> Any:
         adapter = getattr(iterator, "data_adapter", None)
         # Without a strategy Keras builds in the step, and takes no batch for it.
-        if self.built or self._distribute_strategy is None:
+        if self.built or not keras_internals.has_strategy(self):
             return inner(self, iterator, data_batch)
         if not isinstance(adapter, LeasedAdapter):
             return inner(self, iterator, data_batch)
         with adapter.epochs.peeking():
-            _, batch = unmarked(next(iter(iterator._get_iterator())))
+            first = next(iter(keras_internals.batches_of_epoch(iterator)))
+            _, batch = unmarked(first)
         return inner(self, None, batch)
 
     return build
@@ -161,7 +157,7 @@ class LeasedStep(TracedStep):
         Args:
             inner: Keras's own, for batches that nobody has taken yet.
         """
-        step = self.model._autoconvert_optionals(self)
+        step = keras_internals.without_optionals(self.model, self)
 
         def on_taken(batch: Any) -> Any:
             return step(batch.get_value())

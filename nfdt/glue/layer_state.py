@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras import Variable
 
 from fdtcore import output
-from fdtcore.glue import state
+from fdtcore.glue import keras_internals, state
 from fdtcore.keras_types import Model
 from nfdt.glue.collectives import WorkerCollectives
 from nfdt.glue.epochs import Epochs
@@ -100,8 +100,8 @@ def _variables(model: Model) -> list[Any]:
     """Numbers and flags that layers write themselves; no seeds, no texts."""
     found = {
         id(v): v
-        for layer in model._flatten_layers()
-        for v in layer._non_trainable_variables
+        for layer in keras_internals.layers_of(model)
+        for v in keras_internals.own_state(layer)
         if isinstance(v, Variable) and state.dtype_of(v).startswith(_NUMBERS)
     }
     return list(found.values())

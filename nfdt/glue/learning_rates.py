@@ -15,6 +15,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from fdtcore.glue.keras_internals import rate_source
+
 
 @keras.saving.register_keras_serializable("nfdt")
 class SentRate(keras.optimizers.schedules.LearningRateSchedule):
@@ -34,7 +36,7 @@ class SentRate(keras.optimizers.schedules.LearningRateSchedule):
 
 def is_of_script(optimizer: Any) -> bool:
     """Whether an optimizer's rate is computed by code that servers do not have."""
-    rate = optimizer._learning_rate
+    rate = rate_source(optimizer)
     own = type(rate).__module__.startswith("keras.")
     return callable(rate) and not (own or isinstance(rate, keras.Variable))
 
@@ -58,20 +60,20 @@ def computed(optimizer: Any) -> Any:
 
     In a step that is traced it is computed as Keras does, each time anew.
     """
-    if isinstance(optimizer._learning_rate, keras.Variable):
+    if isinstance(rate_source(optimizer), keras.Variable):
         return tf.constant(math.nan, tf.float64)
     return tf.cast(optimizer.learning_rate, tf.float64)
 
 
 def of_number(optimizer: Any) -> float:
     """Returns an optimizer's learning rate where it is a number, else NaN."""
-    rate = optimizer._learning_rate
+    rate = rate_source(optimizer)
     return float(rate.numpy()) if isinstance(rate, keras.Variable) else math.nan
 
 
 def write(optimizer: Any, rate: float) -> None:
     """Gives a server's optimizer its rate, unless it follows a schedule itself."""
-    own = optimizer._learning_rate
+    own = rate_source(optimizer)
     if isinstance(own, SentRate):
         own.rate.assign(rate)
     elif isinstance(own, keras.Variable):

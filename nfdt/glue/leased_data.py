@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from keras.src import tree
-from keras.src.trainers.data_adapters import array_data_adapter, py_dataset_adapter
-from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+from keras import tree
 
-from fdtcore.glue import arrays
+from fdtcore.glue import arrays, keras_internals
+from fdtcore.glue.keras_internals import ArrayDataAdapter, DataAdapter, PyDatasetAdapter
 from nfdt.glue.epochs import Epochs, Passes
 
 # What a batch is marked with where it has no number.
@@ -49,6 +48,7 @@ class LeasedAdapter(DataAdapter):
         self._limit = steps_per_epoch
         self._passes = Passes(inner.num_batches, steps_per_epoch)
         self._order: list[Any] = []  # of the pass, where batches have an index
+        self._num_epochs = 0  # of this fit so far, with those that were skipped
         self._stream: Any = None
         self._numbers: deque[int] = deque()
         self.batch_spec: Any = None  # of the user's batches, once they are read
@@ -62,12 +62,12 @@ class LeasedAdapter(DataAdapter):
     def is_leased(self) -> bool:
         """Whether batches have an index."""
         inner = self.inner
-        if isinstance(inner, py_dataset_adapter.PyDatasetAdapter):
+        if isinstance(inner, PyDatasetAdapter):
             return inner.num_batches is not None and inner.enqueuer is None
-        return isinstance(inner, array_data_adapter.ArrayDataAdapter)
+        return isinstance(inner, ArrayDataAdapter)
 
     def get_tf_dataset(self) -> tf.data.Dataset:
-        if isinstance(self.inner, array_data_adapter.ArrayDataAdapter):
+        if isinstance(self.inner, ArrayDataAdapter):
             dataset = self._from_arrays(self.inner)
         elif self.is_leased:
             dataset = self._from_index(self.inner)
@@ -99,13 +99,13 @@ class LeasedAdapter(DataAdapter):
         def new_order() -> list[int]:
             order = list(range(adapter.num_batches))
             if adapter.shuffle:
-                py_dataset_adapter.random.shuffle(order)
+                keras_internals.shuffle(adapter, order, self._num_epochs)
             return order
 
         def batches() -> Iterator[Any]:
             for mark, index in self._leases(new_order):
                 batch = adapter.py_dataset[index]
-                yield mark, adapter._standardize_batch(batch)
+                yield mark, keras_internals.standard_batch(adapter, batch)
 
         return tf.data.Dataset.from_generator(
             batches, output_signature=(_MARK_SPEC, element)
@@ -121,6 +121,7 @@ class LeasedAdapter(DataAdapter):
             span = self._passes.begin()
             if span.is_new_pass:
                 self._order = new_order()
+            self._num_epochs += 1
         assert span.length is not None  # what has an index has a length
         for number in self.epochs.leases(epoch, span.length):
             numbers.append(number)

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from fdtcore.glue import binding
+from fdtcore.glue import keras_internals
 from nfdt.glue import learning_rates
 from nfdt.glue.optimizer_state import path_of
 from nfdt.glue.server_optimizer import deserialize
@@ -23,8 +23,12 @@ def config_of(optimizer: Any) -> dict[str, Any]:
     if not learning_rates.is_of_script(optimizer):
         config = keras.optimizers.serialize(optimizer)
     else:
-        with binding.replaced(optimizer, "_learning_rate", learning_rates.SentRate()):
+        own = keras_internals.rate_source(optimizer)
+        optimizer.learning_rate = learning_rates.SentRate()
+        try:
             config = keras.optimizers.serialize(optimizer)
+        finally:
+            optimizer.learning_rate = own
     kind = type(optimizer)
     if config["module"] is None and kind.__module__ != "__main__":
         # Keras leaves it out for what is registered; a server has to import it.
@@ -51,15 +55,8 @@ def check(optimizer: Any, config: Mapping[str, Any]) -> None:
 
 def undecayed(optimizer: Any, variables: Sequence[Any]) -> list[str]:
     """Returns the paths of the variables that are excluded from weight decay."""
-    if not hasattr(optimizer, "_exclude_from_weight_decay"):
-        return []
     return [
-        path_of(v)
-        for v in variables
-        # As Keras asks: by the name that TensorFlow has given.
-        if not optimizer._use_weight_decay(
-            v.value if isinstance(v, keras.Variable) else v
-        )
+        path_of(v) for v in variables if not keras_internals.is_decayed(optimizer, v)
     ]
 
 

@@ -16,9 +16,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.optimizers import MultiOptimizer
 
-from fdtcore.glue import state
+from fdtcore.glue import keras_internals, state
 from fdtcore.glue.wrappers import hands_on, steps_of, within
 from nfdt.protocol.topology import Range, overlap
 from nfdt.rules.corrections import Vector
@@ -48,11 +47,10 @@ def build(optimizer: Any, variables: Sequence[Any]) -> None:
 
 def trained_by(optimizer: Any, variables: Sequence[Any]) -> list[Any]:
     """Returns those of some variables that an optimizer was built to descend."""
-    known = optimizer._trainable_variables_indices
     return [
         v
         for v in variables
-        if optimizer._var_key(v) in known and not state.is_overwritten(v)
+        if keras_internals.is_descended(optimizer, v) and not state.is_overwritten(v)
     ]
 
 
@@ -64,16 +62,22 @@ def follow(optimizer: Any) -> None:
     """
     for one in [optimizer, *within(optimizer)]:
         if hands_on(one) and one.built:
-            counts = [o._iterations.value for o in steps_of(one) if o.built]
-            own = one._iterations.value
+            built = [o for o in steps_of(one) if o.built]
+            counts = [keras_internals.call_count(o).value for o in built]
+            own = keras_internals.call_count(one).value
             updates = tf.reduce_max([tf.cast(c, own.dtype) for c in counts])
-            counts_itself = isinstance(one, MultiOptimizer) or own > 0
+            counts_itself = keras_internals.is_multi(one) or own > 0
             own.assign(tf.where(counts_itself, updates, own))
 
 
 def has_stepped(optimizer: Any) -> bool:
     """Whether an optimizer has made a step, here or where it was saved."""
-    return bool(optimizer.built and int(optimizer._iterations.numpy()))
+    return bool(optimizer.built and call_count(optimizer))
+
+
+def call_count(optimizer: Any) -> int:
+    """Returns how often an optimizer's ``apply`` was called, here or elsewhere."""
+    return int(keras_internals.call_count(optimizer).numpy())
 
 
 def digest(optimizer: Any) -> bytes:
@@ -165,7 +169,8 @@ def adopt(optimizer: Any, slots: Mapping[str, Any]) -> None:
 
 def _state(optimizer: Any) -> dict[str, Any]:
     named = _named(optimizer.variables)
-    return {n: v for n, v in named.items() if v is not optimizer._learning_rate}
+    rate = keras_internals.rate_source(optimizer)
+    return {n: v for n, v in named.items() if v is not rate}
 
 
 def _named(variables: Sequence[Any]) -> dict[str, Any]:
@@ -187,10 +192,9 @@ def _average_constants(optimizer: Any, variables: Sequence[Any]) -> None:
     if not optimizer.use_ema:
         return
     trained = {id(v) for v in variables}
-    for variable in optimizer._trainable_variables:
+    for variable in keras_internals.descended(optimizer):
         if id(variable) not in trained:
-            place = optimizer._get_variable_index(variable)
-            optimizer._model_variables_moving_average[place].assign(variable)
+            keras_internals.moving_average(optimizer, variable).assign(variable)
 
 
 class _Owners:
@@ -219,7 +223,7 @@ def _velocity(optimizer: Any, variables: Sequence[Any]) -> Vector | None:
     ]
     if type(optimizer).__name__ != "SGD" or not momentums:
         return None
-    places = [optimizer._get_variable_index(v) for v in variables]
+    places = [keras_internals.index_of(optimizer, v) for v in variables]
     slots = [optimizer.momentums[place].numpy().reshape(-1) for place in places]
     return np.concatenate(slots)
 
@@ -229,5 +233,5 @@ def _take_velocity(
 ) -> None:
     flat = np.concatenate(pieces)
     for variable, start, stop in zip(variables, starts, starts[1:], strict=False):
-        slot = optimizer.momentums[optimizer._get_variable_index(variable)]
+        slot = optimizer.momentums[keras_internals.index_of(optimizer, variable)]
         slot.assign(flat[start:stop].reshape(slot.shape))

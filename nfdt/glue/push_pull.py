@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from fdtcore.engine import Collectives
-from fdtcore.glue import state, step
+from fdtcore.glue import keras_internals, state, step
 from fdtcore.glue.wrappers import steps_of
 from fdtcore.keras_types import Gradient, Optimizer, Variable
 from nfdt.glue import learning_rates, optimizer_state, replicated_steps
@@ -90,7 +90,7 @@ class PushPull:
             variables: The variables, or None for those it was built with.
             inner: The optimizer's own ``apply``, used to complain as Keras does.
         """
-        trained = list(variables or optimizer._trainable_variables)
+        trained = list(variables or keras_internals.descended(optimizer))
         pairs = [
             (g, v) for g, v in zip(gradients, trained, strict=True) if g is not None
         ]
@@ -107,8 +107,8 @@ class PushPull:
             with tf.init_scope():
                 optimizer.build(trained)
         # Those that take a value in place of a gradient are nothing for a server.
-        replace = optimizer._overwrite_variables_directly_with_gradients
-        pairs = list(zip(*replace(*zip(*pairs, strict=True)), strict=True))
+        left = keras_internals.without_overwritten(optimizer, *zip(*pairs, strict=True))
+        pairs = list(zip(*left, strict=True))
         kinds = [isinstance(g, tf.IndexedSlices) for g, _ in pairs]
         tensors = [t for g, _ in pairs for t in _tensors(g)]
         own = [v for _, v in pairs]
@@ -132,7 +132,8 @@ class PushPull:
             value = tf.reshape(part, variable.shape)
             variable.assign(tf.cast(value, variable.dtype))
         version = tf.ensure_shape(version, [])
-        optimizer._iterations.assign(tf.cast(version, optimizer._iterations.dtype))
+        count = keras_internals.call_count(optimizer)
+        count.assign(tf.cast(version, count.dtype))
         return optimizer.iterations
 
     def batch_done(self, mark: tf.Tensor) -> None:
@@ -169,7 +170,7 @@ class PushPull:
             wrapper: An optimizer that has just handed its step on.
         """
         held = steps_of(wrapper)
-        trained = [v for o in held for v in trained_by(o, o._trainable_variables)]
+        trained = [v for o in held for v in trained_by(o, keras_internals.descended(o))]
 
         def look(order: Any, *values: Any) -> Any:
             own = dict(zip(map(id, trained), values, strict=True))
@@ -350,7 +351,8 @@ def _mark_and_loss() -> tuple[Any, Any]:
     """The mark of the batch, and total and count of the loss that is tracked."""
     current = step.current()
     mark = getattr(current, "mark", None)
-    tracker = getattr(getattr(current, "model", None), "_loss_tracker", None)
+    model = getattr(current, "model", None)
+    tracker = keras_internals.loss_tracker(model)
     loss = [tracker.total.value, tracker.count.value] if tracker else [math.nan] * 2
     loss = tf.stack([tf.cast(value, tf.float32) for value in loss])
     return tf.constant(_NO_MARK, tf.int64) if mark is None else mark, loss

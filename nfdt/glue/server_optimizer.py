@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from fdtcore import settings
-from fdtcore.glue import binding
+from fdtcore.glue import binding, keras_internals
 from nfdt.glue import learning_rates, optimizer_state
 from nfdt.protocol.topology import Range, overlap
 from nfdt.rules.corrections import Correction, Vector
@@ -162,7 +162,7 @@ def _variables(
             whole = part == (start, stop)
             value = params[place].reshape(shape) if whole else params[place]
             variable = keras.Variable(value, name=path.rpartition("/")[2])
-            variable._path = path  # rules that go by name look here
+            keras_internals.set_path(variable, path)
             places.append(place)
             made.append(variable)
         start = stop

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from fdtcore import output
-from fdtcore.glue import data, metrics, refusals, saving, state
+from fdtcore.glue import data, keras_internals, metrics, refusals, saving, state
 from fdtcore.glue.wrappers import steps_of
 from fdtcore.keras_types import (
     DataAdapter,
@@ -301,8 +301,10 @@ class ParameterServerTraining:
         if model.built and collectives.process.size > 1:
             collectives.agree(state.described(trained), f"model {model.name!r}")
         found = steps_of(model.optimizer)
-        mine = json.dumps([model._initial_epoch, [has_stepped(one) for one in found]])
-        model._initial_epoch, go_on = json.loads(collectives.broadcast_text(mine))
+        begin = keras_internals.initial_epoch(model)
+        mine = json.dumps([begin, [has_stepped(one) for one in found]])
+        begin, go_on = json.loads(collectives.broadcast_text(mine))
+        keras_internals.set_initial_epoch(model, begin)
         going = [one for one, goes_on in zip(found, go_on, strict=False) if goes_on]
         if collectives.process.rank == 0:
             self._open(going, trained)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fdtcore.glue import state
+from fdtcore.glue import keras_internals, state
 from nfdt.glue import learning_rates, optimizer_state
 from nfdt.glue.local_training import LocalExchange, Lookahead, OnServers
 from nfdt.glue.monitor import ResourceMonitor
@@ -122,7 +122,7 @@ class VariableGroup:
         for variable, value in zip(self.variables, self.values(), strict=True):
             variable.assign(value)
         if self._exchange is None:
-            self.optimizer._iterations.assign(self.vector.version)
+            keras_internals.call_count(self.optimizer).assign(self.vector.version)
 
     def step(self, values: Sequence[Any], **about: Any) -> list[Any] | None:
         """Notes a step of this worker's own; exchanges parameters where it is time.
@@ -248,14 +248,14 @@ class VariableGroup:
             return
         if not has_stepped(self.optimizer):
             return
-        if self.vector.version < int(self.optimizer._iterations.numpy()):
+        if self.vector.version < optimizer_state.call_count(self.optimizer):
             self._load(self.flat())
 
     def _load(self, values: np.ndarray) -> None:
         parts = optimizer_state.cut(
             self.optimizer, self.variables, self.vector.starts, self.vector.shards
         )
-        self.vector.load(values, parts, int(self.optimizer._iterations.numpy()))
+        self.vector.load(values, parts, optimizer_state.call_count(self.optimizer))
         self._state = optimizer_state.digest(self.optimizer)
 
     def take_state(self) -> None:
@@ -264,7 +264,7 @@ class VariableGroup:
             return
         found = [one["state"] for one in self.vector.state()]
         optimizer_state.take(self.optimizer, self.variables, self.vector.starts, found)
-        self.optimizer._iterations.assign(self.vector.version)
+        keras_internals.call_count(self.optimizer).assign(self.vector.version)
         self._state = optimizer_state.digest(self.optimizer)
 
     def name_of(self, element: int) -> str:
