@@ -51,11 +51,6 @@ class Leases:
         """Whether every batch is done, or the epoch was stopped."""
         return self._stopped or self._below >= self.num_batches
 
-    @property
-    def in_hand(self) -> dict[int, tuple[int, ...]]:
-        """Worker -> the batches it has in hand."""
-        return {w: tuple(b) for w, b in self._leased.items() if b}
-
     def is_idle(self, worker: int) -> bool:
         """Whether a worker waits for others: it asks, with no batch in hand."""
         return worker in self._asking and not self._leased.get(worker)

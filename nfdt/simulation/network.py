@@ -151,11 +151,6 @@ class Post:
         """Gives server 0 a message that takes no time; delivers what it answers."""
         self._handle(0, message)
 
-    def tell_all(self, message: Message) -> None:
-        """Gives all servers a message that takes no time."""
-        for server in range(len(self.services)):
-            self._handle(server, message)
-
     def push(self, message: Message, vector: Vector) -> None:
         """Sends each server its part of a gradient.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -175,21 +175,6 @@ class Sent(NamedTuple):
 
 Steps = Generator[Wanted, Sent, None]
 NO_BATCH = -1
-
-
-def drive(steps: Steps, find: Callable[[Wanted], Sent]) -> None:
-    """Runs steps to their end.
-
-    Args:
-        steps: Generator of :meth:`Driver.epoch`.
-        find: From what is wanted to what is sent.
-    """
-    try:
-        wanted = next(steps)
-        while True:
-            wanted = steps.send(find(wanted))
-    except StopIteration:
-        pass
 
 
 def lease(member: SimulatedWorker, epoch: int, num_batches: int) -> Message:

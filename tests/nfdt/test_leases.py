@@ -82,7 +82,6 @@ def test_every_batch_is_done_once_and_everybody_comes_to_an_end(
     assert run.finished == Counter(range(num_batches))
     assert run.ended == set(step_s)
     assert leases.is_over
-    assert not leases.in_hand
     assert leases.done == frozenset(range(num_batches))
 
 

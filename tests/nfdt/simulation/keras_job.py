@@ -16,7 +16,7 @@ import nfdt
 from nfdt.clusters.step_times import Gamma
 from nfdt.glue.local_training import Lookahead
 from nfdt.simulation.simulator import Driver
-from nfdt.simulation.workers import Sent, drive
+from nfdt.simulation.workers import Sent
 from tests.nfdt.simulation import toys
 
 RANDOM = np.random.default_rng(0)
@@ -148,7 +148,7 @@ def by_hand(algorithm):
         return Sent(slope)
 
     for epoch in range(2):
-        drive(driver.epoch(epoch, len(X) // BATCH), find)
+        toys.drive(driver.epoch(epoch, len(X) // BATCH), find)
     return difference(own, services[0].groups[group].params)
 
 

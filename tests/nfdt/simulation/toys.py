@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -17,9 +17,24 @@ from nfdt.protocol.group_spec import GroupSpec
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 from nfdt.simulation.simulator import Driver
-from nfdt.simulation.workers import Sent, Wanted, drive
+from nfdt.simulation.workers import Sent, Steps, Wanted
 
 SIZE = 6
+
+
+def drive(steps: Steps, find: Callable[[Wanted], Sent]) -> None:
+    """Runs steps to their end.
+
+    Args:
+        steps: As a driver yields them.
+        find: From what is wanted to what is sent.
+    """
+    try:
+        wanted = next(steps)
+        while True:
+            wanted = steps.send(find(wanted))
+    except StopIteration:
+        pass
 
 
 def services(
