@@ -21,6 +21,7 @@ from fdtcore.glue import keras_internals, state
 from fdtcore.glue.wrappers import hands_on, steps_of, within
 from nfdt.protocol.topology import Range, overlap
 from nfdt.rules.corrections import Vector
+from nfdt.rules.rule_state import arrays_of
 
 
 def path_of(variable: Any) -> str:
@@ -130,8 +131,8 @@ def take(
         starts: Where each begins in it, and its end.
         found: The state of each server's update.
     """
-    if "optimizer_arrays" in found[0]:
-        arrays = [one["optimizer_arrays"] for one in found]
+    if "rule" in found[0]:
+        arrays = [arrays_of(one["rule"]) for one in found]
         if arrays[0] and _velocity(optimizer, variables) is not None:
             _take_velocity(optimizer, variables, starts, [own[0] for own in arrays])
         return

@@ -24,7 +24,8 @@ from fdtcore.glue import binding, keras_internals
 from nfdt.glue import learning_rates, optimizer_state
 from nfdt.protocol.topology import Range, overlap
 from nfdt.rules.corrections import Correction, Vector
-from nfdt.rules.updates import Corrected, Late, Update, restored, write
+from nfdt.rules.rule_state import restored
+from nfdt.rules.updates import Corrected, Late, Update
 
 # Their steps depend on norms or on the shape of a variable.
 _WHOLE_VARIABLES = ("Adafactor", "Lamb", "Muon")
@@ -134,15 +135,13 @@ class KerasUpdate:
     def state(self) -> Mapping[str, Any]:
         """Returns what another one needs to go on from here."""
         return {
-            "correction": self._corrected.memory,
-            "correction_arrays": self._corrected.arrays,
+            "correction": self._corrected.state,
             "optimizer": optimizer_state.held(self._optimizer),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Goes on from a state."""
-        self._corrected.memory = restored(self._corrected.memory, state["correction"])
-        write(self._corrected.arrays, state["correction_arrays"])
+        self._corrected.state = restored(self._corrected.state, state["correction"])
         optimizer_state.restore(self._optimizer, state["optimizer"])
 
     def adopt(self, user_state: Mapping[str, Any]) -> None:

@@ -25,7 +25,7 @@ from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 from nfdt.protocol.shard_server import ShardServer
 
-FORMAT = 1
+FORMAT = 2  # 1 kept the numbers and the arrays of a rule apart
 
 
 def kept(

@@ -5,10 +5,10 @@ corrections         START HERE: what a correction is; plain, by staleness, by ga
 delay_compensation  corrections by a Taylor term: DC-ASGD, and that of DDC-ASGD
 optimizers          what an optimizer is; SGD, and the pull of EASGD
 averaging           optimizers that average: DC-ASGDK, DDC-ASGD
+rule_state          the state of a rule, cut to blocks and written in place
 updates             correct each, merge them, step once; block by block
 delays              what delay is usual
 layer_state         counts and averages of several workers, merged to one value
-regret              the regret bounds of DSP, and its step size
 ==================  ========================================================
 
 Imports nothing else of nfdt.

@@ -15,14 +15,39 @@ combined with a rate scaled by the number of workers. Letters as in
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from fdtcore.validation import demand, demand_positive, is_number
-from nfdt.rules.corrections import Arrays, Push, Vector
+from nfdt.rules.corrections import Push
 from nfdt.rules.delays import AUTO, MeanDelay, demand_q
 from nfdt.rules.optimizers import as_keras_keeps
+from nfdt.rules.rule_state import Vector
+
+
+class AveragingScalars(NamedTuple):
+    """The weights of the two that are averaged."""
+
+    kept: float  # of the running update d
+    fresh: float  # of the gradient, times the learning rate
+
+
+class FixedDelayMomentumState(NamedTuple):
+    """What :class:`FixedDelayMomentum` remembers."""
+
+    running: Vector  # d, [P], type of the parameters; from 0
+    num_workers: int  # M
+
+
+class DelayMomentumState(NamedTuple):
+    """What :class:`DelayMomentum` remembers."""
+
+    running: Vector  # d, [P], type of the parameters; from 0
+    delay: MeanDelay  # of all pushes so far
+
+
+_State = TypeVar("_State", FixedDelayMomentumState, DelayMomentumState)
 
 
 @dataclass(frozen=True)
@@ -48,24 +73,24 @@ class Averaging:
             momentum=self.momentum,
         )
 
-    def weights(self, share: float, learning_rate: float) -> tuple[float, float]:
-        """Returns the weights of d and of the gradient, from the gradient's share."""
+    def weights(self, share: float, learning_rate: float) -> AveragingScalars:
+        """Returns the weights of d and of the gradient, from the gradient's share b."""
         mu = as_keras_keeps(self.momentum)
         kept = mu + (1 - mu) * (1 - share)
-        return kept, share * learning_rate
+        return AveragingScalars(kept, share * learning_rate)
 
     def update(
-        self, gradient: Vector, arrays: Arrays, weights: Any
-    ) -> tuple[Vector, Arrays]:
-        """The formula of the class."""
-        kept, fresh = weights
-        step = gradient * -fresh
-        running = arrays[0] * kept
+        self, gradient: Vector, state: _State, scalars: AveragingScalars
+    ) -> tuple[Vector, _State]:
+        """The formula of the module."""
+        step = gradient * -scalars.fresh
+        running = state.running * scalars.kept
         running += step
+        after = state._replace(running=running)
         if not self.nesterov:
-            return running, (running,)
-        step += running * kept
-        return step, (running,)
+            return running, after
+        step += running * scalars.kept
+        return step, after
 
 
 @dataclass(frozen=True)
@@ -81,13 +106,15 @@ class FixedDelayMomentum(Averaging):
     docs/ddc-asgd.md.
     """
 
-    def init(self, params: Vector, num_workers: int) -> tuple[Any, Arrays]:
-        """M, and the running update d, [P]."""
-        return num_workers, (np.zeros_like(params),)
+    def init(self, params: Vector, num_workers: int) -> FixedDelayMomentumState:
+        """M, and the running update."""
+        return FixedDelayMomentumState(np.zeros_like(params), num_workers)
 
-    def weigh(self, memory: Any, push: Push) -> tuple[Any, Any]:
+    def scalars(
+        self, state: FixedDelayMomentumState, push: Push
+    ) -> tuple[AveragingScalars, FixedDelayMomentumState]:
         """Returns the weights of d and of the gradient."""
-        return self.weights(1 / memory, push.learning_rate), memory
+        return self.weights(1 / state.num_workers, push.learning_rate), state
 
 
 @dataclass(frozen=True)
@@ -122,14 +149,16 @@ class DelayMomentum(Averaging):
         demand_q(self.q)
         demand_positive("Use 1 for the momentum of q alone.", caution=self.caution)
 
-    def init(self, params: Vector, num_workers: int) -> tuple[Any, Arrays]:
-        """The mean delay so far, and the running update d, [P]."""
+    def init(self, params: Vector, num_workers: int) -> DelayMomentumState:
+        """The mean delay so far, and the running update."""
         del num_workers
-        return MeanDelay(), (np.zeros_like(params),)
+        return DelayMomentumState(np.zeros_like(params), MeanDelay())
 
-    def weigh(self, memory: Any, push: Push) -> tuple[Any, Any]:
+    def scalars(
+        self, state: DelayMomentumState, push: Push
+    ) -> tuple[AveragingScalars, DelayMomentumState]:
         """Returns the weights of d and of the gradient."""
-        memory = memory.after(push.staleness)
-        q = self.caution * memory.q(self.q)
+        state = state._replace(delay=state.delay.after(push.staleness))
+        q = self.caution * state.delay.q(self.q)
         share = q / (push.staleness + q)
-        return self.weights(share, push.learning_rate), memory
+        return self.weights(share, push.learning_rate), state

@@ -2,7 +2,7 @@
 
 Letters: P parameters in a shard, M workers, g the gradient, w the parameters now, v
 those that g's worker pulled, tau its staleness. A correction runs on blocks of the
-vector; what it needs of a whole push it reckons in ``weigh``, once.
+vector; the scalars that it needs of a whole push are computed once, before them.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from fdtcore.validation import demand_decay, demand_positive
-
-Vector = npt.NDArray[np.floating]
-Arrays = tuple[Vector, ...]  # state: the last axis of each is P
+from nfdt.rules.rule_state import NoState
+from nfdt.rules.rule_state import Vector as Vector
 
 
 class Push(NamedTuple):
@@ -46,19 +44,29 @@ class Correction(Protocol):
     needs_pulled: ClassVar[bool]
     elementwise: ClassVar[bool]
 
-    def init(self, params: Vector, num_workers: int) -> tuple[Any, Arrays]:
-        """Returns the memory of ``weigh`` and the arrays of ``correct``."""
+    def init(self, params: Vector, num_workers: int) -> Any:
+        """Returns the state before the first push: a NamedTuple of the rule's own."""
 
     def measure(self, block: Block) -> Vector:
         """Returns sums over one block, which are added up over the whole vector."""
 
-    def weigh(self, memory: Any, sums: Vector, push: Push) -> tuple[Any, Any]:
-        """Returns the scalars for this push, and the memory after it."""
+    def scalars(self, state: Any, sums: Vector, push: Push) -> tuple[Any, Any]:
+        """Returns the scalars for this push, and the state with its numbers after it.
 
-    def correct(
-        self, block: Block, arrays: Arrays, weights: Any
-    ) -> tuple[Vector, Arrays]:
-        """Returns one block of the corrected gradient and of the arrays after it."""
+        Args:
+            state: Before this push.
+            sums: Of :meth:`measure`, over the whole vector.
+            push: What is known of it.
+        """
+
+    def correct(self, block: Block, state: Any, scalars: Any) -> tuple[Vector, Any]:
+        """Returns one block of the corrected gradient, and of the state after it.
+
+        Args:
+            block: Of the gradient and the parameters.
+            state: With the same block of each of its arrays.
+            scalars: For this push.
+        """
 
 
 _NO_SUMS: Vector = np.zeros(0)
@@ -71,20 +79,20 @@ class Elementwise:
     needs_pulled: ClassVar[bool] = False
     elementwise: ClassVar[bool] = True
 
-    def init(self, params: Vector, num_workers: int) -> tuple[Any, Arrays]:
+    def init(self, params: Vector, num_workers: int) -> Any:
         """No state."""
         del params, num_workers
-        return None, ()
+        return NoState()
 
     def measure(self, block: Block) -> Vector:
         """Nothing of the whole vector."""
         del block
         return _NO_SUMS
 
-    def weigh(self, memory: Any, sums: Vector, push: Push) -> tuple[Any, Any]:
+    def scalars(self, state: Any, sums: Vector, push: Push) -> tuple[Any, Any]:
         """No scalars."""
         del sums, push
-        return None, memory
+        return None, state
 
 
 @dataclass(frozen=True)
@@ -92,11 +100,11 @@ class NoCorrection(Elementwise):
     """Uses every gradient as it arrives: ``g' = g``."""
 
     def correct(
-        self, block: Block, arrays: Arrays, weights: Any
-    ) -> tuple[Vector, Arrays]:
+        self, block: Block, state: NoState, scalars: None
+    ) -> tuple[Vector, NoState]:
         """The gradient itself."""
-        del weights
-        return block.gradient, arrays
+        del scalars
+        return block.gradient, state
 
 
 @dataclass(frozen=True)
@@ -107,16 +115,33 @@ class StalenessAware(Elementwise):
     Learning", IJCAI 2016, arXiv:1511.05950, with one gradient in an update.
     """
 
-    def weigh(self, memory: Any, sums: Vector, push: Push) -> tuple[Any, Any]:
+    def scalars(
+        self, state: NoState, sums: Vector, push: Push
+    ) -> tuple[float, NoState]:
         """Returns the divisor."""
         del sums
-        return float(max(push.staleness, 1)), memory
+        return float(max(push.staleness, 1)), state
 
     def correct(
-        self, block: Block, arrays: Arrays, weights: Any
-    ) -> tuple[Vector, Arrays]:
+        self, block: Block, state: NoState, scalars: float
+    ) -> tuple[Vector, NoState]:
         """The formula of the class."""
-        return block.gradient / weights, arrays
+        return block.gradient / scalars, state
+
+
+class GapAwareState(NamedTuple):
+    """What :class:`GapAware` remembers."""
+
+    pushes: int  # t, so far
+    largest_rate: float  # lr_max, so far
+    mean_square: Vector  # s, [P], type of the parameters; from 0
+
+
+class GapAwareScalars(NamedTuple):
+    """What :class:`GapAware` needs of a push."""
+
+    largest_rate: float  # lr_max
+    bias: float  # 1 - gamma^t, in (0, 1]
 
 
 @dataclass(frozen=True)
@@ -150,33 +175,37 @@ class GapAware(Elementwise):
         demand_decay("Use 0.999.", gamma=self.gamma)
         demand_positive("Use 1e-8.", epsilon=self.epsilon)
 
-    def init(self, params: Vector, num_workers: int) -> tuple[Any, Arrays]:
-        """Pushes and largest rate so far; the mean square, [P]."""
+    def init(self, params: Vector, num_workers: int) -> GapAwareState:
+        """Nothing is known yet."""
         del num_workers
-        return (0, 0.0), (np.zeros_like(params),)
+        return GapAwareState(0, 0.0, np.zeros_like(params))
 
-    def weigh(self, memory: Any, sums: Vector, push: Push) -> tuple[Any, Any]:
+    def scalars(
+        self, state: GapAwareState, sums: Vector, push: Push
+    ) -> tuple[GapAwareScalars, GapAwareState]:
         """Returns lr_max and the bias of s."""
         del sums
-        count, largest = memory[0] + 1, max(memory[1], push.learning_rate)
-        return (largest, 1 - self.gamma**count), (count, largest)
+        pushes = state.pushes + 1
+        largest = max(state.largest_rate, push.learning_rate)
+        after = state._replace(pushes=pushes, largest_rate=largest)
+        return GapAwareScalars(largest, 1 - self.gamma**pushes), after
 
     def correct(
-        self, block: Block, arrays: Arrays, weights: Any
-    ) -> tuple[Vector, Arrays]:
+        self, block: Block, state: GapAwareState, scalars: GapAwareScalars
+    ) -> tuple[Vector, GapAwareState]:
         """The formulas of the class."""
         gradient, params, pulled = block
         assert pulled is not None
-        largest, bias = weights
-        mean = self.gamma * arrays[0] + (1 - self.gamma) * gradient * gradient
-        step = mean / bias
+        fresh = (1 - self.gamma) * gradient * gradient
+        mean = self.gamma * state.mean_square + fresh
+        step = mean / scalars.bias
         np.sqrt(step, out=step)
         step += self.epsilon
-        step *= largest
+        step *= scalars.largest_rate
         np.maximum(step, _TINY, out=step)
         gap = params - pulled
         np.abs(gap, out=gap)
         with np.errstate(over="ignore"):  # a step of next to nothing: an infinite gap
             gap /= step
         gap += 1
-        return gradient / gap, (mean,)
+        return gradient / gap, state._replace(mean_square=mean)

@@ -1,21 +1,20 @@
 """Corrections by a Taylor step: along the way the parameters moved since the pull.
 
 Letters as in ``nfdt.rules.corrections``.
-
-Sums of squares that neither lose small numbers nor take other processes' cores.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from fdtcore.validation import demand, demand_decay, demand_positive, is_number
-from nfdt.rules.corrections import Arrays, Block, Elementwise, Push, Vector
+from nfdt.rules.corrections import Block, Elementwise, Push
 from nfdt.rules.delays import AUTO, MeanDelay, demand_q
+from nfdt.rules.rule_state import NoState, Vector
 
 _PIECE = 8192  # elements that BLAS sums on one thread: the other cores are the workers'
 _SMALL, _LARGE = 1e-30, 1e30  # where float32 still holds the squares that matter
@@ -65,14 +64,20 @@ class DelayCompensation(Elementwise):
         _demand_strength(self.strength)
 
     def correct(
-        self, block: Block, arrays: Arrays, weights: Any
-    ) -> tuple[Vector, Arrays]:
+        self, block: Block, state: NoState, scalars: None
+    ) -> tuple[Vector, NoState]:
         """The formula of the class."""
-        del weights
+        del scalars
         term = _term(block)
         term *= self.strength
         term += block.gradient
-        return term, arrays
+        return term, state
+
+
+class AdaptiveDelayCompensationState(NamedTuple):
+    """What :class:`AdaptiveDelayCompensation` remembers."""
+
+    mean_square: Vector  # s, [P], type of the parameters; from 0
 
 
 @dataclass(frozen=True)
@@ -106,26 +111,26 @@ class AdaptiveDelayCompensation(Elementwise):
         demand_decay("Use 0 for each gradient's own square.", decay=self.decay)
         demand_positive("Use 1e-7.", epsilon=self.epsilon)
 
-    def init(self, params: Vector, num_workers: int) -> tuple[Any, Arrays]:
-        """The mean square, [P], from 0."""
+    def init(self, params: Vector, num_workers: int) -> AdaptiveDelayCompensationState:
+        """The mean square, from 0."""
         del num_workers
-        return None, (np.zeros_like(params),)
+        return AdaptiveDelayCompensationState(np.zeros_like(params))
 
     def correct(
-        self, block: Block, arrays: Arrays, weights: Any
-    ) -> tuple[Vector, Arrays]:
+        self, block: Block, state: AdaptiveDelayCompensationState, scalars: None
+    ) -> tuple[Vector, AdaptiveDelayCompensationState]:
         """The formulas of the class."""
-        del weights
+        del scalars
         mean = block.gradient * block.gradient
         mean *= 1 - self.decay
-        mean += self.decay * arrays[0]
+        mean += self.decay * state.mean_square
         root = mean + self.epsilon
         np.sqrt(root, out=root)
         term = _term(block)
         term *= self.strength
         term /= root
         term += block.gradient
-        return term, (mean,)
+        return term, state._replace(mean_square=mean)
 
 
 @dataclass(frozen=True)
@@ -162,35 +167,37 @@ class DelayedTaylor:
     def __post_init__(self) -> None:
         demand_q(self.q)
 
-    def init(self, params: Vector, num_workers: int) -> tuple[Any, Arrays]:
+    def init(self, params: Vector, num_workers: int) -> MeanDelay:
         """The mean delay so far."""
         del params, num_workers
-        return MeanDelay(), ()
+        return MeanDelay()
 
     def measure(self, block: Block) -> Vector:
         """Returns the block's part of |g|^2 and |c|^2, float64 [2]."""
         return np.array([square_sum(block.gradient), square_sum(_term(block))])
 
-    def weigh(self, memory: Any, sums: Vector, push: Push) -> tuple[Any, Any]:
+    def scalars(
+        self, state: MeanDelay, sums: Vector, push: Push
+    ) -> tuple[float, MeanDelay]:
         """Returns the factor of c."""
-        memory = memory.after(push.staleness)
-        tau, q = push.staleness, memory.q(self.q)
+        state = state.after(push.staleness)
+        tau, q = push.staleness, state.q(self.q)
         trust = min(1.0, tau / q) if self.saturating else tau / (tau + q)
         gradient, term = (math.sqrt(total) for total in sums)
         # Where c vanishes, or is beyond the numbers, it has no direction to offer.
         known = trust > 0 and term > 0 and math.isfinite(gradient + term)
-        return trust * gradient / term if known else 0.0, memory
+        return trust * gradient / term if known else 0.0, state
 
     def correct(
-        self, block: Block, arrays: Arrays, weights: Any
-    ) -> tuple[Vector, Arrays]:
+        self, block: Block, state: MeanDelay, scalars: float
+    ) -> tuple[Vector, MeanDelay]:
         """The formula of the class."""
-        if not weights:
-            return block.gradient, arrays
+        if not scalars:
+            return block.gradient, state
         term = _term(block)
-        term *= weights
+        term *= scalars
         term += block.gradient
-        return term, arrays
+        return term, state
 
 
 def _term(block: Block) -> Vector:

@@ -8,12 +8,13 @@ These are the optimizers that the server runs in code of its own, with those of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from fdtcore.validation import demand, is_number
-from nfdt.rules.corrections import Arrays, Push, Vector
+from nfdt.rules.corrections import Push
+from nfdt.rules.rule_state import Vector
 
 AUTO = "auto"
 
@@ -21,21 +22,36 @@ AUTO = "auto"
 class Optimizer(Protocol):
     """Turns one gradient into an update, which the caller adds. Pure."""
 
-    def init(self, params: Vector, num_workers: int) -> tuple[Any, Arrays]:
-        """Returns the memory of ``weigh`` and the arrays of ``update``."""
+    def init(self, params: Vector, num_workers: int) -> Any:
+        """Returns the state before the first update: a NamedTuple of the rule's own."""
 
-    def weigh(self, memory: Any, push: Push) -> tuple[Any, Any]:
-        """Returns the scalars for this update, and the memory after it."""
+    def scalars(self, state: Any, push: Push) -> tuple[Any, Any]:
+        """Returns the scalars for this update, and the state with its numbers after it.
 
-    def update(
-        self, gradient: Vector, arrays: Arrays, weights: Any
-    ) -> tuple[Vector, Arrays]:
-        """Returns one block of the update and of the arrays after it."""
+        Args:
+            state: Before this update.
+            push: Of the gradients in it: the first one's worker, the worst staleness.
+        """
+
+    def update(self, gradient: Vector, state: Any, scalars: Any) -> tuple[Vector, Any]:
+        """Returns one block of the update, and of the state after it.
+
+        Args:
+            gradient: One block.
+            state: With the same block of each of its arrays.
+            scalars: For this update.
+        """
 
 
 def as_keras_keeps(number: float) -> float:
     """Returns a number of a configuration as TensorFlow reads it: in float32."""
     return float(np.float32(number))
+
+
+class SgdState(NamedTuple):
+    """What :class:`Sgd` remembers."""
+
+    velocity: Vector | None  # d, [P], type of the parameters, from 0; None at mu = 0
 
 
 @dataclass(frozen=True)
@@ -67,29 +83,35 @@ class Sgd:
             momentum=self.momentum,
         )
 
-    def init(self, params: Vector, num_workers: int) -> tuple[Any, Arrays]:
-        """The velocity d, [P], where there is momentum."""
+    def init(self, params: Vector, num_workers: int) -> SgdState:
+        """The velocity, where there is momentum."""
         del num_workers
-        return None, (np.zeros_like(params),) if self.momentum else ()
+        return SgdState(np.zeros_like(params) if self.momentum else None)
 
-    def weigh(self, memory: Any, push: Push) -> tuple[Any, Any]:
+    def scalars(self, state: SgdState, push: Push) -> tuple[float, SgdState]:
         """Returns the learning rate."""
-        return push.learning_rate, memory
+        return push.learning_rate, state
 
     def update(
-        self, gradient: Vector, arrays: Arrays, weights: Any
-    ) -> tuple[Vector, Arrays]:
+        self, gradient: Vector, state: SgdState, scalars: float
+    ) -> tuple[Vector, SgdState]:
         """The formulas of the class."""
-        step = gradient * -weights
-        if not self.momentum:
-            return step, arrays
+        step = gradient * -scalars
+        if state.velocity is None:
+            return step, state
         momentum = as_keras_keeps(self.momentum)
-        velocity = arrays[0] * momentum
+        velocity = state.velocity * momentum
         velocity += step
         if not self.nesterov:
-            return velocity, (velocity,)
+            return velocity, SgdState(velocity)
         step += velocity * momentum
-        return step, (velocity,)
+        return step, SgdState(velocity)
+
+
+class ElasticState(NamedTuple):
+    """What :class:`Elastic` remembers."""
+
+    alpha: float  # for the number of workers
 
 
 @dataclass(frozen=True)
@@ -124,18 +146,18 @@ class Elastic:
         """Returns alpha for a number of workers."""
         return 0.9 / num_workers if self.alpha == AUTO else float(self.alpha)
 
-    def init(self, params: Vector, num_workers: int) -> tuple[Any, Arrays]:
+    def init(self, params: Vector, num_workers: int) -> ElasticState:
         """alpha."""
         del params
-        return self.strength(num_workers), ()
+        return ElasticState(self.strength(num_workers))
 
-    def weigh(self, memory: Any, push: Push) -> tuple[Any, Any]:
+    def scalars(self, state: ElasticState, push: Push) -> tuple[float, ElasticState]:
         """Returns alpha."""
         del push
-        return memory, memory
+        return state.alpha, state
 
     def update(
-        self, gradient: Vector, arrays: Arrays, weights: Any
-    ) -> tuple[Vector, Arrays]:
+        self, gradient: Vector, state: ElasticState, scalars: float
+    ) -> tuple[Vector, ElasticState]:
         """The formula of the class."""
-        return gradient * -weights, arrays
+        return gradient * -scalars, state

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from nfdt.rules.corrections import Block, Correction, Push, Vector
+from nfdt.rules.corrections import Block, Correction, Push
 from nfdt.rules.optimizers import Optimizer
+from nfdt.rules.rule_state import Vector, arrays_of, cut, restored, write
 
 BLOCK_ELEMENTS = 32_768
 
@@ -70,27 +71,27 @@ class Corrected:
 
     def __init__(self, correction: Correction, params: Vector, num_workers: int):
         self.correction = correction
-        self.memory, self.arrays = correction.init(params, num_workers)
+        self.state = correction.init(params, num_workers)
 
     def merged(
         self, params: Vector, group: Sequence[Late], *, adds_up: bool
     ) -> Iterator[tuple[slice, Vector]]:
         """Yields the mean, or the sum, of the corrected gradients, block by block."""
         divisor = 1 if adds_up else len(group)
-        weights = [self._weigh(params, late) for late in group]
+        scalars = [self._scalars(params, late) for late in group]
         for block in blocks(params.size):
-            arrays = tuple(array[block] for array in self.arrays)
+            state = cut(self.state, block)
             total = None
-            for late, weight in zip(group, weights, strict=True):
-                gradient, new = self.correction.correct(
-                    _block(params, late, block), arrays, weight
+            for late, own in zip(group, scalars, strict=True):
+                gradient, after = self.correction.correct(
+                    _block(params, late, block), state, own
                 )
-                write(arrays, new)
+                write(arrays_of(state), arrays_of(after))
                 total = gradient if total is None else total + gradient
             assert total is not None  # a group is not empty
             yield block, total if divisor == 1 else total / divisor
 
-    def _weigh(self, params: Vector, late: Late) -> Any:
+    def _scalars(self, params: Vector, late: Late) -> Any:
         sums: Vector = np.zeros(0)
         if not self.correction.elementwise:
             parts = [
@@ -98,8 +99,8 @@ class Corrected:
                 for block in blocks(params.size)
             ]
             sums = np.sum(parts, axis=0)
-        weights, self.memory = self.correction.weigh(self.memory, sums, late.push)
-        return weights
+        scalars, self.state = self.correction.scalars(self.state, sums, late.push)
+        return scalars
 
 
 class BlockUpdate:
@@ -121,7 +122,7 @@ class BlockUpdate:
     ):
         self.correction, self.optimizer = correction, optimizer
         self._corrected = Corrected(correction, params, num_workers)
-        self._memory, self._arrays = optimizer.init(params, num_workers)
+        self._state = optimizer.init(params, num_workers)
 
     def apply(
         self,
@@ -134,11 +135,11 @@ class BlockUpdate:
         """Writes ``params``."""
         worst = max(late.push.staleness for late in group)
         push = Push(group[0].push.worker, worst, learning_rate)
-        weights, self._memory = self.optimizer.weigh(self._memory, push)
+        scalars, self._state = self.optimizer.scalars(self._state, push)
         for block, gradient in self._corrected.merged(params, group, adds_up=adds_up):
-            arrays = tuple(array[block] for array in self._arrays)
-            change, new = self.optimizer.update(gradient, arrays, weights)
-            write(arrays, new)
+            state = cut(self._state, block)
+            change, after = self.optimizer.update(gradient, state, scalars)
+            write(arrays_of(state), arrays_of(after))
             params[block] += change
 
     def rewrite(self, params: Vector) -> None:
@@ -148,43 +149,26 @@ class BlockUpdate:
     def state(self) -> Mapping[str, Any]:
         """Returns what another one needs to go on from here."""
         return {
-            "correction": self._corrected.memory,
-            "correction_arrays": self._corrected.arrays,
-            "optimizer": self._memory,
-            "optimizer_arrays": self._arrays,
+            "correction": self._corrected.state,
+            "rule": self._state,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Goes on from a state."""
-        self._corrected.memory = restored(self._corrected.memory, state["correction"])
-        self._memory = restored(self._memory, state["optimizer"])
-        write(self._corrected.arrays, state["correction_arrays"])
-        write(self._arrays, state["optimizer_arrays"])
+        self._corrected.state = restored(self._corrected.state, state["correction"])
+        self._state = restored(self._state, state["rule"])
 
     def adopt(self, user_state: Mapping[str, Any]) -> None:
         """Goes on from the state of a user's optimizer."""
-        if self._arrays and "momentum" in user_state:
-            write(self._arrays[:1], [user_state["momentum"]])
+        arrays = arrays_of(self._state)
+        if arrays and "momentum" in user_state:
+            write(arrays[:1], [user_state["momentum"]])
 
 
 def blocks(size: int) -> Iterator[slice]:
     """Yields the ranges that a vector is worked through in."""
     for start in range(0, size, BLOCK_ELEMENTS):
         yield slice(start, min(start + BLOCK_ELEMENTS, size))
-
-
-def write(places: Sequence[Vector], values: Sequence[Vector]) -> None:
-    """Writes arrays in place."""
-    for place, value in zip(places, values, strict=True):
-        if value is not place:
-            place[...] = value
-
-
-def restored(memory: Any, values: Any) -> Any:
-    """Gives back its type to a memory that was kept as a list."""
-    if isinstance(memory, tuple):
-        return type(memory)(*values) if hasattr(memory, "_fields") else tuple(values)
-    return values
 
 
 def _block(params: Vector, late: Late, block: slice) -> Block:

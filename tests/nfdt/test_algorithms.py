@@ -8,6 +8,7 @@ from nfdt.algorithms import ALGORITHMS, ddc_asgd, find
 from nfdt.rules.averaging import DelayMomentum
 from nfdt.rules.corrections import NoCorrection
 from nfdt.rules.delay_compensation import DelayedTaylor
+from nfdt.rules.rule_state import arrays_of
 
 NAMES = {
     "asgd",
@@ -41,9 +42,9 @@ def test_a_row_says_what_it_does_and_where_it_is_from(name):
 def test_memory_is_counted(name):
     """What the table says is what the rules make: M for v, 1 for each array."""
     one = find(name)
-    arrays = len(one.correction.init(np.zeros(2), 3)[1])
+    arrays = len(arrays_of(one.correction.init(np.zeros(2), 3)))
     if one.optimizer is not None:
-        arrays += len(one.optimizer.init(np.zeros(2), 3)[1])
+        arrays += len(arrays_of(one.optimizer.init(np.zeros(2), 3)))
     parts = [str(arrays)] if arrays else []
     parts += ["M"] if one.correction.needs_pulled else []
     assert one.memory == ("+".join(parts) or "0")

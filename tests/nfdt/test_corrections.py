@@ -11,6 +11,7 @@ from nfdt.rules.delay_compensation import (
     DelayCompensation,
     DelayedTaylor,
 )
+from nfdt.rules.rule_state import arrays_of
 
 ROWS = [
     NoCorrection(),
@@ -31,10 +32,10 @@ def block(dtype, seed=0):
 
 
 def corrected(rule, given, tau=2, rate=0.1):
-    """Returns what one push becomes as the first of a rule, and the arrays after it."""
-    memory, arrays = rule.init(given.params, 3)
-    weights, _ = rule.weigh(memory, rule.measure(given), Push(0, tau, rate))
-    return rule.correct(given, arrays, weights)
+    """Returns what one push becomes as the first of a rule, and the state after it."""
+    state = rule.init(given.params, 3)
+    scalars, state = rule.scalars(state, rule.measure(given), Push(0, tau, rate))
+    return rule.correct(given, state, scalars)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -42,10 +43,10 @@ def corrected(rule, given, tau=2, rate=0.1):
 def test_inputs_stay_and_so_do_shape_and_type(rule, dtype):
     given = block(dtype)
     before = [part.copy() for part in given]
-    _, arrays = rule.init(given.params, 3)
+    arrays = arrays_of(rule.init(given.params, 3))
     kept = [array.copy() for array in arrays]
-    found, new = corrected(rule, given)
-    for part in (found, *new):
+    found, state = corrected(rule, given)
+    for part in (found, *arrays_of(state)):
         assert part.dtype == dtype
         assert part.shape == (SIZE,)
     for part, copy in zip((*given, *arrays), (*before, *kept), strict=True):
@@ -94,10 +95,10 @@ def test_without_a_rate_gap_aware_makes_no_nan():
 
 def test_gap_aware_remembers_the_largest_rate():
     rule = GapAware()
-    memory, _ = rule.init(np.zeros(1), 3)
+    state = rule.init(np.zeros(1), 3)
     for rate in (0.1, 0.4, 0.2):
-        (largest, _), memory = rule.weigh(memory, np.zeros(0), Push(0, 0, rate))
-    assert largest == 0.4
+        scalars, state = rule.scalars(state, np.zeros(0), Push(0, 0, rate))
+    assert scalars.largest_rate == 0.4
 
 
 @pytest.mark.parametrize(("tau", "divisor"), [(0, 1), (1, 1), (2, 2), (7, 7)])

@@ -6,33 +6,36 @@ import pytest
 from nfdt.rules.corrections import Block, Push
 from nfdt.rules.delay_compensation import (
     AdaptiveDelayCompensation,
+    AdaptiveDelayCompensationState,
     DelayCompensation,
     DelayedTaylor,
 )
+from nfdt.rules.rule_state import NoState
 
 G, W, V = np.array([2.0, -1.0]), np.array([1.0, 1.0]), np.array([0.5, 3.0])
 
 
 def test_the_constant_term_by_hand():
-    found, _ = DelayCompensation(0.5).correct(Block(G, W, V), (), None)
+    found, _ = DelayCompensation(0.5).correct(Block(G, W, V), NoState(), None)
     np.testing.assert_allclose(found, [2 + 0.5 * 4 * 0.5, -1 + 0.5 * 1 * -2])
 
 
 def test_the_adaptive_term_by_hand():
     rule = AdaptiveDelayCompensation(strength=1.0, decay=0.75, epsilon=1e-7)
-    found, (mean,) = rule.correct(Block(G, W, V), (np.array([4.0, 0.0]),), None)
-    np.testing.assert_allclose(mean, [4.0, 0.25])
+    state = AdaptiveDelayCompensationState(mean_square=np.array([4.0, 0.0]))
+    found, after = rule.correct(Block(G, W, V), state, None)
+    np.testing.assert_allclose(after.mean_square, [4.0, 0.25])
     expected = [2 + 4 * 0.5 / np.sqrt(4 + 1e-7), -1 + 1 * -2 / np.sqrt(0.25 + 1e-7)]
     np.testing.assert_allclose(found, expected)
 
 
 def late_by(tau, rule=None, given=Block(G, W, V), before=()):  # noqa: B008
     rule = rule or DelayedTaylor()
-    memory, arrays = rule.init(given.params, 2)
+    state = rule.init(given.params, 2)
     for staleness in before:
-        _, memory = rule.weigh(memory, rule.measure(given), Push(0, staleness, 0.1))
-    weights, _ = rule.weigh(memory, rule.measure(given), Push(0, tau, 0.1))
-    return rule.correct(given, arrays, weights)[0] - given.gradient
+        _, state = rule.scalars(state, rule.measure(given), Push(0, staleness, 0.1))
+    scalars, state = rule.scalars(state, rule.measure(given), Push(0, tau, 0.1))
+    return rule.correct(given, state, scalars)[0] - given.gradient
 
 
 def test_the_delayed_term_is_as_long_as_its_trust_says():

@@ -86,7 +86,7 @@ def test_ddc_asgd_at_constant_delay_is_dc_asgdk(num_workers):
             push(one, worker, gradient)
             if turn == num_workers - 1:  # from here on the delay is constant
                 one.params[...] = 0
-                one.update._arrays[0][...] = 0
+                one.update.state()["rule"].running[...] = 0
     taus = {e.staleness for e in made.records.events[num_workers:]}
     assert taus == {num_workers - 1}
     np.testing.assert_array_equal(made.params, fixed.params)
@@ -183,8 +183,8 @@ def test_where_asgd_is_unstable_the_taylor_term_is_not():
 
 
 class _HalfCurvature(DelayCompensation):
-    def correct(self, block, arrays, weights):
-        return block.gradient + 0.5 * (block.params - block.pulled), arrays
+    def correct(self, block, state, scalars):
+        return block.gradient + 0.5 * (block.params - block.pulled), state
 
 
 def _serve(algorithm: Algorithm, workers: int, rate: float) -> ShardServer:

@@ -36,7 +36,7 @@ def test_values_of_every_type_come_back():
 
 
 def test_a_spec_lies_in_checkpoints_as_it_always_did():
-    """Written by the format's first version."""
+    """A field of another form would refuse all runs that are to be resumed."""
     kept = {
         "algorithm": "asgd",
         "optimizer": {"class_name": "SGD", "config": {"momentum": 0.9}},

@@ -6,6 +6,7 @@ import pytest
 from nfdt.rules.averaging import DelayMomentum, FixedDelayMomentum
 from nfdt.rules.corrections import Push
 from nfdt.rules.optimizers import Elastic, Sgd
+from nfdt.rules.rule_state import arrays_of
 
 ROWS = [
     Sgd(),
@@ -24,11 +25,11 @@ G = np.array([2.0, -1.0, 0.5])
 
 def updates(rule, gradients, taus, num_workers=3, rate=0.1):
     """Returns the updates that gradients become, one after the other."""
-    memory, arrays = rule.init(np.zeros_like(gradients[0]), num_workers)
+    state = rule.init(np.zeros_like(gradients[0]), num_workers)
     found = []
     for gradient, tau in zip(gradients, taus, strict=True):
-        weights, memory = rule.weigh(memory, Push(0, tau, rate))
-        change, arrays = rule.update(gradient, arrays, weights)
+        scalars, state = rule.scalars(state, Push(0, tau, rate))
+        change, state = rule.update(gradient, state, scalars)
         found.append(change)
     return found
 
@@ -37,13 +38,15 @@ def updates(rule, gradients, taus, num_workers=3, rate=0.1):
 @pytest.mark.parametrize("rule", ROWS, ids=repr)
 def test_inputs_stay_and_so_do_shape_and_type(rule, dtype):
     gradient = G.astype(dtype)
-    memory, arrays = rule.init(np.ones(3, dtype), 3)
-    arrays = tuple(array + dtype(1) for array in arrays)
-    weights, _ = rule.weigh(memory, Push(0, 2, 0.1))
-    change, new = rule.update(gradient, arrays, weights)
+    state = rule.init(np.ones(3, dtype), 3)
+    arrays = arrays_of(state)
+    for array in arrays:
+        array += dtype(1)
+    scalars, state = rule.scalars(state, Push(0, 2, 0.1))
+    change, after = rule.update(gradient, state, scalars)
     assert change.dtype == dtype
     assert change.shape == (3,)
-    assert [array.dtype for array in new] == [dtype] * len(arrays)
+    assert [array.dtype for array in arrays_of(after)] == [dtype] * len(arrays)
     np.testing.assert_array_equal(gradient, G.astype(dtype))
     for array in arrays:
         np.testing.assert_array_equal(array, np.ones(3))
@@ -51,8 +54,7 @@ def test_inputs_stay_and_so_do_shape_and_type(rule, dtype):
 
 @pytest.mark.parametrize("rule", ROWS, ids=repr)
 def test_state_begins_at_nothing(rule):
-    _, arrays = rule.init(np.full(3, np.nan), 3)
-    for array in arrays:
+    for array in arrays_of(rule.init(np.full(3, np.nan), 3)):
         np.testing.assert_array_equal(array, np.zeros(3))
 
 

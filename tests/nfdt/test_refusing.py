@@ -5,6 +5,7 @@ import pytest
 
 from nfdt.protocol.controllers import StaleSynchronous
 from nfdt.protocol.messages import Kind
+from nfdt.rules.rule_state import arrays_of
 from tests.nfdt.rules import ROWS, push, server
 
 START = np.linspace(-1, 1, 5).astype(np.float32)
@@ -17,14 +18,14 @@ def test_a_gradient_that_is_not_finite_touches_nothing(row, wrong):
     made = server(row, START)
     push(made, 0, ONES)
     before = made.params.copy()
-    state = [array.copy() for array in made.update.state()["optimizer_arrays"]]
+    state = [array.copy() for array in arrays_of(made.update.state()["rule"])]
     gradient = ONES.copy()
     gradient[3] = wrong
     (answer,) = push(made, 1, gradient)
     assert answer.kind is Kind.REFUSED
     assert (answer.worker, answer.number, answer.clock) == (1, 3, 1)
     np.testing.assert_array_equal(made.params, before)
-    for array, kept in zip(made.update.state()["optimizer_arrays"], state, strict=True):
+    for array, kept in zip(arrays_of(made.update.state()["rule"]), state, strict=True):
         np.testing.assert_array_equal(array, kept)
     assert made.version == 1
 
