@@ -88,7 +88,8 @@ def _is_schedule(base: Values, active: Sequence[Tally]) -> bool:
 
 def _linear(start: Values, tally: Tally) -> Values:
     change: Values = (tally.first - start) / tally.num_first
-    return start + tally.num_steps * change
+    found: Values = start + tally.num_steps * change
+    return found
 
 
 def _geometric(start: Values, tally: Tally) -> Values:
@@ -99,7 +100,8 @@ def _geometric(start: Values, tally: Tally) -> Values:
 def _is_near(expected: Values, tally: Tally) -> bool:
     """Whether a worker has come to a value, but for the rounding of each step."""
     largest = np.maximum(np.abs(tally.first), np.abs(tally.last)).astype(np.float64)
-    epsilon = float(ml_dtypes.finfo(tally.last.dtype).eps)
+    kind = ml_dtypes.finfo(tally.last.dtype)  # type: ignore[no-untyped-call]
+    epsilon = float(kind.eps)
     slack = (
         _ROUNDINGS * tally.num_steps * epsilon * np.maximum(largest, np.abs(expected))
     )
