@@ -13,10 +13,10 @@ HOROVOD := $(VENV)/.horovod-$(TENSORFLOW)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo quick test faults traces matrix keras-suite bench papers options examples doctor check lint type format clean
+.PHONY: help demo quick test test-nightly faults traces matrix keras-suite bench papers options examples doctor check lint type format clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' \
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' \
 		$(firstword $(MAKEFILE_LIST))
 
 demo: $(HOROVOD) ## trains digits on one process and on two, and compares
@@ -27,6 +27,9 @@ quick: $(INSTALLED) ## runs the tests that start no process and load no TensorFl
 
 test: $(HOROVOD) ## runs the tests
 	$(RUN) python -m pytest -n 2 --dist loadfile
+
+test-nightly: $(HOROVOD) ## tries the nightly of Keras, which may have moved things (minutes)
+	@$(RUN) python -m tests.nightly
 
 faults: $(HOROVOD) ## breaks jobs in every way of the table of faults (minutes)
 	$(RUN) python -m pytest -n 2 -m "" tests/test_faults.py
