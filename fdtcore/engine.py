@@ -105,7 +105,7 @@ class TrainingStrategy(Protocol):
 
     @property
     def finding(self) -> Exception | None:
-        """What a step found out in TensorFlow, to be raised in place of its error."""
+        """What a step has found in TensorFlow, to be raised in place of its error."""
 
     def fit(
         self, model: Model, arguments: dict[str, Any], run: Callable[[], Any]

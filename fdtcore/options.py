@@ -83,7 +83,7 @@ class Option:
 
         Args:
             name: The field.
-            value: Its value.
+            value: Value to check, of the field's type.
 
         Raises:
             ValueError: The value breaks the rule.
@@ -95,7 +95,7 @@ class Option:
 
         Args:
             name: What the user has written: ``--flag`` or variable.
-            text: Its text.
+            text: What stands there as the value.
 
         Raises:
             ValueError: The text means no value, or one that breaks the rule.
@@ -327,7 +327,7 @@ def check_compile_arguments(
 ) -> None:
     """Refuses arguments of ``compile`` where nothing is compiled.
 
-    Often one is an option, misspelt: else it would be dropped without a word.
+    Often one is an option, misspelt: else it would be dropped silently.
 
     Args:
         cls: The options.
@@ -335,7 +335,7 @@ def check_compile_arguments(
         arguments: Those of ``compile``, by name.
 
     Raises:
-        TypeError: There are some, and no optimizer.
+        TypeError: Arguments are given without an optimizer.
     """
     if optimizer is None and arguments:
         names = list(options_of(cls))

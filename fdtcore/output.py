@@ -37,7 +37,7 @@ _cut: dict[Path, str] = {}  # log that is not whole -> what is to be said of it
 
 
 class _NoTerminal(io.TextIOWrapper):
-    """A standard output that owns to not being a terminal."""
+    """A standard output that reports that it is not a terminal."""
 
     def isatty(self) -> bool:
         return False

@@ -45,7 +45,7 @@ def read_integer(text: str, at_least: int) -> int:
     """Returns an integer that is not too small.
 
     Args:
-        text: Its digits.
+        text: Digits of the integer.
         at_least: The smallest one, >= 0.
 
     Raises:

@@ -45,7 +45,7 @@ class Reduction:
         """Reduces the gradients of one call of ``optimizer.apply``.
 
         Of new values that stand in place of gradients the largest of all ranks' counts;
-        they are neither weighed nor accumulated here.
+        they are neither weighted nor accumulated here.
 
         Args:
             optimizer: The optimizer; it may accumulate gradients itself.

@@ -31,7 +31,7 @@ from nfdt.rules.optimizers import Elastic, Optimizer, Sgd
 
 GRADIENT = "gradient"  # the gradient of a batch
 LOOKAHEAD = "lookahead"  # the gradient with the worker's own momentum ahead of it
-DELTA = "delta"  # the way that a worker's own optimizer went in some steps
+DELTA = "delta"  # the change of parameters after some local steps
 ELASTIC = "elastic"  # the difference between its parameters and the shared ones
 _AS_IT_IS = NoCorrection()
 
@@ -64,7 +64,7 @@ TAYLOR, MOMENTUM, BOTH = "taylor", "momentum", "momentum+taylor"
 
 
 def ddc_asgd(*, terms: str = TAYLOR, q: float | str = AUTO) -> Algorithm:
-    """DDC-ASGD, reconstructed: terms that are weighed by each push's own delay.
+    """DDC-ASGD, reconstructed: terms that are weighted by each push's own delay.
 
     See :class:`nfdt.rules.delay_compensation.DelayedTaylor`,
     :class:`nfdt.rules.averaging.DelayMomentum`

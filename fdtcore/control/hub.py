@@ -324,8 +324,8 @@ def gone(rank: int, size: int, member: ProcessIdentity, name: str) -> Failure:
         host=member.host,
         type="ProcessGone",
         message=(
-            f"{name} ({member.host}, pid {member.pid}) is gone without a "
-            "word: killed by a signal? (often out of memory: see dmesg)"
+            f"{name} ({member.host}, pid {member.pid}) has died silently: killed by a "
+            "signal? (often out of memory: see dmesg)"
         ),
         kind=failures.GONE,
     )

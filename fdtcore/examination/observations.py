@@ -58,7 +58,7 @@ def file_name(rank: int) -> str:
 
 def write(path: str, found: Sequence[Observation]) -> None:
     """Writes what one process has come to."""
-    # Ranks whose files go elsewhere write this one all the same.
+    # Ranks whose files go elsewhere still write this one.
     with REAL.open(path, "w") as file:
         json.dump([dataclasses.asdict(one) for one in found], file)
 

@@ -49,7 +49,7 @@ def gathered(indices: tf.data.Dataset, adapter: Any) -> tf.data.Dataset:
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Returns a data set that does not tune itself.
 
-    Autotuning halts a pipeline for half a second now and then where the cores are
+    Autotuning occasionally stalls a pipeline for half a second where the cores are
     busy; of several ranks, others then wait for this one.
     """
     options = tf.data.Options()

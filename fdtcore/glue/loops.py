@@ -24,7 +24,7 @@ _taken: list[tf.Variable] = []
 def num_samples() -> tf.Tensor:
     """Samples on this rank of the batch that a hand-written loop took last.
 
-    1 where no data set is iterated in parts: all ranks then weigh the same.
+    1 where no data set is iterated in parts: all ranks then have equal weight.
     """
     return tf.identity(_taken[0]) if _taken else tf.constant(1)
 
@@ -62,7 +62,7 @@ def install(engine: Engine) -> None:
 
 
 def weight_of_gradients(collectives: Collectives, optimizer: Optimizer) -> tf.Tensor:
-    """Returns what this rank's next gradients are weighed by, float32 scalar.
+    """Returns the weight of this rank's next gradients, float32 scalar.
 
     In a step it is the rank's share of the batch, else that of the batch that was read
     last; the weights of all ranks sum to 1.

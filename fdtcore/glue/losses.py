@@ -1,16 +1,16 @@
 """Losses that are not a mean over samples, scaled to their value on all ranks.
 
-The engine weighs gradients by each rank's share of the samples, which turns means
+The engine weights gradients by each rank's share of the samples, which turns means
 over a part into the mean over the batch. Three of Keras's reductions are no such
 mean: a sum, a mean over the unmasked positions, and a mean over sample weights. Each
 is scaled here so that the weighted mean over ranks is its value on one process.
 
-A loss that has reduced the batch itself is of a kind that was found out
+A loss that has reduced the batch itself is of a kind that was determined
 (``rehearsal``): a mean is left alone, a sum is scaled, and any other (Dice of the
 batch, a contrast of its samples) is computed on the rows of all ranks.
 
-Layers of float8 keep what they see in the backward pass. Under them the loss is weighed
-before it, not the gradients behind it.
+Layers of float8 keep what they see in the backward pass. In models with them the loss
+is weighted before that pass, not the gradients after it.
 """
 
 from __future__ import annotations

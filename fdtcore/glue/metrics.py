@@ -79,7 +79,7 @@ def gather(collectives: Collectives, model: Model) -> None:
     Each rank has counted the samples of its own, so states that add up are summed; a
     state whose variable says ``aggregation="mean"`` is averaged, and with
     ``"only_first_replica"`` rank 0's counts. Those of metrics that are not Keras's
-    combine as was found out.
+    combine as the first batch has shown.
 
     Args:
         collectives: Those of the ranks.

@@ -25,7 +25,7 @@ from fdtcore.glue.keras_internals import BaseOptimizer, in_xla
 from fdtcore.glue.step import NeedsCollective
 from fdtcore.keras_types import Gradient, Optimizer, Variable
 
-# Optimizers whose ``apply`` is running: an inner optimizer's is not a step of its own.
+# Optimizers whose ``apply`` is running: an inner optimizer's is not counted as a step.
 _running: list[Any] = []
 _recorded: list[tuple[Any, list[Any], Any]] | None = None
 # Eager steps of each, and traced ones, for messages.

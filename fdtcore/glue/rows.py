@@ -15,7 +15,7 @@ def of_all_ranks(step: SharedStep, data: Any) -> Any:
     """Joins the rows of each tensor over the ranks, for a loss that all compute alike.
 
     Its gradient is that through the rows of each rank, added up. What a rank gives is
-    weighed by its share, so it is divided by that here::
+    weighted by its share, so it is divided by that here::
 
         g = sum_r share_r (g_r / share_r),   g_r: through the rows of rank r alone
 
@@ -48,7 +48,7 @@ def shared(step: SharedStep, tensor: tf.Tensor) -> tf.Tensor:
     """Joins a tensor's rows over the ranks, each of which makes a loss of its own.
 
     With l_r the loss of rank r, the gradient of the batch is that of
-    ``sum_r share_r l_r``: what all ranks find for a row is weighed, and added up.
+    ``sum_r share_r l_r``: what all ranks find for a row is weighted and summed.
 
     Args:
         step: The step that is traced or run.

@@ -104,7 +104,7 @@ def build(model: Model, data: Structure) -> bool:
         data: A batch, its symbolic form, or its specification.
 
     Returns:
-        Whether it could be done without running the model.
+        Whether the model could be built without a run.
     """
     is_own = type(model).train_step is not keras_internals.Trainer.train_step
     # A step of the user's own may train a part of the variables with it.

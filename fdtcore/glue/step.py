@@ -61,7 +61,7 @@ class SharedStep(Step):
         collectives: Those of the ranks.
         model: The model that trains or is tested.
         num_samples: Scalar int32 tensor, samples of the part.
-        kinds: What was found out of the values that the step makes, in order, by the
+        kinds: What is known of the values that the step makes, in order, by the
             names of :class:`Record`; see ``combining``.
     """
 
@@ -78,7 +78,7 @@ class SharedStep(Step):
         self._kinds = kinds or {}
         self._made: collections.Counter[str] = collections.Counter()
         self._share: tf.Tensor | None = None
-        self._weighed: list[Optimizer] = []  # those whose loss is weighed already
+        self._weighed: list[Optimizer] = []  # those whose loss is weighted already
         self._graph = _graph()
 
     def begin(self) -> None:
@@ -111,7 +111,7 @@ class SharedStep(Step):
         So everything in the backward pass is of the size it has on one process.
 
         Args:
-            optimizer: Whose gradients are not to be weighed any more.
+            optimizer: The one whose gradients need no more weights.
             loss: Loss of this rank's part, a scalar.
         """
         if in_xla():
@@ -120,7 +120,7 @@ class SharedStep(Step):
         return loss * tf.cast(self.share, loss.dtype)
 
     def share_of(self, optimizer: Optimizer) -> tf.Tensor:
-        """What an optimizer's gradients are to be weighed by, float32 scalar."""
+        """The weight of an optimizer's gradients, float32 scalar."""
         if any(optimizer is one for one in self._weighed):
             return tf.cast(self.share > 0, tf.float32)
         return self.share
@@ -129,8 +129,8 @@ class SharedStep(Step):
     def sum_scale(self) -> tf.Tensor:
         """Factor for a loss that is a sum over samples: ``1 / share``.
 
-        Every gradient is weighed by the share, which is right for a mean over samples;
-        a sum must not be weighed.
+        Every gradient is weighted by the share, which is right for a mean over samples;
+        a sum must not be weighted.
         """
         return tf.math.divide_no_nan(1.0, self.share)
 

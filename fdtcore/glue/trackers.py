@@ -3,7 +3,7 @@
 Values of samples are counted by each rank for its own part, and totals add up. One
 value of a batch (a loss that a ``train_step`` has computed, a metric function that
 takes the mean itself) would be counted by every rank: total and count are the
-right ones where each rank's value weighs as much as its share of the samples; a sum
+right ones where each rank's value is weighted by its share of the samples; a sum
 over samples is scaled before (``rehearsal`` finds out which it is). A step that gives
 a weight of its own weighs by itself.
 """

@@ -131,7 +131,7 @@ class Foreground:
 def _make(logs: Path) -> Path:
     try:
         logs.mkdir(parents=True, exist_ok=True)
-        # A folder used before must not tell of an earlier job's failure.
+        # A folder used before must not report an earlier job's failure.
         (logs / RECORD_NAME).unlink(missing_ok=True)
     except OSError as error:
         raise ValueError(

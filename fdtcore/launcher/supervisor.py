@@ -139,7 +139,7 @@ def _outcome(
     if received:
         code = 128 + received
     elif failed and not code:
-        code = 1  # a script that swallows the error of its job has failed all the same
+        code = 1  # a script that swallows the error of its job has still failed
     return Outcome(code, received, killed, ended)
 
 

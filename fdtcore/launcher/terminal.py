@@ -1,4 +1,4 @@
-"""What a command says of itself: lines on standard error that begin with its name."""
+"""The messages of a command: lines on standard error that begin with its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``nfdt`` says of itself."""
+"""The messages of the command ``nfdt``."""
 
 from fdtcore.launcher.terminal import Terminal
 

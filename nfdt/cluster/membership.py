@@ -16,7 +16,7 @@ class DepartureNotice(NamedTuple):
 
 
 class Departures:
-    """The workers that are not there any more.
+    """The workers that have left the job.
 
     A worker that vanishes is missed by nobody where that may be survived: the others
     take over its batches, and the job ends well if one of them does. One that says

@@ -238,7 +238,7 @@ def _is_over(request: Any) -> bool:
 
 
 def _as_loss(error: MPI.Exception, rank: int) -> PeerLost:
-    """Returns the loss that an error of MPI tells of.
+    """Returns the loss of a process that an error of MPI reports.
 
     Raises:
         MPI.Exception: The error is not the loss of a process.

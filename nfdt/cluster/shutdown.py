@@ -47,7 +47,7 @@ def part(peers: Peers) -> None:
     flush(peers)
     output.flush()
     if peers.survives:
-        # After a death Open MPI now and then keeps a survivor in its end for ever;
+        # After a death Open MPI occasionally keeps a survivor in its end for ever;
         # under fault tolerance mpirun asks nobody for that end.
         exit_at_once(0)
     peers.close()

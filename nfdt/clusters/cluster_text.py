@@ -112,7 +112,7 @@ def _change(change: Change) -> dict[str, str]:
 
 
 def _wrapped(line: str) -> list[str]:
-    """Breaks a line with many measured times, which YAML takes as one all the same."""
+    """Breaks a line with many measured times, which YAML still takes as one."""
     return textwrap.wrap(line, _WIDTH - 4, subsequent_indent="  ")
 
 

@@ -1,4 +1,4 @@
-"""What a cluster's file has beside times and numbers: bandwidths, counts, facts."""
+"""The values of a cluster's file other than times: bandwidths, counts, facts."""
 
 from __future__ import annotations
 

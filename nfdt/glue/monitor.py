@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from nfdt.protocol.events import INTERVAL_S, Readings
 
-_LAST_STEPS = 9  # whose median tells the speed: now and then one stands still
+_LAST_STEPS = 9  # whose median gives the speed: occasionally one stands still
 
 
 class _Totals(NamedTuple):
@@ -46,7 +46,7 @@ class ResourceMonitor:
         import psutil
 
         time_s = self._now()
-        if self._last is None:  # the first step is traced, and tells of no speed
+        if self._last is None:  # the first step is traced, and gives no speed
             self._last = _totals(time_s)
             psutil.cpu_percent()  # its next value is of the time since this call
             return b""

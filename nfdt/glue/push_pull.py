@@ -153,7 +153,7 @@ class PushPull:
         """Makes an optimizer that has handed its step on count the workers' updates.
 
         Args:
-            wrapper: The optimizer.
+            wrapper: Optimizer that holds others and has made a step.
         """
         optimizer_state.follow(wrapper)
         is_kerass = type(wrapper).__module__.partition(".")[0] == "keras"

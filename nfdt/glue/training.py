@@ -75,7 +75,7 @@ class ParameterServerTraining:
 
     @property
     def finding(self) -> Exception | None:
-        """What a step found out while TensorFlow ran it."""
+        """What a step has found while TensorFlow ran it."""
         return self._push_pull.finding
 
     @property
@@ -179,7 +179,7 @@ class ParameterServerTraining:
         """Ends a fit everywhere that a callback has ended on some worker.
 
         Where all wait for a validation: no worker begins an epoch that another, by
-        what it has read, has done without.
+        what it has read, does without.
         """
         own = tf.constant(int(model.stop_training))
         model.stop_training = bool(self._collectives.sum([own], "end of fit")[0] > 0)

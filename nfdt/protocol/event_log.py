@@ -23,7 +23,7 @@ class EventLog:
     def step(
         self, message: Message, now_s: float, version: int, staleness: int, lead: int
     ) -> None:
-        """Notes a step of a worker's own."""
+        """Notes a local step of a worker."""
         self.events.append(event_of(message, now_s, version, staleness, lead, Use.OWN))
 
     def readings(self, worker: int, now_s: float, found: Readings) -> None:

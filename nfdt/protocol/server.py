@@ -118,7 +118,7 @@ class Service:
         if worker in self.present or not 0 <= worker < self.num_workers:
             raise ValueError(
                 f"a worker that joins must be one of 0 .. {self.num_workers - 1} that "
-                f"is not there. Received: {worker} beside {sorted(self.present)}. "
+                f"is not present. Received: {worker} beside {sorted(self.present)}. "
                 "Make the service for as many workers as there may ever be."
             )
         self.present.add(worker)

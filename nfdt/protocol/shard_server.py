@@ -131,13 +131,13 @@ class ShardServer:
         if self._schedule is None and not math.isnan(message.rate):
             self.learning_rate = message.rate
         if refusal := self._refusals.find(message, self.version):
-            # It was a step all the same: others may have waited for it.
+            # It was still a step: others may have waited for it.
             return refusal + self._decide(now_s)
         self.progress[message.worker].hold(message, lead, self.version, now_s)
         return self._decide(now_s)
 
     def _step(self, message: Message, now_s: float) -> list[Message]:
-        """Counts a step of a worker's own; nothing is pushed with it."""
+        """Counts a local step of a worker; nothing is pushed with it."""
         worker = message.worker
         lead = self.progress.count_step(worker)
         one = self.progress[worker]

@@ -254,7 +254,7 @@ class ProgressTable:
         return one.clock - min(o.clock for o in self if o.is_awaited)
 
     def count_step(self, worker: int) -> int:
-        """Counts a step of a worker's own; returns its lead over the slowest."""
+        """Counts a local step of a worker; returns its lead over the slowest."""
         self.rejoin(worker)
         own = self[worker].own_steps = self[worker].own_steps + 1
         return own - min(one.own_steps for one in self if one.is_awaited)
@@ -270,7 +270,7 @@ class ProgressTable:
 
         Args:
             version: Number of updates applied to the parameters.
-            asking: Workers that have ended a step of their own, now.
+            asking: Workers that have ended a local step, now.
         """
         clocks, steps, speeds, queue = {}, {}, {}, []
         for one in self:  # once, for it is done after every message

@@ -5,7 +5,7 @@ With b the share of the gradient and mu the momentum of the user's SGD::
     kept = mu + (1 - mu) * (1 - b),   fresh = b * lr
     d = kept * d - fresh * g;   w = w + d
 
-Without delay (b = 1) this is the user's SGD, to the bit: heavy ball, or Nesterov's form
+Without delay (b = 1) this is the user's SGD, bit by bit: heavy ball, or Nesterov's form
 ``w = w + kept * d - fresh * g`` of it. Whatever the delays, a gradient's effect in the
 long run stays that of the user's SGD, ``lr / (1 - mu)``; so nothing here is to be
 combined with a rate scaled by the number of workers. Letters as in

@@ -56,7 +56,7 @@ class SgdState(NamedTuple):
 
 @dataclass(frozen=True)
 class Sgd:
-    """Gradient descent as Keras's ``SGD`` does it, to the bit.
+    """Gradient descent as Keras's ``SGD`` does it, bit by bit.
 
     ::
 

@@ -164,7 +164,7 @@ class Post:
             self._send(server, dataclasses.replace(message, payload=part), num_bytes)
 
     def step(self, message: Message) -> None:
-        """Tells server 0 of a step of a worker's own."""
+        """Reports a local step of a worker to server 0."""
         self._send(0, message, 0)
 
     def pull(self, member: int) -> None:

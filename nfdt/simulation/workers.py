@@ -92,7 +92,7 @@ class SimulatedWorker:
     joins_s: float = 0.0  # when it comes
     has_met: bool = False  # it has come to the end of the epoch
     clock: int = 0  # pushes so far
-    unsent: int = 0  # steps of its own since the last push
+    unsent: int = 0  # local steps since the last push
     released_s: float = 0.0  # when it had parameters last
     pushed_s: float = 0.0  # when it pushed last
     exchange_s: float = 0.0  # from the last push to its release
@@ -168,7 +168,7 @@ class Wanted(NamedTuple):
 class Sent(NamedTuple):
     """What a worker has found."""
 
-    vector: Vector | None  # [P], given away; None: a step of its own, nothing to push
+    vector: Vector | None  # [P], given away; None: a local step, nothing to push
     loss: float = math.nan
     rate: float = math.nan  # the learning rate, where it has changed
 
@@ -221,7 +221,7 @@ def step(
     compute_s: float,
     readings: bytes,
 ) -> Message:
-    """Tells of a step of its own."""
+    """Reports a local step."""
     return Message(
         Kind.STEP,
         member.index,

@@ -114,7 +114,7 @@ def draw_staleness(axes: Axes, summary: Summary) -> None:
 
 
 def draw_pushes(axes: Axes, summary: Summary, workers: Sequence[int]) -> None:
-    """Draws how many gradients each worker gave, or steps of its own it made."""
+    """Draws how many gradients each worker gave, or local steps it made."""
     count_of = summary.steps_of if summary.own_steps else summary.pushes_of
     counts = [count_of(worker) for worker in workers]
     axes.barh(range(len(workers)), counts, 0.7, color=COMPUTING)
@@ -123,7 +123,7 @@ def draw_pushes(axes: Axes, summary: Summary, workers: Sequence[int]) -> None:
             axes.annotate(grouped(count), (count, row), (4, 0), **_BESIDE)
     axes.margins(x=0.12)
     _name_rows(axes, workers)
-    axes.set_xlabel("steps of its own" if summary.own_steps else "pushes")
+    axes.set_xlabel("local steps" if summary.own_steps else "pushes")
     axes.set_title("Who did how much")
 
 

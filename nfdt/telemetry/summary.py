@@ -18,7 +18,7 @@ from nfdt.protocol.events import Event, Use
 class Cycles(NamedTuple):
     """How a worker spent its time with one group, in seconds."""
 
-    events: int = 0  # pushes, and steps of its own
+    events: int = 0  # pushes, and local steps
     compute_s: float = 0.0
     exchange_s: float = 0.0  # with what the server made it wait
     first_s: float = 0.0  # when the first was applied
@@ -144,7 +144,7 @@ class Summary:
 
     @property
     def max_lead(self) -> int:
-        """Highest lead over the slowest worker, in the steps that workers tell of."""
+        """Highest lead over the slowest worker, in the steps that workers report."""
         if Use.OWN in self._leads:  # then a push is of many
             return self._leads[Use.OWN]
         return max(self._leads.values(), default=0)
@@ -159,7 +159,7 @@ class Summary:
         return self.uses.get(worker, {}).get(Use.DROPPED, 0)
 
     def steps_of(self, worker: int) -> int:
-        """Returns how many steps of its own a worker made."""
+        """Returns how many local steps a worker made."""
         return self.uses.get(worker, {}).get(Use.OWN, 0)
 
     def _total(self, use: Use) -> int:

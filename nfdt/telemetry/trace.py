@@ -1,9 +1,9 @@
 """The trace of a run: one JSON object per line, written during the run.
 
-The first line holds the facts of the job, every other one a push or a step of a
-worker's own, or a happening: a worker was lost, failed or finished, a gradient was
-refused, a barrier ended, a monitor was read. Times are those of the server's clock,
-which begins anywhere. JSON knows neither NaN nor infinity: both are written as null,
+The first line holds the facts of the job, every other one a push or a local step of a
+worker, or a happening: a worker was lost, failed or finished, a gradient was refused, a
+barrier ended, a monitor was read. Times are those of the server's clock, which begins
+anywhere. JSON knows neither NaN nor infinity: both are written as null,
 and read as NaN.
 """
 

@@ -110,7 +110,7 @@ def _fate(
         return Fate(worker, 0, 0, 0, None, None, None, None, word)
     staleness = mine["staleness"][mine["use"] == Use.UPDATE]
     own = mine[mine["use"] == Use.OWN]
-    told = own if len(own) else mine  # with steps of its own, a push is of no batch
+    told = own if len(own) else mine  # with local steps, a push is of no batch
     return Fate(
         worker,
         summary.pushes_of(worker),

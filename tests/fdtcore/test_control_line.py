@@ -170,7 +170,7 @@ def test_killed_rank_is_named_by_the_others(tmp_path, scenario, culprit):
             continue
         assert end.code == 1
         assert end.err.startswith(f"rank {rank}/3 stops: rank {culprit}/3 (here, pid ")
-        assert "is gone without a word: killed by a signal?" in end.err
+        assert "has died silently: killed by a signal?" in end.err
     assert failures.read_record(tmp_path).kind == failures.GONE
 
 

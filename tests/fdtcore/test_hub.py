@@ -87,7 +87,7 @@ def test_lost_rank_is_gone_unless_it_said_goodbye_in_order():
     assert [rank for rank, _ in letters] == [0, 1]
     assert center.failure.kind == failures.GONE
     assert center.failure.headline() == (
-        "rank 2/3 (c, pid 102) is gone without a word: killed by a signal? "
+        "rank 2/3 (c, pid 102) has died silently: killed by a signal? "
         "(often out of memory: see dmesg)"
     )
     center = hub_of()

@@ -268,7 +268,7 @@ def loss_of(y, outputs):
 
 
 class Own(keras.Model):
-    """Has a step of its own, with one optimizer or one for each layer."""
+    """Has a local step, with one optimizer or one for each layer."""
 
     def __init__(self, net, second=None, tracks=False):
         super().__init__()

@@ -26,7 +26,7 @@ def recorded(folder, consistency, case=CASE):
 
 
 def own_steps(found):
-    """Returns worker -> the numbers of steps of its own before each of its pushes."""
+    """Returns worker -> the numbers of local steps before each of its pushes."""
     counts = {worker: [0] for worker in WORKERS}
     for event in sorted(found.events, key=lambda e: (e.worker, e.clock)):
         if event.use == Use.OWN:

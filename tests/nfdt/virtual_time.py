@@ -26,7 +26,7 @@ class Step(NamedTuple):
     version: int | None  # after it; None where it made no update
     released: tuple[int, ...]
     leads: tuple[int, ...]  # of the released, at their release
-    submits: bool = False  # whether a step of its own is to be followed by a push
+    submits: bool = False  # whether a local step is to be followed by a push
     dropped: bool = False  # whether its gradient was of no use
 
     def __str__(self) -> str:
@@ -58,7 +58,7 @@ class Workers:
         away: (worker, clock) -> for how long it leaves then, before its next step.
         lost: worker -> the clock after which it dies in its step.
         joins: worker -> when it comes; the others are there at the start.
-        payload: From a worker to what it says with a step of its own.
+        payload: From a worker to what it says with a local step.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ class Ledger(NamedTuple):
     held: tuple[int, ...]  # workers whose gradient is not applied yet, by arrival
     waiting: tuple[int, ...]  # workers without parameters, by arrival
     late: frozenset[int] = frozenset()  # of held: computed at older parameters
-    asking: tuple[int, ...] = ()  # workers that have ended a step of their own, now
+    asking: tuple[int, ...] = ()  # workers that have ended a local step, now
     steps: Mapping[int, int] = _NONE  # worker -> those since its last update; 0: none
     speeds: Mapping[int, float] = _NONE  # worker -> steps/s, as its monitor says
 
@@ -29,11 +29,11 @@ class Decision(NamedTuple):
     drop: tuple[int, ...] = ()  # workers whose held gradients are used for nothing
     submit: tuple[int, ...] = ()  # of asking: they push now; the others go on
     adds_up: bool = False  # the update is of the gradients' sum, not of their mean
-    note: Mapping[str, Any] | None = None  # what the trace tells of it, with its kind
+    note: Mapping[str, Any] | None = None  # the trace's record of it, with its kind
 
 
 class Controller(Protocol):
-    """Decides after every push, step of a worker's own, and departure. Pure.
+    """Decides after every push, local step, and departure. Pure.
 
     ``paces`` says that workers train on copies of their own and ask after each step
     whether to push what has become of them; ``monitors``, that they then also say how

@@ -118,7 +118,7 @@ class Backup(Rounds):
 class LocalSteps(Controller):
     """Merges the workers' parameters after some steps of each (local SGD).
 
-    Each worker w makes H steps of its own from the shared x, to x_w. When all n have
+    Each worker w makes H local steps from the shared x, to x_w. When all n have
     come to the end of theirs::
 
         x = x + mean_w(x_w - x)

@@ -62,7 +62,7 @@ def simulate(
     """Trains a model with real gradients as a cluster would, in virtual time.
 
     The server, controllers, rules and leases are those of a real run. Equal arguments
-    give equal results, to the bit: Keras's, NumPy's and Python's generators are seeded.
+    give equal results, bit by bit: Keras's, NumPy's and Python's generators are seeded.
 
     Args:
         model: The ``keras.Model``, whose weights are trained.
