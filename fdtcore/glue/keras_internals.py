@@ -1,4 +1,4 @@
-"""What is not public in Keras and TensorFlow, and is used nevertheless.
+"""The members of Keras and TensorFlow that are used though they are not public.
 
 The only module that names ``keras.src``, ``tensorflow.python`` or a private member of a
 class of theirs. It serves Keras 3.12 to 3.15 and the nightlies of 3.16. Every use has a
@@ -150,7 +150,7 @@ def build_symbolically(model: Any, batch: Any) -> None:
     """Builds a model, its metrics, loss and optimizer without running it.
 
     Args:
-        model: The model.
+        model: The user's Keras model.
         batch: A structure of ``KerasTensor``.
     """
     model._symbolic_build(data_batch=batch)
@@ -281,7 +281,7 @@ def shuffle(adapter: Any, order: list[int], epoch: int) -> None:
     """Shuffles the order of the batches of a ``PyDataset`` as Keras does, in place.
 
     Args:
-        adapter: Its adapter.
+        adapter: Data adapter of the data set.
         order: The indices of its batches.
         epoch: Epochs of this ``fit`` so far.
     """
