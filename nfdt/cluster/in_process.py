@@ -8,6 +8,7 @@ import sys
 import time
 
 from fdtcore import output
+from fdtcore.options import is_set
 from nfdt import algorithms
 from nfdt.glue.shard_factory import maker
 from nfdt.options import Options
@@ -53,7 +54,11 @@ def _end(way: LocalTransport, recording: Recording, pid: int) -> None:
     lines = [line for line in [recording.close()] if line]
     # Python keeps the exception that has ended a script.
     has_failed = hasattr(sys, "last_value")
-    if os.environ.get("NFDT_LAUNCHED") and recording.summary.pushes and not has_failed:
+    if (
+        is_set(os.environ, "NFDT_LAUNCHED")
+        and recording.summary.pushes
+        and not has_failed
+    ):
         lines += recording.summary.lines()
     for line in lines:
         print(f"nfdt: {line}", file=output.terminal(), flush=True)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fdtcore import evidence, settings
+from fdtcore.options import is_set
 from fdtcore.process import Process
 from fdtcore.settings import uncollected
 from nfdt import algorithms
@@ -112,7 +113,7 @@ def _start(options: Options) -> ParameterServerEngine:
     settings.apply(
         workers_on_host(process, roles),
         os.environ,
-        verbose=os.environ.get("NFDT_VERBOSE") == "1",
+        verbose=is_set(os.environ, "NFDT_VERBOSE"),
     )
     peers = _join(process, options)
     if roles.is_server(process.rank):
@@ -182,7 +183,7 @@ def launchers_dir(environ: Mapping[str, str]) -> str | None:
 
     Ranks that were started otherwise have a folder too, but nobody reads it for them.
     """
-    return environ.get("NFDT_JOB_DIR") if environ.get("NFDT_LAUNCHED") else None
+    return environ.get("NFDT_JOB_DIR") if is_set(environ, "NFDT_LAUNCHED") else None
 
 
 def workers_on_host(process: Process, roles: Roles) -> int:

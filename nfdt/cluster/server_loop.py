@@ -12,6 +12,7 @@ import traceback
 
 from fdtcore import failures, output
 from fdtcore.failures import Failure
+from fdtcore.options import is_set
 from nfdt import algorithms
 from nfdt.cluster.checkpoint_store import Memory
 from nfdt.cluster.membership import DepartureNotice, Departures
@@ -211,7 +212,7 @@ class Serving:
 
 def show_frames() -> None:
     """Prints where an exception of a server comes from, for who looks into NFDT."""
-    if os.environ.get("NFDT_DEBUG") == "1":
+    if is_set(os.environ, "NFDT_DEBUG"):
         traceback.print_exc(file=output.terminal())
 
 

@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 from fdtcore import output, tracebacks
+from fdtcore.options import is_set
 from nfdt.cluster.mpi import Tag
 
 _LOOK_S = 0.5
@@ -34,7 +35,7 @@ def show_when_asked(peers: Any, hidden: tuple[str, ...]) -> None:
 
 def _show(worker: int, hidden: tuple[str, ...]) -> None:
     frame = sys._current_frames().get(threading.main_thread().ident or 0)
-    debug = os.environ.get("NFDT_DEBUG") == "1"
+    debug = is_set(os.environ, "NFDT_DEBUG")
     stack = tracebacks.format_stack(frame, hidden=hidden, debug=debug)
     for stream in {sys.stderr, output.terminal()} if worker else {sys.stderr}:
         with contextlib.suppress(OSError, ValueError):

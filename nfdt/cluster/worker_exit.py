@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from fdtcore import output
 from fdtcore.failures import ENDED, Failure
+from fdtcore.options import is_set
 from fdtcore.process import Process
 from fdtcore.threads import TwoThreads
 from nfdt.cluster.shutdown import exit_at_once, flush, part, record_in
@@ -112,7 +113,7 @@ class Leaving:
         return code
 
     def _failure(self, error: BaseException) -> Failure:
-        debug = os.environ.get("NFDT_DEBUG") == "1"
+        debug = is_set(os.environ, "NFDT_DEBUG")
         found = Failure.from_exception(self._process, error, hidden=HIDDEN, debug=debug)
         return dataclasses.replace(
             found, rank=self.worker, who=f"worker {self.worker}", size=self.peers.size

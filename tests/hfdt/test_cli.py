@@ -411,6 +411,15 @@ def test_debug_keeps_our_own_frames(tmp_path):
 
 
 @pytest.mark.horovod
+@pytest.mark.parametrize("word", ["Yes", "off"])
+def test_a_switch_of_the_environment_is_read_like_any(tmp_path, monkeypatch, word):
+    (tmp_path / "train.py").write_text("raise ValueError('bad')\n")
+    monkeypatch.setenv("HFDT_DEBUG", word)
+    _, _, err = finish(start("-m", "hfdt", "train.py", cwd=tmp_path))
+    assert ("hfdt/__main__.py" in err) == (word == "Yes")
+
+
+@pytest.mark.horovod
 def test_verbose_shows_what_tensorflow_says(tmp_path):
     (tmp_path / "train.py").write_text(
         "import os\nprint(os.environ.get('HFDT_VERBOSE'))"

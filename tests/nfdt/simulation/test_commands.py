@@ -169,3 +169,32 @@ def test_several_processes_are_no_simulation(monkeypatch, script):
     environ = {**os.environ, launch.CLUSTER: str(CLUSTERS / "even.yaml")}
     with pytest.raises(ValueError, match="a simulation is one process"):
         launch.check(Options(), Process(1, 2), environ)
+
+
+# What real runs alone have, and a value that is no default.
+REAL_RUNS_ONLY = {
+    "servers": 2,
+    "overlap": True,
+    "on_worker_loss": "abort",
+    "stall_timeout": 9.0,
+    "checkpoint": "folder",
+    "checkpoint_every": 9.0,
+    "resume": "folder",
+}
+
+
+@pytest.mark.parametrize("name", REAL_RUNS_ONLY)
+def test_an_option_of_real_runs_is_refused_however_it_is_given(script, name):
+    from nfdt.clusters import cluster_yaml
+    from nfdt.options import Options, real_runs_only
+    from nfdt.simulation import supported
+
+    assert set(real_runs_only()) == set(REAL_RUNS_ONLY)
+    value = REAL_RUNS_ONLY[name]
+    even = CLUSTERS / "even.yaml"
+    options = Options(algorithm="asgd", **{name: value})
+    with pytest.raises(ValueError, match=rf"no {name}\. Received: {name}={value!r}\."):
+        supported.check(options, cluster_yaml.read(even))
+    flag = f"--{name.replace('_', '-')}"
+    code, said = nfdt("simulate", "--cluster", even, flag, value, script)
+    assert code == 2 and f"No such option '{flag}'" in said
