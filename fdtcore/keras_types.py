@@ -24,6 +24,7 @@ Variable: TypeAlias = Any  # ``keras.Variable`` or ``tf.Variable``
 Tensor: TypeAlias = Any  # ``tf.Tensor``, or what TensorFlow makes one of
 Gradient: TypeAlias = Any  # ``tf.Tensor``, ``tf.IndexedSlices`` or None
 Dataset: TypeAlias = Any  # ``tf.data.Dataset``
+EpochIterator: TypeAlias = Any  # Keras's, over the steps of an epoch
 TensorFlowIterator: TypeAlias = Any  # over a ``tf.data.Dataset``
 Structure: TypeAlias = Any  # of tensors, nested, such as a batch
 FilePath: TypeAlias = Any  # a path, or an open file

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from fdtcore import evidence
+from fdtcore.keras_types import Dataset, Tensor
 from fdtcore.options import check_compile_arguments, keywords
 from fdtcore.shadow_files import patches
 from hfdt import runtime
@@ -136,7 +137,7 @@ def run_script(target: str, args: list[str], *, module: bool) -> None:
     user_program.run(target, args, module=module)
 
 
-def shard(dataset: Any) -> Any:
+def shard(dataset: Dataset) -> Any:
     """Returns this rank's part of each batch of a ``tf.data.Dataset``.
 
     A gradient that is applied next weighs as much as the part that was read last. A
@@ -147,7 +148,7 @@ def shard(dataset: Any) -> Any:
     return loops.shard(dataset, runtime.engine().process)
 
 
-def allreduce(tensor: Any, op: str = "mean", name: str = "user") -> Any:
+def allreduce(tensor: Tensor, op: str = "mean", name: str = "user") -> Any:
     """Combines a tensor of all ranks: ``op`` is ``"mean"`` or ``"sum"``."""
     engine = runtime.engine()
     evidence.note_exchange()
@@ -155,7 +156,7 @@ def allreduce(tensor: Any, op: str = "mean", name: str = "user") -> Any:
     return total / engine.process.size if op == "mean" else total
 
 
-def allgather(tensor: Any, name: str = "user") -> Any:
+def allgather(tensor: Tensor, name: str = "user") -> Any:
     """Joins a tensor's rows over the ranks.
 
     In a step that ``fit`` runs, gradients flow through them to the rank they are of.
@@ -172,7 +173,7 @@ def allgather(tensor: Any, name: str = "user") -> Any:
         return collectives.communicator.allgather([tensor], f"hfdt.{name}")[0]
 
 
-def broadcast(tensor: Any, root_rank: int = 0, name: str = "user") -> Any:
+def broadcast(tensor: Tensor, root_rank: int = 0, name: str = "user") -> Any:
     """Returns the tensor of rank ``root_rank``."""
     from fdtcore.glue import calls
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from fdtcore.glue import keras_internals, state
+from fdtcore.keras_types import Gradient, Optimizer, Variable
 from hfdt.communicator import HorovodCommunicator
 from hfdt.options import Options
 
@@ -36,7 +37,7 @@ class Reduction:
 
     def __call__(
         self,
-        optimizer: Any,
+        optimizer: Optimizer,
         gradients: list[Any],
         variables: list[Any],
         share: tf.Tensor,
@@ -178,14 +179,14 @@ class Reduction:
         return _merged(tf.IndexedSlices(values, indices, own.dense_shape))
 
 
-def _tensor(gradient: Any, variable: Any) -> Any:
+def _tensor(gradient: Gradient, variable: Variable) -> Any:
     # Keras takes arrays as well, of any float type.
     if gradient is None or isinstance(gradient, tf.Tensor | tf.IndexedSlices):
         return gradient
     return tf.convert_to_tensor(gradient, variable.dtype)
 
 
-def _check(gradient: Any, variable: Any) -> None:
+def _check(gradient: Gradient, variable: Variable) -> None:
     if gradient is None:
         return
     if not gradient.dtype.is_floating:
@@ -203,7 +204,7 @@ def _check(gradient: Any, variable: Any) -> None:
         )
 
 
-def _weighted(gradient: Any, share: tf.Tensor) -> Any:
+def _weighted(gradient: Gradient, share: tf.Tensor) -> Any:
     # A rank without samples has share 0 and may hold any value, NaN as well.
     if isinstance(gradient, tf.IndexedSlices):
         return tf.IndexedSlices(
@@ -219,5 +220,5 @@ def _merged(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
     return tf.IndexedSlices(values, indices, gradient.dense_shape)
 
 
-def _path(variable: Any) -> str:
+def _path(variable: Variable) -> str:
     return getattr(variable, "path", variable.name)

@@ -8,11 +8,14 @@ import keras
 
 from fdtcore import output
 from fdtcore.glue import keras_internals, wrappers
+from fdtcore.keras_types import Logs, Optimizer
 from fdtcore.process import Process
 from hfdt.options import Options
 
 
-def prepare(inner: Any, options: Options, process: Process, *, whose: str = "") -> None:
+def prepare(
+    inner: Optimizer, options: Options, process: Process, *, whose: str = ""
+) -> None:
     """Gives an optimizer the rate and the accumulation that were chosen.
 
     Args:
@@ -42,7 +45,7 @@ def prepare(inner: Any, options: Options, process: Process, *, whose: str = "") 
         inner.gradient_accumulation_steps = options.accumulate
 
 
-def _plain_rate(optimizer: Any) -> float:
+def _plain_rate(optimizer: Optimizer) -> float:
     source = keras_internals.rate_source(optimizer)
     if not isinstance(source, keras.Variable):
         raise ValueError(
@@ -73,7 +76,7 @@ class WarmUp(keras.callbacks.Callback):
         self._rates: list[tuple[Any, float]] = []  # each optimizer's, as scaled
         self._epoch = 0
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         del logs
         if not self.params.get("steps"):
             raise ValueError(
@@ -83,11 +86,11 @@ class WarmUp(keras.callbacks.Callback):
         optimizers = wrappers.steps_of(self.model.optimizer)
         self._rates = [(one, float(one.learning_rate)) for one in optimizers]
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         del logs
         self._epoch = epoch
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         del logs
         done = (self._epoch + batch / self.params["steps"]) / self.epochs
         if done <= 1 + 1 / self.params["steps"]:

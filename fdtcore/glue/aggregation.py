@@ -29,7 +29,7 @@ from fdtcore import output
 from fdtcore.engine import Collectives
 from fdtcore.glue import batches, binding, keras_internals
 from fdtcore.glue.step import Step
-from fdtcore.keras_types import Model, Variable
+from fdtcore.keras_types import Model, Structure, Tensor, Variable
 from fdtcore.process import Process
 
 # The first one that fits counts where nothing has told them apart.
@@ -42,7 +42,7 @@ _decided: weakref.WeakKeyDictionary[Metric, list[str]] = weakref.WeakKeyDictiona
 
 
 @contextlib.contextmanager
-def observed(model: Any, step: Step) -> Iterator[None]:
+def observed(model: Model, step: Step) -> Iterator[None]:
     """Looks at the updates of metrics that are not Keras's while the block runs."""
     with contextlib.ExitStack() as stack:
         for metric in _own(model) if step.collectives.process.size > 1 else ():
@@ -51,7 +51,7 @@ def observed(model: Any, step: Step) -> Iterator[None]:
         yield
 
 
-def _own(model: Any) -> list[Metric]:
+def _own(model: Model) -> list[Metric]:
     """Metrics of the user's own; those given to ``compile`` may not be built yet."""
     found = [*model.metrics, *keras_internals.compiled_metrics(model)]
     own = {id(m): m for m in found if isinstance(m, Metric) and not _is_of_keras(m)}
@@ -111,10 +111,10 @@ def _after(metric: Metric, update: Any, parts: Any) -> list[tf.Tensor]:
     return _state(metric)
 
 
-def _rows(given: Any, count: tf.Tensor, start: Any, stop: Any) -> Any:
+def _rows(given: Structure, count: tf.Tensor, start: Any, stop: Any) -> Any:
     """Cuts what has a row for each sample; anything else stays whole."""
 
-    def cut(leaf: Any) -> Any:
+    def cut(leaf: Tensor) -> Any:
         if not isinstance(leaf, tf.Tensor) or not leaf.shape.rank:
             return leaf
         size = tf.shape(leaf)[0]

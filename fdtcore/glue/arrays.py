@@ -9,9 +9,10 @@ import tensorflow as tf
 from keras import tree
 
 from fdtcore.glue import keras_internals
+from fdtcore.keras_types import DataAdapter, Structure, Tensor
 
 
-def index_batches(adapter: Any) -> tf.data.Dataset:
+def index_batches(adapter: DataAdapter) -> tf.data.Dataset:
     """Returns the batches of indices of an adapter of arrays.
 
     They come from an adapter of Keras's own: the same shuffle as in one process.
@@ -23,7 +24,7 @@ def index_batches(adapter: Any) -> tf.data.Dataset:
     return made
 
 
-def gathered(indices: tf.data.Dataset, adapter: Any) -> tf.data.Dataset:
+def gathered(indices: tf.data.Dataset, adapter: DataAdapter) -> tf.data.Dataset:
     """Maps batches of indices, perhaps behind a mark, to the rows of the arrays.
 
     Args:
@@ -33,7 +34,7 @@ def gathered(indices: tf.data.Dataset, adapter: Any) -> tf.data.Dataset:
     inputs = keras_internals.sliceable_inputs(adapter)
     held = tf.data.Dataset.from_tensors(inputs).repeat()
 
-    def gather(element: Any, data: Any) -> Any:
+    def gather(element: Any, data: Structure) -> Any:
         *mark, index = element if isinstance(element, tuple) else (element,)
         rows = tree.traverse(lambda leaf: _gathered(leaf, index), data)
         return (*mark, rows) if mark else rows
@@ -57,7 +58,7 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.with_options(options)
 
 
-def _gathered(leaf: Any, index: tf.Tensor) -> Any:
+def _gathered(leaf: Tensor, index: tf.Tensor) -> Any:
     if keras_internals.is_sparse_rows(leaf):
         return keras_internals.sparse_rows(leaf, index)
     if isinstance(leaf, tf.Tensor | tf.RaggedTensor):

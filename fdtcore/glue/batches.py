@@ -8,10 +8,11 @@ import tensorflow as tf
 from keras import tree
 
 from fdtcore import batch_shares
+from fdtcore.keras_types import Structure, Tensor
 from fdtcore.process import Process
 
 
-def count(data: Any) -> tf.Tensor:
+def count(data: Structure) -> tf.Tensor:
     """Number of samples in a batch: the leading dimension of its first tensor."""
     for leaf in tree.flatten(data):
         if isinstance(leaf, tf.RaggedTensor):
@@ -23,7 +24,7 @@ def count(data: Any) -> tf.Tensor:
     return tf.constant(1)
 
 
-def part(data: Any, process: Process) -> Any:
+def part(data: Structure, process: Process) -> Any:
     """Returns this rank's part of one batch.
 
     Args:
@@ -37,7 +38,7 @@ def part(data: Any, process: Process) -> Any:
     return tree.map_structure(lambda leaf: rows(leaf, start, stop), data)
 
 
-def rows(leaf: Any, start: Any, stop: Any) -> Any:
+def rows(leaf: Tensor, start: Any, stop: Any) -> Any:
     """Returns rows ``start`` to ``stop`` of one leaf; one without rows as it is."""
     if isinstance(leaf, tf.SparseTensor):
         shape = leaf.dense_shape
@@ -52,12 +53,12 @@ def rows(leaf: Any, start: Any, stop: Any) -> Any:
     return leaf
 
 
-def all_rows(leaf: Any) -> Any:
+def all_rows(leaf: Tensor) -> Any:
     """Returns a leaf as :func:`part` would, its leading dimension unknown."""
     return rows(leaf, 0, tf.shape(leaf)[0]) if isinstance(leaf, tf.Tensor) else leaf
 
 
-def fill(data: Any, num_samples: tf.Tensor) -> Any:
+def fill(data: Structure, num_samples: tf.Tensor) -> Any:
     """Gives a rank without samples one of zeros, so that no mean is taken of none.
 
     Its gradient has share 0, and what it did to metrics and moving statistics is

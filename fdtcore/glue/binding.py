@@ -11,6 +11,7 @@ from typing import Any
 from fdtcore import output
 from fdtcore.engine import Engine
 from fdtcore.glue import wrappers
+from fdtcore.keras_types import Model, Optimizer
 
 
 @dataclasses.dataclass
@@ -77,19 +78,19 @@ def current() -> Binding | None:
     return _binding
 
 
-def engine_of_model(model: Any) -> Engine | None:
+def engine_of_model(model: Model) -> Engine | None:
     """Returns the engine that owns ``model``, if one does."""
     if _binding and (_binding.everything or model in _binding.models):
         return _binding.engine
     return None
 
 
-def leave_alone(optimizer: Any) -> None:
+def leave_alone(optimizer: Optimizer) -> None:
     """Notes that an optimizer is a framework's own, whose steps are nobody else's."""
     _inner.add(optimizer)
 
 
-def engine_of_optimizer(optimizer: Any) -> Engine | None:
+def engine_of_optimizer(optimizer: Optimizer) -> Engine | None:
     """Returns the engine that owns ``optimizer``, if one does."""
     if _binding is None or optimizer in _inner:
         return None
@@ -101,7 +102,7 @@ def engine_of_optimizer(optimizer: Any) -> Engine | None:
     return _binding.engine
 
 
-def is_left_alone(optimizer: Any) -> bool:
+def is_left_alone(optimizer: Optimizer) -> bool:
     """Whether an optimizer is a framework's own."""
     return optimizer in _inner
 

@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from fdtcore.glue import keras_internals, loading, saving
+from fdtcore.keras_types import FilePath
 from fdtcore.process import Process
 
 
@@ -47,7 +48,7 @@ def _once(inner: Callable) -> Callable:
 
 def _of_rank_zero(inner: Callable) -> Callable:
     @functools.wraps(inner)
-    def read(self: Any, save_path: Any, options: Any = None) -> Any:
+    def read(self: Any, save_path: FilePath, options: Any = None) -> Any:
         collectives = saving.together()
         if collectives is None:
             return inner(self, save_path, options)

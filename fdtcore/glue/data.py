@@ -13,6 +13,7 @@ from keras import tree
 from fdtcore import output
 from fdtcore.glue import arrays, batches, keras_internals
 from fdtcore.glue.keras_internals import ArrayDataAdapter, DataAdapter
+from fdtcore.keras_types import Dataset, Structure
 from fdtcore.process import Process
 
 # What becomes of adapters made now: set by ``fit`` and ``evaluate`` of a bound model.
@@ -84,7 +85,7 @@ def dealt(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
     return dataset.window(process.size).flat_map(own)
 
 
-def _cut(batch: Any, stop: int | None) -> Any:
+def _cut(batch: Structure, stop: int | None) -> Any:
     batch = batch[0] if len(batch) == 1 else batch
     count = batches.count(batch) if stop is None else stop
     return tree.map_structure(lambda leaf: batches.rows(leaf, 0, count), batch)
@@ -159,7 +160,7 @@ class PartAdapter(DataAdapter):
         return f"{what}: rank r takes part r of {self.process.size} of each batch"
 
 
-def _refuse_unseeded(dataset: Any) -> None:
+def _refuse_unseeded(dataset: Dataset) -> None:
     """A shuffle without a seed differs between ranks: their parts would overlap."""
     seeds = keras_internals.shuffle_seeds(dataset)
     if seeds and not any(int(tf.get_static_value(s) or 0) for s in seeds):

@@ -22,6 +22,7 @@ import tensorflow as tf
 from fdtcore.examination import observations
 from fdtcore.examination.observations import Observation
 from fdtcore.glue import keras_internals
+from fdtcore.keras_types import Callbacks, Logs, Model, Optimizer, Variable
 from fdtcore.process import Process
 
 BATCHES = 12  # of a ``fit``, or steps of a loop
@@ -40,18 +41,18 @@ class Enough(keras.callbacks.Callback):
         super().__init__()
         self._trained = 0
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         del batch, logs
         self._trained += 1
         if self._trained >= BATCHES:
             self.model.stop_training = True
 
-    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+    def on_test_batch_begin(self, batch: int, logs: Logs = None) -> None:
         del logs
         if batch + 1 >= TESTED_BATCHES:
             self.model.stop_evaluating = True
 
-    def on_predict_batch_begin(self, batch: int, logs: Any = None) -> None:
+    def on_predict_batch_begin(self, batch: int, logs: Logs = None) -> None:
         del logs
         if batch + 1 >= TESTED_BATCHES:
             self.model.stop_predicting = True
@@ -89,7 +90,7 @@ class Examination:
         signature = inspect.signature(inner)
 
         @functools.wraps(inner)
-        def method(model: Any, *args: Any, **kwargs: Any) -> Any:
+        def method(model: Model, *args: Any, **kwargs: Any) -> Any:
             if self._fitting:
                 return inner(model, *args, **kwargs)  # the validation of a fit
             if name == "fit" and len(self._found) >= FITS:
@@ -113,7 +114,7 @@ class Examination:
 
     def _noticed(self, inner: Callable) -> Callable:
         @functools.wraps(inner)
-        def apply(optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+        def apply(optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
             result = inner(optimizer, *args, **kwargs)
             if not self._fitting:
                 self._optimizers[id(optimizer)] = optimizer
@@ -151,7 +152,7 @@ class Examination:
             self._note(what, {}, held, list(trained.values()))
             self._write()
 
-    def _is_of_a_fit(self, optimizer: Any) -> bool:
+    def _is_of_a_fit(self, optimizer: Optimizer) -> bool:
         return any(optimizer.name in one.iterations for one in self._found)
 
     def _note(
@@ -180,7 +181,7 @@ def install(folder: str) -> None:
     Examination(folder, Process.from_environ(os.environ)).install()
 
 
-def _with_enough(callbacks: Any) -> Any:
+def _with_enough(callbacks: Callbacks) -> Any:
     if isinstance(callbacks, keras.callbacks.CallbackList):
         callbacks.append(Enough())
         return callbacks
@@ -188,7 +189,7 @@ def _with_enough(callbacks: Any) -> Any:
     return [*(given if isinstance(given, list | tuple) else [given]), Enough()]
 
 
-def _layers(model: Any) -> dict[str, list[str]]:
+def _layers(model: Model) -> dict[str, list[str]]:
     """The layers whose numbers depend on how a batch is cut, by what they do."""
     layers = keras_internals.layers_of(model)
     # A layer that is handed on in a wrapper is in its list as well.
@@ -219,15 +220,15 @@ def _is_traced() -> bool:
     return not tf.executing_eagerly()
 
 
-def _is_float(variable: Any) -> bool:
+def _is_float(variable: Variable) -> bool:
     return "float" in str(variable.dtype)
 
 
-def _path(variable: Any) -> str:
+def _path(variable: Variable) -> str:
     return str(getattr(variable, "path", variable.name))
 
 
-def _sampled(variable: Any) -> list[float]:
+def _sampled(variable: Variable) -> list[float]:
     values = np.asarray(variable, "float64").reshape(-1)
     step = max(1, values.size // _SAMPLED)
     return [float(value) for value in values[::step]]

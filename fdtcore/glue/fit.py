@@ -29,7 +29,7 @@ from fdtcore.glue import (
 )
 from fdtcore.glue.state import InitialState
 from fdtcore.glue.step import share_of_samples
-from fdtcore.keras_types import Callback, Logs, Model
+from fdtcore.keras_types import Callback, Logs, Model, Tensor
 from fdtcore.process import Process
 
 
@@ -48,7 +48,7 @@ def _reads_data(inner: Callable, name: str) -> Callable:
     signature = inspect.signature(inner)
 
     @functools.wraps(inner)
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def method(self: Model, *args: Any, **kwargs: Any) -> Any:
         engine = binding.engine_of_model(self)
         if engine is None:
             return inner(self, *args, **kwargs)
@@ -74,7 +74,7 @@ def _looked_at(fit: Callable) -> Callable:
     """Notes a ``fit`` that trains by assignments of its own, which nobody else sees."""
 
     @functools.wraps(fit)
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def method(self: Model, *args: Any, **kwargs: Any) -> Any:
         if not evidence.is_wanted() or not self.built:
             return fit(self, *args, **kwargs)
         before = state.digest(self.trainable_variables)
@@ -154,7 +154,7 @@ def _reading(process: Process, arguments: dict[str, Any], batch: str) -> Iterato
 
 def _in_replica(inner: Callable) -> Callable:
     @functools.wraps(inner)
-    def predict(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def predict(self: Model, *args: Any, **kwargs: Any) -> Any:
         with data.adapting(None):
             return inner(self, *args, **kwargs)
 
@@ -165,7 +165,7 @@ def _takes_batch(inner: Callable, name: str) -> Callable:
     signature = inspect.signature(inner)
 
     @functools.wraps(inner)
-    def on_batch(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def on_batch(self: Model, *args: Any, **kwargs: Any) -> Any:
         engine = binding.engine_of_model(self)
         if engine is None:
             return inner(self, *args, **kwargs)
@@ -200,14 +200,14 @@ def on_batch_in_parts(
     return logs if as_dict else keras_internals.in_order(model, logs)
 
 
-def _tensor(leaf: Any) -> Any:
+def _tensor(leaf: Tensor) -> Any:
     kept = isinstance(leaf, tf.SparseTensor | tf.RaggedTensor)
     return leaf if kept else tf.convert_to_tensor(leaf)
 
 
 def _of_all_ranks(inner: Callable) -> Callable:
     @functools.wraps(inner)
-    def result(self: Any, logs: Any) -> Any:
+    def result(self: Model, logs: Logs) -> Any:
         engine = binding.engine_of_model(self)
         if engine is None or engine.process.size == 1:
             return inner(self, logs)

@@ -52,7 +52,7 @@ def _of_rank_zero(inner: Callable, *, argument: int) -> Callable:
     return load
 
 
-def _shards(path: Any) -> list[pathlib.Path]:
+def _shards(path: FilePath) -> list[pathlib.Path]:
     """The files beside one that names them, of weights that were saved in several."""
     name = pathlib.Path(path).name
     if not name.endswith(".weights.json"):

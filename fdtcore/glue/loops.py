@@ -14,7 +14,7 @@ from fdtcore.engine import Collectives, Engine
 from fdtcore.glue import batches, data, keras_internals
 from fdtcore.glue.combining import SUM
 from fdtcore.glue.step import share_of_samples, shared
-from fdtcore.keras_types import Optimizer
+from fdtcore.keras_types import Dataset, Optimizer
 from fdtcore.process import Process
 
 # Samples that this rank took of the batch that was read last, once there is one.
@@ -46,7 +46,7 @@ def install(engine: Engine) -> None:
     inner = tf.data.Dataset.__iter__
 
     @functools.wraps(inner)
-    def iterate(self: Any) -> Any:
+    def iterate(self: Dataset) -> Any:
         caller = sys._getframe(1)
         if (
             tf.executing_eagerly()

@@ -28,6 +28,7 @@ from keras.optimizers import LossScaleOptimizer
 
 from fdtcore.glue import combining, keras_internals, rows, state
 from fdtcore.glue.step import SharedStep, shared, sum_over_ranks, watching
+from fdtcore.keras_types import Loss, Model, Optimizer, Structure, Tensor
 
 # What each loss that is not of samples makes of a batch; see ``combining``.
 _kinds: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
@@ -47,7 +48,7 @@ def patch() -> None:
         cls.scale_loss = _weighed_before(cls.scale_loss)
 
 
-def is_of_samples(loss: Any) -> bool:
+def is_of_samples(loss: Loss) -> bool:
     """Whether a loss is one of Keras's own that gives one value for each sample.
 
     Args:
@@ -63,7 +64,7 @@ def is_of_samples(loss: Any) -> bool:
     return made.__module__.startswith("keras.") and made.__name__ not in _OF_BATCHES
 
 
-def note(loss: Any, kind: str) -> bool:
+def note(loss: Loss, kind: str) -> bool:
     """Notes what a loss makes of a batch; returns whether that is news."""
     before = _kinds.get(loss, combining.UNKNOWN)
     _kinds[loss] = combining.agreed([kind, before])
@@ -72,7 +73,9 @@ def note(loss: Any, kind: str) -> bool:
 
 def _called(inner: Any) -> Any:
     @functools.wraps(inner)
-    def call(self: Any, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+    def call(
+        self: Loss, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None
+    ) -> Any:
         step, record = shared(), watching()
         if record is not None:
             record.losses.append((self, y_true, y_pred))
@@ -96,14 +99,14 @@ def _called(inner: Any) -> Any:
     return call
 
 
-def keras_mask(y_pred: Any) -> Any:
+def keras_mask(y_pred: Tensor) -> Any:
     """The mask that Keras keeps with predictions, if there is one."""
     if not isinstance(y_pred, tf.Tensor):
         return None
     return keras_internals.get_keras_mask(y_pred)
 
 
-def _of_all_ranks(step: SharedStep, given: Any) -> Any:
+def _of_all_ranks(step: SharedStep, given: Structure) -> Any:
     mask = keras_mask(given[1])
     given, mask = rows.of_all_ranks(step, (given, mask))
     if mask is not None:
@@ -122,7 +125,7 @@ def _reduced() -> Iterator[None]:
 
 def _added(inner: Any) -> Any:
     @functools.wraps(inner)
-    def aggregate(self: Any, loss: Any) -> Any:
+    def aggregate(self: Model, loss: Tensor) -> Any:
         loss = inner(self, loss)
         step, record = shared(), watching()
         if record is not None:
@@ -136,7 +139,7 @@ def _added(inner: Any) -> Any:
 
 def _weighed_before(inner: Any) -> Any:
     @functools.wraps(inner)
-    def scale_loss(self: Any, loss: Any) -> Any:
+    def scale_loss(self: Optimizer, loss: Tensor) -> Any:
         step = shared()
         if step is not None and _keeps_gradients(step.model):
             loss = step.weigh_loss(self, loss)
@@ -145,16 +148,16 @@ def _weighed_before(inner: Any) -> Any:
     return scale_loss
 
 
-def _keeps_gradients(model: Any) -> bool:
+def _keeps_gradients(model: Model) -> bool:
     return bool(state.overwritten(model))
 
 
 def _scaled(inner: Any) -> Any:
     @functools.wraps(inner)
     def reduce(
-        values: Any,
-        sample_weight: Any = None,
-        mask: Any = None,
+        values: Tensor,
+        sample_weight: Tensor = None,
+        mask: Tensor = None,
         reduction: str | None = "sum_over_batch_size",
         dtype: Any = None,
     ) -> Any:
@@ -176,7 +179,7 @@ def _scaled(inner: Any) -> Any:
     return reduce
 
 
-def _divisor(sample_weight: Any, mask: Any, reduction: str) -> tf.Tensor | None:
+def _divisor(sample_weight: Tensor, mask: Tensor, reduction: str) -> tf.Tensor | None:
     """What a mean is divided by, float32 scalar; None where it is the sample count."""
     if reduction == "mean_with_sample_weight" and sample_weight is not None:
         weight = tf.cast(sample_weight, tf.float32)

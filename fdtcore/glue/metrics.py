@@ -24,13 +24,13 @@ _EXTREME: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def variables(model: Any) -> list[Any]:
+def variables(model: Model) -> list[Any]:
     """Returns the variables of all metrics of ``model``, each once."""
     found = {id(v): v for metric in model.metrics for v in metric.variables}
     return list(found.values())
 
 
-def moving_statistics(model: Any) -> list[Any]:
+def moving_statistics(model: Model) -> list[Any]:
     """Returns what layers gather while they train: BatchNorm's averages and the like.
 
     Weights of layers that are frozen are not among them, nor seeds and counters.

@@ -18,6 +18,7 @@ import h5py  # type: ignore[import-untyped]
 import tensorflow as tf
 
 from fdtcore.glue.keras_internals import file_io, record_io
+from fdtcore.keras_types import FilePath
 from fdtcore.shadow_files.rank0_view import Watch
 from fdtcore.shadow_files.shadow import Shadow
 
@@ -59,7 +60,7 @@ def install(view: Shadow | Watch) -> None:
     h5py.File.__init__ = _h5py_file(h5py.File.__init__, view)
 
 
-def local(view: Shadow | Watch, path: Any) -> str | None:
+def local(view: Shadow | Watch, path: FilePath) -> str | None:
     """Returns the absolute path of a local file that this process may see elsewhere."""
     if not isinstance(path, str | bytes | os.PathLike):
         return None
@@ -69,17 +70,17 @@ def local(view: Shadow | Watch, path: Any) -> str | None:
     return view.covered(text)
 
 
-def seen(view: Shadow | Watch, path: Any) -> Any:
+def seen(view: Shadow | Watch, path: FilePath) -> Any:
     """Returns where this process finds what is at ``path``; as it is where it is."""
     return _as_given(path, local(view, path), view.seen)
 
 
-def made(view: Shadow | Watch, path: Any) -> Any:
+def made(view: Shadow | Watch, path: FilePath) -> Any:
     """Returns where this process makes what belongs at ``path``."""
     return _as_given(path, local(view, path), view.made)
 
 
-def _as_given(path: Any, found: str | None, move: Callable[[str], str]) -> Any:
+def _as_given(path: FilePath, found: str | None, move: Callable[[str], str]) -> Any:
     if found is None:
         return path
     place = move(found)
@@ -102,7 +103,9 @@ def _elsewhere(inner: Any, view: Any, argument: int, move: Callable) -> Any:
 
 def _h5py_file(inner: Any, view: Any) -> Any:
     @functools.wraps(inner)
-    def init(self: Any, name: Any, mode: str = "r", *args: Any, **kwargs: Any) -> None:
+    def init(
+        self: Any, name: FilePath, mode: str = "r", *args: Any, **kwargs: Any
+    ) -> None:
         found = local(view, name)
         if found is not None:
             name = _as_given(name, found, functools.partial(_opened, view, mode=mode))
@@ -127,11 +130,11 @@ class _Watched:
     def __init__(self, view: Watch):
         self._view = view
 
-    def create_dir(self, inner: Any, path: Any) -> None:
+    def create_dir(self, inner: Any, path: FilePath) -> None:
         self._note(path)
         inner(path)
 
-    def recursively_create_dir(self, inner: Any, path: Any) -> None:
+    def recursively_create_dir(self, inner: Any, path: FilePath) -> None:
         found = local(self._view, path)
         missing = []
         while found is not None and not os.path.lexists(found):
@@ -141,19 +144,23 @@ class _Watched:
             self._view.note(folder)
         inner(path)
 
-    def copy_file(self, inner: Any, src: Any, dst: Any, overwrite: Any) -> None:
+    def copy_file(
+        self, inner: Any, src: FilePath, dst: FilePath, overwrite: Any
+    ) -> None:
         self._note(dst)
         inner(src, dst, overwrite)
 
-    def rename_file(self, inner: Any, src: Any, dst: Any, overwrite: Any) -> None:
+    def rename_file(
+        self, inner: Any, src: FilePath, dst: FilePath, overwrite: Any
+    ) -> None:
         self._note(dst)
         inner(src, dst, overwrite)
 
-    def writable_file(self, inner: Any, path: Any, mode: Any) -> Any:
+    def writable_file(self, inner: Any, path: FilePath, mode: Any) -> Any:
         self._note(path)
         return inner(path, mode)
 
-    def _note(self, path: Any) -> None:
+    def _note(self, path: FilePath) -> None:
         found = local(self._view, path)
         if found is not None:
             self._view.note(found)
@@ -168,36 +175,40 @@ class _Shadowed:
     def __init__(self, view: Shadow):
         self._view = view
 
-    def create_dir(self, inner: Any, path: Any) -> None:
+    def create_dir(self, inner: Any, path: FilePath) -> None:
         found = local(self._view, path)
         if found is not None and os.path.isdir(os.path.dirname(found)):
             path = self._view.made(found)
         inner(path)
 
-    def recursively_create_dir(self, inner: Any, path: Any) -> None:
+    def recursively_create_dir(self, inner: Any, path: FilePath) -> None:
         inner(made(self._view, path))
 
-    def delete_file(self, inner: Any, path: Any) -> None:
+    def delete_file(self, inner: Any, path: FilePath) -> None:
         self._remove("remove", inner, path)
 
-    def delete_recursively(self, inner: Any, path: Any) -> None:
+    def delete_recursively(self, inner: Any, path: FilePath) -> None:
         self._remove("rmtree", inner, path)
 
-    def _remove(self, name: str, inner: Any, path: Any) -> None:
+    def _remove(self, name: str, inner: Any, path: FilePath) -> None:
         found = local(self._view, path)
         if found is None or not os.path.lexists(found):
             inner(seen(self._view, path))
         else:
             self._view.remove(name, found)
 
-    def copy_file(self, inner: Any, src: Any, dst: Any, overwrite: Any) -> None:
+    def copy_file(
+        self, inner: Any, src: FilePath, dst: FilePath, overwrite: Any
+    ) -> None:
         target = local(self._view, dst)
         if target is None or (os.path.exists(target) and not overwrite):
             inner(seen(self._view, src), seen(self._view, dst), overwrite)
         else:
             inner(seen(self._view, src), self._view.made(target), True)
 
-    def rename_file(self, inner: Any, src: Any, dst: Any, overwrite: Any) -> None:
+    def rename_file(
+        self, inner: Any, src: FilePath, dst: FilePath, overwrite: Any
+    ) -> None:
         source, target = local(self._view, src), local(self._view, dst)
         is_taken = os.path.exists(os.fsdecode(dst)) and not overwrite
         if source is None or target is None or is_taken or not os.path.exists(source):
@@ -205,13 +216,13 @@ class _Shadowed:
         else:
             self._view.move("replace", source, target)
 
-    def writable_file(self, inner: Any, path: Any, mode: Any) -> Any:
+    def writable_file(self, inner: Any, path: FilePath, mode: Any) -> Any:
         found = local(self._view, path)
         if found is not None:
             path = os.fsencode(_opened(self._view, found, mode=os.fsdecode(mode)))
         return inner(path, mode)
 
-    def get_children(self, inner: Any, path: Any) -> list[str]:
+    def get_children(self, inner: Any, path: FilePath) -> list[str]:
         found = local(self._view, path)
         if found is None or not os.path.isdir(found):
             return inner(seen(self._view, path))

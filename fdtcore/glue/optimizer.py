@@ -140,12 +140,12 @@ def _in_front_of(inner: Callable, *, is_base: bool) -> Callable:
     first, second = (*own, *_ARGUMENTS[len(own) :])[:2]
 
     @functools.wraps(inner)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def wrapper(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         given = dict(zip((first, second), args)) | kwargs
         if first not in given:
             return inner(self, *args, **kwargs)  # which complains
 
-        def own_apply(self: Any, gradients: Any, variables: Any) -> Any:
+        def own_apply(self: Optimizer, gradients: Any, variables: Any) -> Any:
             return inner(self, gradients, variables, *args[2:], **given)
 
         gradients, variables = given.pop(first), given.pop(second, None)

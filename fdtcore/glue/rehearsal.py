@@ -47,7 +47,15 @@ from fdtcore.glue.step import (
     under_way,
     watched,
 )
-from fdtcore.keras_types import Model, Structure, TensorFlowIterator
+from fdtcore.keras_types import (
+    Logs,
+    Loss,
+    Model,
+    Structure,
+    Tensor,
+    TensorFlowIterator,
+    Variable,
+)
 
 _RANDOM = (
     keras.layers.Dropout,
@@ -63,7 +71,7 @@ _RANDOM = (
 _logs: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
 
 
-def is_sum(model: Any, name: str) -> bool:
+def is_sum(model: Model, name: str) -> bool:
     """Whether what a step returns under a name is a sum over the samples."""
     return _logs.get(model, {}).get(name) == combining.SUM
 
@@ -110,7 +118,7 @@ def on_first_batch(
     return _Rehearsal(collectives, model, kind, data).found(), _again(taken, iterator)
 
 
-def _is_in_doubt(model: Any, kind: str) -> bool:
+def _is_in_doubt(model: Model, kind: str) -> bool:
     """Whether something of the user's own makes values of a batch."""
     cls = type(model)
     if not _is_of_keras(model, kind) or cls.compute_loss not in _COMPUTE_LOSS:
@@ -130,7 +138,7 @@ _COMPUTE_LOSS = (
 )
 
 
-def _is_of_keras(model: Any, kind: str) -> bool:
+def _is_of_keras(model: Model, kind: str) -> bool:
     name = f"{kind}_step"
     return getattr(type(model), name) is getattr(keras_internals.Trainer, name)
 
@@ -145,12 +153,12 @@ def _adds_losses(cls: type) -> bool:
     )
 
 
-def _taken(model: Any, iterator: Any) -> list[Any]:
+def _taken(model: Model, iterator: TensorFlowIterator) -> list[Any]:
     """Takes what one call of the step's function would."""
     return list(itertools.islice(iterator, model.steps_per_execution))
 
 
-def _again(taken: list[Any], iterator: Any) -> Iterator[Any]:
+def _again(taken: list[Any], iterator: TensorFlowIterator) -> Iterator[Any]:
     """Yields what was taken, as the iterator would have."""
     if not isinstance(iterator, tf.data.Iterator):
         return iter(taken)
@@ -227,7 +235,7 @@ class _Rehearsal:
         elif others["scalars"] and not _is_of_keras(self.model, self.kind):
             self._say(_SCALAR.format(step=step, values=_values(others["scalars"][0])))
 
-    def _run(self, data: Any) -> Record:
+    def _run(self, data: Structure) -> Record:
         """Makes the step once, without applying gradients."""
         with watched() as record, optimizer.recording() as applied:
             if _is_of_keras(self.model, self.kind):
@@ -279,7 +287,7 @@ class _Rehearsal:
             kind, _size(whole), sum(s * _size(v) for s, v in zip(shares, parts))
         )
 
-    def _of_loss(self, loss: Any, y_true: Any, y_pred: Any) -> ReductionFinding:
+    def _of_loss(self, loss: Loss, y_true: Tensor, y_pred: Tensor) -> ReductionFinding:
         """Compares what a loss makes of predictions with what it makes of pieces.
 
         Once more with targets of zero in the last row: padding that a loss leaves out
@@ -296,7 +304,7 @@ class _Rehearsal:
         return dataclasses.replace(shown, kind=kind)
 
     def _of_targets(
-        self, loss: Any, y_true: Any, y_pred: Any, first: int
+        self, loss: Loss, y_true: Tensor, y_pred: Tensor, first: int
     ) -> ReductionFinding:
         def made(start: int, stop: int) -> np.ndarray:
             own = tree.map_structure(
@@ -352,7 +360,7 @@ def _filled(ranks: list[list[ReductionFinding]]) -> list[list[ReductionFinding]]
     return [found + [ReductionFinding()] * (length - len(found)) for found in ranks]
 
 
-def _numbers(logs: Any) -> list[tuple[str, Any]]:
+def _numbers(logs: Logs) -> list[tuple[str, Any]]:
     """What a step returns, but for results of metrics that are several numbers."""
     named = logs.items() if isinstance(logs, dict) else ()
     return [(name, value) for name, value in named if not isinstance(value, dict)]
@@ -382,7 +390,7 @@ def _size(value: np.ndarray) -> float:
 
 
 @contextlib.contextmanager
-def _undone(model: Any) -> Iterator[None]:
+def _undone(model: Model) -> Iterator[None]:
     """Undoes what happens to a model and to random numbers while the block runs."""
     before = [(v, tf.identity(_raw(v))) for v in state.of_model(model)]
     known = {id(variable) for variable, _ in before}
@@ -408,12 +416,12 @@ def _undone(model: Any) -> Iterator[None]:
             draws.setstate(of_tensorflow)
 
 
-def _raw(variable: Any) -> tf.Variable:
+def _raw(variable: Variable) -> tf.Variable:
     return variable.value if isinstance(variable, keras.Variable) else variable
 
 
 @contextlib.contextmanager
-def _resting(model: Any) -> Iterator[None]:
+def _resting(model: Model) -> Iterator[None]:
     """Keeps layers from drawing and looking across the batch, and logs nothing."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(tf.summary.record_if(False))
@@ -427,7 +435,7 @@ def _resting(model: Any) -> Iterator[None]:
 
 
 def _inferring(inner: Callable) -> Callable:
-    def call(inputs: Any, training: Any = None, mask: Any = None) -> Any:
+    def call(inputs: Structure, training: Any = None, mask: Tensor = None) -> Any:
         del training
         return inner(inputs, training=False, mask=mask)
 

@@ -9,9 +9,10 @@ import tensorflow as tf
 from keras import tree
 
 from fdtcore.glue.step import NeedsCollective, SharedStep, in_xla
+from fdtcore.keras_types import Structure
 
 
-def of_all_ranks(step: SharedStep, data: Any) -> Any:
+def of_all_ranks(step: SharedStep, data: Structure) -> Any:
     """Joins the rows of each tensor over the ranks, for a loss that all compute alike.
 
     Its gradient is that through the rows of each rank, added up. What a rank gives is

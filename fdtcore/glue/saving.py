@@ -17,6 +17,7 @@ import keras
 from fdtcore import atomic_files
 from fdtcore.engine import Collectives
 from fdtcore.glue import binding, file_caches, keras_internals
+from fdtcore.keras_types import Callback, FilePath, Model
 from fdtcore.shadow_files import patches
 
 # Whether calls concern this rank only; the others do not make them.
@@ -82,14 +83,14 @@ def _once(inner: Callable) -> Callable:
     place = list(signature.parameters)[1]
 
     @functools.wraps(inner)
-    def write(model: Any, *args: Any, **kwargs: Any) -> Any:
+    def write(model: Model, *args: Any, **kwargs: Any) -> Any:
         engine, shared = binding.engine_of_model(model), together()
         if engine is None or _inside[-1]:
             return inner(model, *args, **kwargs)
         given = signature.bind(model, *args, **kwargs).arguments
         filepath = given[place]
 
-        def save(path: Any) -> Any:
+        def save(path: FilePath) -> Any:
             call = signature.bind(model, *args, **kwargs)
             call.arguments[place] = path
             return inner(*call.args, **call.kwargs)
@@ -109,7 +110,7 @@ def _once(inner: Callable) -> Callable:
 
 def _by_rank_zero(inner: Callable) -> Callable:
     @functools.wraps(inner)
-    def save(callback: Any, *args: Any, **kwargs: Any) -> Any:
+    def save(callback: Callback, *args: Any, **kwargs: Any) -> Any:
         engine = binding.engine_of_model(callback.model)
         writes = engine is None or engine.process.rank == 0
         return inner(callback, *args, **kwargs) if writes else None
@@ -118,7 +119,7 @@ def _by_rank_zero(inner: Callable) -> Callable:
 
 
 @contextlib.contextmanager
-def once(filepath: Any) -> Iterator[bool]:
+def once(filepath: FilePath) -> Iterator[bool]:
     """Surrounds what writes to ``filepath`` on rank 0 only.
 
     Yields:
@@ -173,7 +174,7 @@ def _meet(collectives: Collectives, failure: Exception | None) -> None:
         raise known.get(kind, OSError)(f"rank 0 could not write: {text}")
 
 
-def _own(filepath: Any, first: str) -> bool:
+def _own(filepath: FilePath, first: str) -> bool:
     """Whether a rank has made a place of its own, where rank 0 writes to ``first``.
 
     A temporary folder has another name on every rank, and an open file is the rank's;

@@ -16,7 +16,7 @@ from keras import KerasTensor, tree
 
 from fdtcore.engine import Collectives
 from fdtcore.glue import binding, keras_internals, wrappers
-from fdtcore.keras_types import Model, Optimizer, Structure, Variable
+from fdtcore.keras_types import Model, Optimizer, Structure, Tensor, Variable
 from fdtcore.process import Process
 
 # Odd, so that seeds of different ranks stay different modulo 2**32.
@@ -138,7 +138,7 @@ def digest(variables: Sequence[Variable]) -> str:
     return found.hexdigest()
 
 
-def _symbolic(leaf: Any) -> Any:
+def _symbolic(leaf: Tensor) -> Any:
     if getattr(leaf, "shape", None) is None:
         return leaf
     shape = [None, *leaf.shape[1:]] if leaf.shape.rank else leaf.shape

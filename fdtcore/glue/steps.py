@@ -29,7 +29,7 @@ from fdtcore.glue.step import (
     shared,
     under_way,
 )
-from fdtcore.keras_types import Model
+from fdtcore.keras_types import Model, Structure, TensorFlowIterator
 
 # Whether callbacks of the fit that runs read the logs of each batch.
 whole_logs: list[bool] = [False]
@@ -57,7 +57,7 @@ def patch() -> None:
 
 def _maker(kind: str, inner: Callable) -> Callable:
     @functools.wraps(inner)
-    def make(self: Any, force: bool = False) -> Any:
+    def make(self: Model, force: bool = False) -> Any:
         engine = binding.engine_of_model(self)
         wrap = None if engine is None else engine.strategy.step_on(kind)
         if engine is None or wrap is None:
@@ -83,7 +83,7 @@ def _announced(
 ) -> Callable:
     count = 0
 
-    def call(iterator: Any) -> Any:
+    def call(iterator: TensorFlowIterator) -> Any:
         nonlocal count
         count += 1
         iterator = step.before(kind, iterator)
@@ -119,7 +119,7 @@ class TracedStep:
         """Returns what Keras's loop calls; ``inner`` is what Keras makes of this."""
         return inner
 
-    def before(self, kind: str, iterator: Any) -> Any:
+    def before(self, kind: str, iterator: TensorFlowIterator) -> Any:
         """Returns the iterator that a call takes, as it is."""
         del kind
         return iterator
@@ -127,7 +127,7 @@ class TracedStep:
     def after(self) -> None:
         """Is told of the end of each call, which may be of several steps."""
 
-    def traced(self, data: Any) -> Callable:
+    def traced(self, data: Structure) -> Callable:
         """Traces the step on a batch; returns what runs it."""
         if self.compiled:
             try:
@@ -148,11 +148,11 @@ class TracedStep:
         function.get_concrete_function(data)
         return lambda: function(data)
 
-    def _xla(self, data: Any) -> Callable:
+    def _xla(self, data: Structure) -> Callable:
         """Compiles the gradients and leaves the step of the optimizer outside."""
         calls: list[Any] = []
 
-        def gradients(data: Any) -> Any:
+        def gradients(data: Structure) -> Any:
             with optimizer.recording() as recorded:
                 logs = self.step(data)
             calls[:] = recorded
@@ -202,7 +202,7 @@ class PartStep(TracedStep):
         self._kinds: dict[str, list[str]] = {}
         self._is_unchecked = False  # whether ranks began alike, to be seen afterwards
 
-    def before(self, kind: str, iterator: Any) -> Any:
+    def before(self, kind: str, iterator: TensorFlowIterator) -> Any:
         """Finds out, before the first call, what the step's values are of parts."""
         if self._rehearses:
             self._rehearses = False
@@ -220,7 +220,7 @@ class PartStep(TracedStep):
             state.check(self._collectives, self.model)
             self._is_unchecked = False
 
-    def __call__(self, data: Any) -> Any:
+    def __call__(self, data: Structure) -> Any:
         num_samples = batches.count(data)
         remember(num_samples)
         data = batches.fill(data, num_samples)
@@ -244,7 +244,7 @@ class PartStep(TracedStep):
 
 def _begun(step: Callable) -> Callable:
     @functools.wraps(step)
-    def run(data: Any) -> Any:
+    def run(data: Structure) -> Any:
         if now := shared():
             now.begin()
         return step(data)
@@ -269,7 +269,7 @@ def _state(model: Model) -> list[tuple[Any, tf.Tensor]]:
     return [(v, tf.identity(v.value)) for v in variables]
 
 
-def _restore_if_empty(model: Any, before: Any, num_samples: tf.Tensor) -> None:
+def _restore_if_empty(model: Model, before: Any, num_samples: tf.Tensor) -> None:
     if not before:
         return
 

@@ -19,12 +19,13 @@ from keras import metrics
 
 from fdtcore.glue import combining
 from fdtcore.glue.step import shared, watching
+from fdtcore.keras_types import Metric, Tensor
 
 # What each tracker is given for a batch; see ``combining``.
 _kinds: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 
 
-def note(tracker: Any, kind: str) -> None:
+def note(tracker: Metric, kind: str) -> None:
     """Notes what a tracker is given for a batch."""
     _kinds[tracker] = combining.agreed([kind, _kinds.get(tracker, combining.UNKNOWN)])
 
@@ -37,7 +38,7 @@ def patch() -> None:
 
 def _weighed(inner: Any) -> Any:
     @functools.wraps(inner)
-    def update_state(self: Any, values: Any, sample_weight: Any = None) -> Any:
+    def update_state(self: Metric, values: Tensor, sample_weight: Tensor = None) -> Any:
         step, record = shared(), watching()
         if sample_weight is not None or tf.convert_to_tensor(values).shape.rank != 0:
             return inner(self, values, sample_weight)

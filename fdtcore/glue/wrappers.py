@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fdtcore.glue import keras_internals
+from fdtcore.keras_types import Optimizer
 
 _WAYS_IN = ("apply", "apply_gradients")
 
@@ -50,7 +51,7 @@ def _items(value: Any) -> Iterator[Any]:
         yield from value
 
 
-def hands_on(optimizer: Any) -> bool:
+def hands_on(optimizer: Optimizer) -> bool:
     """Whether an optimizer gives its gradients to others, which take the steps."""
     base = keras_internals.BaseOptimizer
     if all(getattr(type(optimizer), n) is getattr(base, n) for n in _WAYS_IN):
@@ -58,7 +59,7 @@ def hands_on(optimizer: Any) -> bool:
     return keras_internals.is_multi(optimizer) or bool(within(optimizer))
 
 
-def steps_of(optimizer: Any) -> list[Any]:
+def steps_of(optimizer: Optimizer) -> list[Any]:
     """Returns the optimizers that take the steps of one: itself, or those it holds."""
     if optimizer is None:
         return []

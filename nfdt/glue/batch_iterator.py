@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from fdtcore.keras_types import TensorFlowIterator
+
 
 class Execution:
     """The batches of one call of the training function, each taken when it is due.
@@ -40,7 +42,7 @@ class Batches:
         iterator: Of ``tf.data``.
     """
 
-    def __init__(self, numbers: deque[int], iterator: Any):
+    def __init__(self, numbers: deque[int], iterator: TensorFlowIterator):
         self._numbers, self._iterator = numbers, iterator
         self.batch: Any = None  # taken last, a ``tf.experimental.Optional``
         self.number = 0  # of the batch, in the epoch of the whole job

@@ -15,7 +15,7 @@ import tensorflow as tf
 from fdtcore.glue import aggregation, batches, keras_internals
 from fdtcore.glue.step import Step, under_way
 from fdtcore.glue.steps import TracedStep
-from fdtcore.keras_types import Model
+from fdtcore.keras_types import EpochIterator, Logs, Model, Structure
 from nfdt.glue.batch_iterator import Batches, Execution
 from nfdt.glue.collectives import WorkerCollectives
 from nfdt.glue.epochs import Epochs
@@ -40,19 +40,19 @@ def patch() -> None:
 
 def _for_leased(inner: Callable, own: Callable) -> Callable:
     @functools.wraps(inner)
-    def method(self: Any, *args: Any) -> Any:
+    def method(self: EpochIterator, *args: Any) -> Any:
         leased = isinstance(self.data_adapter, LeasedAdapter)
         return (own if leased else inner)(self, *args)
 
     return method
 
 
-def _num_batches(self: Any) -> int | None:
+def _num_batches(self: EpochIterator) -> int | None:
     found: int | None = self.data_adapter.whole_num_batches
     return found
 
 
-def _steps(self: Any) -> Iterator[tuple[int, int, Any]]:
+def _steps(self: EpochIterator) -> Iterator[tuple[int, int, Any]]:
     """Yields steps for as long as the data last, numbered as in the whole job.
 
     A batch is taken before its step: where none is left, there is none.
@@ -69,7 +69,7 @@ def _steps(self: Any) -> Iterator[tuple[int, int, Any]]:
 
 
 @contextlib.contextmanager
-def _caught(self: Any) -> Iterator[None]:
+def _caught(self: EpochIterator) -> Iterator[None]:
     yield
     self.tf_sync()
     self.data_adapter.on_epoch_end()
@@ -80,7 +80,7 @@ def _also_without_steps(inner: Callable) -> Callable:
     """A worker that got no batch of an epoch has the metrics of those that did."""
 
     @functools.wraps(inner)
-    def result(self: Any, logs: Any) -> Any:
+    def result(self: Model, logs: Logs) -> Any:
         return self.get_metrics_result() if logs == {} else inner(self, logs)
 
     return result
@@ -88,7 +88,9 @@ def _also_without_steps(inner: Callable) -> Callable:
 
 def _peeking(inner: Callable) -> Callable:
     @functools.wraps(inner)
-    def build(self: Any, iterator: Any = None, data_batch: Any = None) -> Any:
+    def build(
+        self: Model, iterator: EpochIterator = None, data_batch: Structure = None
+    ) -> Any:
         adapter = getattr(iterator, "data_adapter", None)
         # Without a strategy Keras builds in the step, and takes no batch for it.
         if self.built or not keras_internals.has_strategy(self):
@@ -159,7 +161,7 @@ class LeasedStep(TracedStep):
         """
         step = keras_internals.without_optionals(self.model, self)
 
-        def on_taken(batch: Any) -> Any:
+        def on_taken(batch: Structure) -> Any:
             return step(batch.get_value())
 
         if not self.model.run_eagerly:
@@ -174,7 +176,7 @@ class LeasedStep(TracedStep):
 
         return run
 
-    def __call__(self, data: Any) -> Any:
+    def __call__(self, data: Structure) -> Any:
         mark, batch = unmarked(data)
         count = batches.count(batch)
         step = MarkedStep(self._collectives, self.model, count, mark)

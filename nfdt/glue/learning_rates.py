@@ -16,6 +16,7 @@ import keras
 import tensorflow as tf
 
 from fdtcore.glue.keras_internals import rate_source
+from fdtcore.keras_types import Optimizer, Tensor
 
 
 @keras.saving.register_keras_serializable("nfdt")
@@ -25,7 +26,7 @@ class SentRate(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(self) -> None:
         self.rate = keras.Variable(0.0, trainable=False)
 
-    def __call__(self, step: Any) -> Any:
+    def __call__(self, step: Tensor) -> Any:
         del step
         return self.rate
 
@@ -34,7 +35,7 @@ class SentRate(keras.optimizers.schedules.LearningRateSchedule):
         return {}
 
 
-def is_of_script(optimizer: Any) -> bool:
+def is_of_script(optimizer: Optimizer) -> bool:
     """Whether an optimizer's rate is computed by code that servers do not have."""
     rate = rate_source(optimizer)
     own = type(rate).__module__.startswith("keras.")
@@ -55,7 +56,7 @@ def schedule(config: Mapping[str, Any]) -> Callable[[int], float]:
     return lambda version: float(made(version))
 
 
-def computed(optimizer: Any) -> Any:
+def computed(optimizer: Optimizer) -> Any:
     """Returns the rate of the next step, float64 scalar; NaN where it is a number.
 
     In a step that is traced it is computed as Keras does, each time anew.
@@ -65,13 +66,13 @@ def computed(optimizer: Any) -> Any:
     return tf.cast(optimizer.learning_rate, tf.float64)
 
 
-def of_number(optimizer: Any) -> float:
+def of_number(optimizer: Optimizer) -> float:
     """Returns an optimizer's learning rate where it is a number, else NaN."""
     rate = rate_source(optimizer)
     return float(rate.numpy()) if isinstance(rate, keras.Variable) else math.nan
 
 
-def write(optimizer: Any, rate: float) -> None:
+def write(optimizer: Optimizer, rate: float) -> None:
     """Gives a server's optimizer its rate, unless it follows a schedule itself."""
     own = rate_source(optimizer)
     if isinstance(own, SentRate):

@@ -13,6 +13,7 @@ from keras import tree
 
 from fdtcore.glue import arrays, keras_internals
 from fdtcore.glue.keras_internals import ArrayDataAdapter, DataAdapter, PyDatasetAdapter
+from fdtcore.keras_types import Structure, Tensor
 from nfdt.glue.epochs import Epochs, Passes
 
 # What a batch is marked with where it has no number.
@@ -144,10 +145,10 @@ class LeasedAdapter(DataAdapter):
                     numbers.append(number)
                     yield np.array([epoch, UNNUMBERED], np.int64), leaves(batch)
 
-        def leaves(batch: Any) -> tuple[Any, ...]:
+        def leaves(batch: Structure) -> tuple[Any, ...]:
             return tuple(tf.nest.flatten(batch))
 
-        def packed(mark: Any, batch: Any) -> Any:
+        def packed(mark: Tensor, batch: Structure) -> Any:
             return mark, tf.nest.pack_sequence_as(inner.element_spec, list(batch))
 
         specs = tuple(tf.nest.flatten(inner.element_spec))
@@ -210,7 +211,7 @@ _NO_MARK = np.array([UNNUMBERED, UNNUMBERED], np.int64)
 _MARK, _BATCH = "nfdt mark", "nfdt batch"
 
 
-def unmarked(data: Any) -> tuple[Any, Any]:
+def unmarked(data: Structure) -> tuple[Any, Any]:
     """Takes a batch apart: its mark, int64 [2], and the user's own batch.
 
     One that was not leased has no number.

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from fdtcore.glue import keras_internals
+from fdtcore.keras_types import Optimizer
 from nfdt.glue import learning_rates
 from nfdt.glue.optimizer_state import path_of
 from nfdt.glue.server_optimizer import deserialize
@@ -15,7 +16,7 @@ from nfdt.glue.server_optimizer import deserialize
 _SCALARS = (bool, int, float, str, type(None))
 
 
-def config_of(optimizer: Any) -> dict[str, Any]:
+def config_of(optimizer: Optimizer) -> dict[str, Any]:
     """Returns an optimizer's configuration, from which a server makes it again.
 
     A rate that no server can compute stands in it as one that workers send.
@@ -36,7 +37,7 @@ def config_of(optimizer: Any) -> dict[str, Any]:
     return dict(config)
 
 
-def check(optimizer: Any, config: Mapping[str, Any]) -> None:
+def check(optimizer: Optimizer, config: Mapping[str, Any]) -> None:
     """Refuses an optimizer that its configuration does not tell all of.
 
     Raises:
@@ -53,14 +54,14 @@ def check(optimizer: Any, config: Mapping[str, Any]) -> None:
             )
 
 
-def undecayed(optimizer: Any, variables: Sequence[Any]) -> list[str]:
+def undecayed(optimizer: Optimizer, variables: Sequence[Any]) -> list[str]:
     """Returns the paths of the variables that are excluded from weight decay."""
     return [
         path_of(v) for v in variables if not keras_internals.is_decayed(optimizer, v)
     ]
 
 
-def check_unchanged(optimizer: Any, opened: Mapping[str, Any]) -> None:
+def check_unchanged(optimizer: Optimizer, opened: Mapping[str, Any]) -> None:
     """Refuses an optimizer that is another one than the servers have.
 
     Args:

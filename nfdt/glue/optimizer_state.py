@@ -19,19 +19,20 @@ import tensorflow as tf
 
 from fdtcore.glue import keras_internals, state
 from fdtcore.glue.wrappers import hands_on, steps_of, within
+from fdtcore.keras_types import Model, Optimizer, Variable
 from nfdt.protocol.topology import Range, overlap
 from nfdt.rules.corrections import Vector
 from nfdt.rules.rule_state import arrays_of
 
 
-def path_of(variable: Any) -> str:
+def path_of(variable: Variable) -> str:
     """Returns a variable's path, as Keras's optimizers name theirs after it."""
     if isinstance(variable, keras.Variable):
         return str(variable.path)
     return str(variable.name).replace(":", "_")
 
 
-def optimizers_of(model: Any) -> list[Any]:
+def optimizers_of(model: Model) -> list[Any]:
     """Returns all optimizers of a model that take steps, in an order of its own."""
     found = [*steps_of(model.optimizer)]
     for one in within(model):
@@ -39,14 +40,14 @@ def optimizers_of(model: Any) -> list[Any]:
     return list({id(o): o for o in found}.values())
 
 
-def build(optimizer: Any, variables: Sequence[Any]) -> None:
+def build(optimizer: Optimizer, variables: Sequence[Any]) -> None:
     """Builds an optimizer and, where Keras does so, those that it holds."""
     if not optimizer.built:
         optimizer.build(variables)
         optimizer.built = True
 
 
-def trained_by(optimizer: Any, variables: Sequence[Any]) -> list[Any]:
+def trained_by(optimizer: Optimizer, variables: Sequence[Any]) -> list[Any]:
     """Returns those of some variables that an optimizer was built to descend."""
     return [
         v
@@ -55,7 +56,7 @@ def trained_by(optimizer: Any, variables: Sequence[Any]) -> list[Any]:
     ]
 
 
-def follow(optimizer: Any) -> None:
+def follow(optimizer: Optimizer) -> None:
     """Makes an optimizer that hands its steps on count those of all workers.
 
     Those that it holds count them; it counts one for each call of its ``apply``. A
@@ -71,17 +72,17 @@ def follow(optimizer: Any) -> None:
             own.assign(tf.where(counts_itself, updates, own))
 
 
-def has_stepped(optimizer: Any) -> bool:
+def has_stepped(optimizer: Optimizer) -> bool:
     """Whether an optimizer has made a step, here or where it was saved."""
     return bool(optimizer.built and call_count(optimizer))
 
 
-def call_count(optimizer: Any) -> int:
+def call_count(optimizer: Optimizer) -> int:
     """Returns how often an optimizer's ``apply`` was called, here or elsewhere."""
     return int(keras_internals.call_count(optimizer).numpy())
 
 
-def digest(optimizer: Any) -> bytes:
+def digest(optimizer: Optimizer) -> bytes:
     """Returns what changes when the state does; the learning rate is no part of it."""
     found = hashlib.sha256()
     for variable in _state(optimizer).values():
@@ -90,7 +91,7 @@ def digest(optimizer: Any) -> bytes:
 
 
 def cut(
-    optimizer: Any, variables: Sequence[Any], starts: Any, shards: Sequence[Range]
+    optimizer: Optimizer, variables: Sequence[Any], starts: Any, shards: Sequence[Range]
 ) -> list[dict[str, Any]]:
     """Returns each server's part of the state.
 
@@ -121,7 +122,7 @@ def cut(
 
 
 def take(
-    optimizer: Any, variables: Sequence[Any], starts: Any, found: Sequence[Any]
+    optimizer: Optimizer, variables: Sequence[Any], starts: Any, found: Sequence[Any]
 ) -> None:
     """Gives an optimizer the state that servers hold for it.
 
@@ -150,25 +151,25 @@ def take(
     _average_constants(optimizer, variables)
 
 
-def held(optimizer: Any) -> dict[str, Any]:
+def held(optimizer: Optimizer) -> dict[str, Any]:
     """Returns all of a server's optimizer by name, as :func:`take` takes it."""
     return {name: v.numpy() for name, v in _named(optimizer.variables).items()}
 
 
-def restore(optimizer: Any, state: Mapping[str, Any]) -> None:
+def restore(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
     """Gives a server's optimizer back what :func:`held` returned."""
     for name, variable in _named(optimizer.variables).items():
         variable.assign(state[name])
 
 
-def adopt(optimizer: Any, slots: Mapping[str, Any]) -> None:
+def adopt(optimizer: Optimizer, slots: Mapping[str, Any]) -> None:
     """Gives a server's optimizer its part of a user's."""
     for name, slot in _state(optimizer).items():
         if name in slots:
             slot.assign(np.asarray(slots[name]).reshape(slot.shape))
 
 
-def _state(optimizer: Any) -> dict[str, Any]:
+def _state(optimizer: Optimizer) -> dict[str, Any]:
     named = _named(optimizer.variables)
     rate = keras_internals.rate_source(optimizer)
     return {n: v for n, v in named.items() if v is not rate}
@@ -188,7 +189,7 @@ def _named(variables: Sequence[Any]) -> dict[str, Any]:
     return found
 
 
-def _average_constants(optimizer: Any, variables: Sequence[Any]) -> None:
+def _average_constants(optimizer: Optimizer, variables: Sequence[Any]) -> None:
     """What gets no gradient does not change, so that it is its own average."""
     if not optimizer.use_ema:
         return
@@ -206,7 +207,7 @@ class _Owners:
             (path_of(v).replace("/", "_") + "_", tuple(v.shape)) for v in variables
         ]
 
-    def find(self, slot: Any) -> int | None:
+    def find(self, slot: Variable) -> int | None:
         """Returns the variable's index; None for what belongs to none."""
         name = slot.path.rpartition("/")[2]
         fitting = [
@@ -217,7 +218,7 @@ class _Owners:
         return max(fitting)[1] if fitting else None
 
 
-def _velocity(optimizer: Any, variables: Sequence[Any]) -> Vector | None:
+def _velocity(optimizer: Optimizer, variables: Sequence[Any]) -> Vector | None:
     """Returns the momentum of plain SGD as a flat vector, None where it has none."""
     momentums = [
         m for m in getattr(optimizer, "momentums", None) or [] if m is not None
@@ -230,7 +231,10 @@ def _velocity(optimizer: Any, variables: Sequence[Any]) -> Vector | None:
 
 
 def _take_velocity(
-    optimizer: Any, variables: Sequence[Any], starts: Any, pieces: Sequence[Vector]
+    optimizer: Optimizer,
+    variables: Sequence[Any],
+    starts: Any,
+    pieces: Sequence[Vector],
 ) -> None:
     flat = np.concatenate(pieces)
     for variable, start, stop in zip(variables, starts, starts[1:], strict=False):

@@ -16,7 +16,7 @@ import tensorflow as tf
 from fdtcore.engine import Collectives
 from fdtcore.glue import keras_internals, state, step
 from fdtcore.glue.wrappers import steps_of
-from fdtcore.keras_types import Gradient, Optimizer, Variable
+from fdtcore.keras_types import Gradient, Optimizer, Tensor, Variable
 from nfdt.glue import learning_rates, optimizer_state, replicated_steps
 from nfdt.glue.epochs import Epochs
 from nfdt.glue.groups import VariableGroups
@@ -114,7 +114,7 @@ class PushPull:
         own = [v for _, v in pairs]
         mark, loss = _mark_and_loss()
 
-        def exchange_(order: Any, *sent: Any) -> Any:
+        def exchange_(order: Tensor, *sent: Any) -> Any:
             del order
             mark, loss, rate, *values = sent
             about = {"mark": mark, "totals": loss, "rate": float(rate)}
@@ -143,7 +143,7 @@ class PushPull:
             mark: Its epoch and number, int64 [2].
         """
 
-        def done(mark: Any, order: Any) -> Any:
+        def done(mark: Tensor, order: Tensor) -> Any:
             self._epochs.done(*map(int, mark))
             return order
 
@@ -172,7 +172,7 @@ class PushPull:
         held = steps_of(wrapper)
         trained = [v for o in held for v in trained_by(o, keras_internals.descended(o))]
 
-        def look(order: Any, *values: Any) -> Any:
+        def look(order: Tensor, *values: Any) -> Any:
             own = dict(zip(map(id, trained), values, strict=True))
             for group in self._groups.under(wrapper):
                 here = [own[id(v)] for v in group.variables]
@@ -210,7 +210,7 @@ class PushPull:
         result = apply(gradients, trained)
         mark, loss = _mark_and_loss()
 
-        def exchange_(order: Any, mark: Any, loss: Any, *values: Any) -> Any:
+        def exchange_(order: Tensor, mark: Tensor, loss: Tensor, *values: Any) -> Any:
             del order
             return self._exchange(optimizer, moved, mark, loss, values)
 
@@ -228,8 +228,8 @@ class PushPull:
         self,
         optimizer: Optimizer,
         variables: Sequence[Variable],
-        mark: Any,
-        loss: Any,
+        mark: Tensor,
+        loss: Tensor,
         values: Sequence[Any],
     ) -> list[Any]:
         epoch, number = map(int, mark.numpy())
@@ -271,8 +271,8 @@ class PushPull:
         kinds: Sequence[bool],
         values: Sequence[Any],
         *,
-        mark: Any,
-        totals: Any,
+        mark: Tensor,
+        totals: Tensor,
         rate: float,
     ) -> tuple[Vector, np.int64]:
         epoch, number = map(int, mark)
@@ -364,7 +364,7 @@ class _Loss:
     def __init__(self) -> None:
         self._epoch, self._total, self._count = -1, 0.0, 0.0
 
-    def of_batch(self, epoch: int, totals: Any) -> float:
+    def of_batch(self, epoch: int, totals: Tensor) -> float:
         """Returns what was added since the last batch; NaN where nothing is known."""
         total, count = map(float, totals)
         before = (self._total, self._count) if epoch == self._epoch else (0.0, 0.0)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from fdtcore.glue import keras_internals, state
+from fdtcore.keras_types import Optimizer
 from nfdt.glue import learning_rates, optimizer_state
 from nfdt.glue.local_training import LocalExchange, Lookahead, OnServers
 from nfdt.glue.monitor import ResourceMonitor
@@ -70,7 +71,7 @@ class VariableGroup:
     def __init__(
         self,
         vector: ShardedVector,
-        optimizer: Any,
+        optimizer: Optimizer,
         variables: Sequence[Any],
         *,
         config: Mapping[str, Any],
