@@ -19,7 +19,7 @@ import contextlib
 import functools
 import inspect
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -71,7 +71,7 @@ def note(loss: Loss, kind: str) -> bool:
     return _kinds[loss] != before
 
 
-def _called(inner: Any) -> Any:
+def _called(inner: Callable) -> Callable:
     @functools.wraps(inner)
     def call(
         self: Loss, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None
@@ -123,7 +123,7 @@ def _reduced() -> Iterator[None]:
         _is_reduced.pop()
 
 
-def _added(inner: Any) -> Any:
+def _added(inner: Callable) -> Callable:
     @functools.wraps(inner)
     def aggregate(self: Model, loss: Tensor) -> Any:
         loss = inner(self, loss)
@@ -137,7 +137,7 @@ def _added(inner: Any) -> Any:
     return aggregate
 
 
-def _weighed_before(inner: Any) -> Any:
+def _weighed_before(inner: Callable) -> Callable:
     @functools.wraps(inner)
     def scale_loss(self: Optimizer, loss: Tensor) -> Any:
         step = shared()
@@ -152,7 +152,7 @@ def _keeps_gradients(model: Model) -> bool:
     return bool(state.overwritten(model))
 
 
-def _scaled(inner: Any) -> Any:
+def _scaled(inner: Callable) -> Callable:
     @functools.wraps(inner)
     def reduce(
         values: Tensor,

@@ -89,7 +89,7 @@ def _as_given(path: FilePath, found: str | None, move: Callable[[str], str]) -> 
     return os.fsencode(place) if isinstance(path, bytes) else place
 
 
-def _elsewhere(inner: Any, view: Any, argument: int, move: Callable) -> Any:
+def _elsewhere(inner: Callable, view: Any, argument: int, move: Callable) -> Any:
     @functools.wraps(inner, updated=())
     def call(*args: Any, **kwargs: Any) -> Any:
         # TFRecordWriter may get it by its name.
@@ -101,7 +101,7 @@ def _elsewhere(inner: Any, view: Any, argument: int, move: Callable) -> Any:
     return call
 
 
-def _h5py_file(inner: Any, view: Any) -> Any:
+def _h5py_file(inner: Callable, view: Any) -> Any:
     @functools.wraps(inner)
     def init(
         self: Any, name: FilePath, mode: str = "r", *args: Any, **kwargs: Any
@@ -130,11 +130,11 @@ class _Watched:
     def __init__(self, view: Watch):
         self._view = view
 
-    def create_dir(self, inner: Any, path: FilePath) -> None:
+    def create_dir(self, inner: Callable, path: FilePath) -> None:
         self._note(path)
         inner(path)
 
-    def recursively_create_dir(self, inner: Any, path: FilePath) -> None:
+    def recursively_create_dir(self, inner: Callable, path: FilePath) -> None:
         found = local(self._view, path)
         missing = []
         while found is not None and not os.path.lexists(found):
@@ -145,18 +145,18 @@ class _Watched:
         inner(path)
 
     def copy_file(
-        self, inner: Any, src: FilePath, dst: FilePath, overwrite: Any
+        self, inner: Callable, src: FilePath, dst: FilePath, overwrite: bool
     ) -> None:
         self._note(dst)
         inner(src, dst, overwrite)
 
     def rename_file(
-        self, inner: Any, src: FilePath, dst: FilePath, overwrite: Any
+        self, inner: Callable, src: FilePath, dst: FilePath, overwrite: bool
     ) -> None:
         self._note(dst)
         inner(src, dst, overwrite)
 
-    def writable_file(self, inner: Any, path: FilePath, mode: Any) -> Any:
+    def writable_file(self, inner: Callable, path: FilePath, mode: Any) -> Any:
         self._note(path)
         return inner(path, mode)
 
@@ -175,22 +175,22 @@ class _Shadowed:
     def __init__(self, view: Shadow):
         self._view = view
 
-    def create_dir(self, inner: Any, path: FilePath) -> None:
+    def create_dir(self, inner: Callable, path: FilePath) -> None:
         found = local(self._view, path)
         if found is not None and os.path.isdir(os.path.dirname(found)):
             path = self._view.made(found)
         inner(path)
 
-    def recursively_create_dir(self, inner: Any, path: FilePath) -> None:
+    def recursively_create_dir(self, inner: Callable, path: FilePath) -> None:
         inner(made(self._view, path))
 
-    def delete_file(self, inner: Any, path: FilePath) -> None:
+    def delete_file(self, inner: Callable, path: FilePath) -> None:
         self._remove("remove", inner, path)
 
-    def delete_recursively(self, inner: Any, path: FilePath) -> None:
+    def delete_recursively(self, inner: Callable, path: FilePath) -> None:
         self._remove("rmtree", inner, path)
 
-    def _remove(self, name: str, inner: Any, path: FilePath) -> None:
+    def _remove(self, name: str, inner: Callable, path: FilePath) -> None:
         found = local(self._view, path)
         if found is None or not os.path.lexists(found):
             inner(seen(self._view, path))
@@ -198,7 +198,7 @@ class _Shadowed:
             self._view.remove(name, found)
 
     def copy_file(
-        self, inner: Any, src: FilePath, dst: FilePath, overwrite: Any
+        self, inner: Callable, src: FilePath, dst: FilePath, overwrite: bool
     ) -> None:
         target = local(self._view, dst)
         if target is None or (os.path.exists(target) and not overwrite):
@@ -207,7 +207,7 @@ class _Shadowed:
             inner(seen(self._view, src), self._view.made(target), True)
 
     def rename_file(
-        self, inner: Any, src: FilePath, dst: FilePath, overwrite: Any
+        self, inner: Callable, src: FilePath, dst: FilePath, overwrite: bool
     ) -> None:
         source, target = local(self._view, src), local(self._view, dst)
         is_taken = os.path.exists(os.fsdecode(dst)) and not overwrite
@@ -216,19 +216,19 @@ class _Shadowed:
         else:
             self._view.move("replace", source, target)
 
-    def writable_file(self, inner: Any, path: FilePath, mode: Any) -> Any:
+    def writable_file(self, inner: Callable, path: FilePath, mode: Any) -> Any:
         found = local(self._view, path)
         if found is not None:
             path = os.fsencode(_opened(self._view, found, mode=os.fsdecode(mode)))
         return inner(path, mode)
 
-    def get_children(self, inner: Any, path: FilePath) -> list[str]:
+    def get_children(self, inner: Callable, path: FilePath) -> list[str]:
         found = local(self._view, path)
         if found is None or not os.path.isdir(found):
             return inner(seen(self._view, path))
         return os.listdir(found)
 
-    def get_matching_files(self, inner: Any, pattern: Any) -> list[str]:
+    def get_matching_files(self, inner: Callable, pattern: Any) -> list[str]:
         found = local(self._view, pattern)
         if found is None:
             return inner(pattern)

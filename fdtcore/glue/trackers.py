@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -36,7 +37,7 @@ def patch() -> None:
         cls.update_state = _weighed(cls.update_state)
 
 
-def _weighed(inner: Any) -> Any:
+def _weighed(inner: Callable) -> Callable:
     @functools.wraps(inner)
     def update_state(self: Metric, values: Tensor, sample_weight: Tensor = None) -> Any:
         step, record = shared(), watching()

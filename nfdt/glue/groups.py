@@ -141,7 +141,7 @@ class VariableGroups:
             optimizer,
             variables,
             config=config,
-            **self.placement.own_part(algorithm, config, vector.params),
+            part=self.placement.worker_part(algorithm, config, vector.params),
         )
         spec = GroupSpec(
             algorithm=algorithm.name,

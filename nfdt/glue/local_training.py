@@ -20,11 +20,13 @@ import numpy as np
 from fdtcore.glue import binding
 from fdtcore.keras_types import Optimizer
 from nfdt import algorithms, resolution
+from nfdt.algorithms import Algorithm
 from nfdt.glue.monitor import ResourceMonitor
 from nfdt.options import Options
 from nfdt.protocol.client import ShardedVector
 from nfdt.protocol.gradients import Dense
 from nfdt.rules.corrections import Vector
+from nfdt.rules.optimizers import Elastic
 
 
 class Shared(Protocol):
@@ -64,6 +66,13 @@ class OnServers:
     def push_vector(self, vector: Vector) -> None:
         """Sends a vector as a gradient; takes what is answered into ``params``."""
         self._vector.push([Dense(0, vector)], **self._about)
+
+
+class GradientTransform(Protocol):
+    """What is done to a gradient before it is sent."""
+
+    def ahead(self, gradient: Vector) -> Vector:
+        """Returns what is sent for a gradient."""
 
 
 class LocalExchange(Protocol):
@@ -143,6 +152,25 @@ class ElasticExchange:
         return kept
 
 
+@dataclass(frozen=True)
+class WorkerPart:
+    """What a worker does besides sending gradients.
+
+    Args:
+        transform: What is done to gradients before they are sent, if anything.
+        exchange: How the worker's own parameters meet the shared ones, if it has any.
+        local_steps: Steps between two exchanges.
+        paces: Whether the server says when to exchange, in place of a number.
+        monitor: What the server is told of this worker then, if anything.
+    """
+
+    transform: GradientTransform | None = None
+    exchange: LocalExchange | None = None
+    local_steps: int = 1
+    paces: bool = False
+    monitor: ResourceMonitor | None = None
+
+
 class OptimizerPlacement:
     """Which optimizer runs on a worker and which on the servers, by the options.
 
@@ -180,24 +208,29 @@ class OptimizerPlacement:
             return optimizer
         return keras.optimizers.SGD(1.0, name="server_optimizer")
 
-    def own_part(self, algorithm: Any, config: Any, params: Any) -> dict[str, Any]:
-        """Returns what a worker does besides sending gradients."""
+    def worker_part(
+        self, algorithm: Algorithm, config: Mapping[str, Any], params: Vector
+    ) -> WorkerPart:
+        """Returns what a worker does besides sending gradients.
+
+        Args:
+            algorithm: The algorithm.
+            config: The optimizer as the servers make it.
+            params: For size and type, [P].
+        """
         num_workers = self._num_workers
         steps = self._options.local_steps
         if algorithm.sends == algorithms.ELASTIC:
+            assert isinstance(algorithm.optimizer, Elastic)
             strength = algorithm.optimizer.strength(num_workers)
-            return {"exchange": ElasticExchange(strength), "local_steps": steps}
+            return WorkerPart(exchange=ElasticExchange(strength), local_steps=steps)
         controller = self._options.controller
         if controller.paces:
             monitor = ResourceMonitor() if controller.monitors else None
-            return {
-                "exchange": Delta(),
-                "paces": True,
-                "monitor": monitor,
-            }
+            return WorkerPart(exchange=Delta(), paces=True, monitor=monitor)
         if self._options.trains_locally:
-            return {"exchange": Delta(), "local_steps": steps}
+            return WorkerPart(exchange=Delta(), local_steps=steps)
         rule = resolution.fit_to(algorithm, config, num_workers)
         if not rule.momentum:
-            return {}
-        return {"lookahead": Lookahead(rule.momentum, np.zeros_like(params))}
+            return WorkerPart()
+        return WorkerPart(transform=Lookahead(rule.momentum, params))

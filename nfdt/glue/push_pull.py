@@ -259,7 +259,7 @@ class PushPull:
     ) -> list[Any]:
         """Returns what to go on from after a step of this worker's own."""
         new = group.step(values, **about)
-        if new is not None or group.paces:
+        if new is not None or group.part.paces:
             # The server knows already.
             self._epochs.pushed(about["epoch"], about["number"])
         return list(values) if new is None else new

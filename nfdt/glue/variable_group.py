@@ -11,10 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from fdtcore.glue import keras_internals, state
-from fdtcore.keras_types import Optimizer
+from fdtcore.keras_types import Optimizer, Variable
 from nfdt.glue import learning_rates, optimizer_state
-from nfdt.glue.local_training import LocalExchange, Lookahead, OnServers
-from nfdt.glue.monitor import ResourceMonitor
+from nfdt.glue.local_training import OnServers, WorkerPart
 from nfdt.glue.optimizer_state import has_stepped, path_of
 from nfdt.protocol.client import ShardedVector
 from nfdt.protocol.gradients import Dense, merged
@@ -61,31 +60,22 @@ class VariableGroup:
         optimizer: The user's optimizer.
         variables: Those with a gradient, in order.
         config: The optimizer as the servers make it.
-        lookahead: What is done to gradients before they are sent, if anything.
-        exchange: How this worker's own parameters meet the shared ones, if it has any.
-        local_steps: Steps between two exchanges.
-        paces: Whether the server says when to exchange, in place of a number.
-        monitor: What the server is told of this worker then, if anything.
+        part: What this worker does besides sending gradients.
     """
 
     def __init__(
         self,
         vector: ShardedVector,
         optimizer: Optimizer,
-        variables: Sequence[Any],
+        variables: Sequence[Variable],
         *,
         config: Mapping[str, Any],
-        lookahead: Lookahead | None = None,
-        exchange: LocalExchange | None = None,
-        local_steps: int = 1,
-        paces: bool = False,
-        monitor: ResourceMonitor | None = None,
+        part: WorkerPart,
     ):
         self.vector, self.optimizer = vector, optimizer
         self.variables, self.config = list(variables), config
-        self._lookahead, self._exchange = lookahead, exchange
-        self._local_steps, self._steps = local_steps, 0  # steps since an exchange
-        self.paces, self._monitor = paces, monitor
+        self.part = part
+        self._steps = 0  # since an exchange
         self._pending: Future | None = None  # a push whose answer is not used yet
         self._thread = ThreadPoolExecutor(1, "nfdt push")
         self._rate = learning_rates.of_number(optimizer)  # as the servers know it
@@ -122,7 +112,7 @@ class VariableGroup:
         """Gives the variables what was pulled last."""
         for variable, value in zip(self.variables, self.values(), strict=True):
             variable.assign(value)
-        if self._exchange is None:
+        if self.part.exchange is None:
             keras_internals.call_count(self.optimizer).assign(self.vector.version)
 
     def step(self, values: Sequence[Any], **about: Any) -> list[Any] | None:
@@ -136,19 +126,19 @@ class VariableGroup:
             What to go on from; None without an exchange.
         """
         self._steps += 1
-        if self.paces:
+        if self.part.paces:
             if not self._is_to_exchange(about):
                 return None
             about = {}  # the server knows of the batch
-        elif self._steps < self._local_steps:
+        elif self._steps < self.part.local_steps:
             return None
         return self.split(self._exchanged(self.joined(values), about))
 
     def _is_to_exchange(self, about: dict[str, Any]) -> bool:
         """Tells the server of a step; returns whether it wants what it has come to."""
         readings = b""
-        if self._monitor is not None:
-            readings = self._monitor.step(self.vector.step_s())
+        if self.part.monitor is not None:
+            readings = self.part.monitor.step(self.vector.step_s())
         return self.vector.step(**about, readings=readings)
 
     def flush(self) -> None:
@@ -161,9 +151,9 @@ class VariableGroup:
             self._exchanged(self.flat(), {})
 
     def _exchanged(self, own: Vector, about: dict[str, Any]) -> Vector:
-        assert self._exchange is not None
+        assert self.part.exchange is not None
         self._steps = 0
-        return self._exchange.exchange(own, OnServers(self.vector, about))
+        return self.part.exchange.exchange(own, OnServers(self.vector, about))
 
     def push_ahead(self, *args: Any, **about: Any) -> Vector:
         """As :meth:`push`, but returns what the push before was answered."""
@@ -204,11 +194,11 @@ class VariableGroup:
                 are_rows, self.variables, self.vector.starts, strict=False
             )
         ]
-        if self._lookahead is not None:
+        if self.part.transform is not None:
             whole = np.zeros_like(self.vector.params)
             for gradient in gradients:
                 gradient.add_to(whole)
-            gradients = [Dense(0, self._lookahead.ahead(whole))]
+            gradients = [Dense(0, self.part.transform.ahead(whole))]
         self.vector.push(gradients, rate=changed, **about)
         self._follow(own)
 
@@ -245,7 +235,7 @@ class VariableGroup:
 
     def bring_state(self) -> None:
         """Makes servers go on from an optimizer that has gone on without them."""
-        if self._exchange is not None:
+        if self.part.exchange is not None:
             return
         if not has_stepped(self.optimizer):
             return
@@ -261,7 +251,7 @@ class VariableGroup:
 
     def take_state(self) -> None:
         """Gives the optimizer the state that the servers hold for it."""
-        if not self.optimizer.built or self._exchange is not None:
+        if not self.optimizer.built or self.part.exchange is not None:
             return
         found = [one["state"] for one in self.vector.state()]
         optimizer_state.take(self.optimizer, self.variables, self.vector.starts, found)

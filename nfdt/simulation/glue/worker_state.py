@@ -7,7 +7,8 @@ aside, and the next worker's is taken out.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,15 @@ import tensorflow as tf
 
 from fdtcore.engine import Collectives
 from fdtcore.keras_types import Gradient, Optimizer, Variable
+from nfdt.algorithms import Algorithm
 from nfdt.glue.epochs import Epochs
 from nfdt.glue.groups import VariableGroups
-from nfdt.glue.local_training import LocalExchange, Lookahead, OptimizerPlacement
+from nfdt.glue.local_training import (
+    GradientTransform,
+    LocalExchange,
+    OptimizerPlacement,
+    WorkerPart,
+)
 from nfdt.glue.push_pull import PushPull
 from nfdt.glue.replicated_steps import ReplicatedSteps
 from nfdt.glue.variable_group import VariableGroup
@@ -27,17 +34,17 @@ from nfdt.simulation.transport import VirtualTransport
 from nfdt.simulation.workers import Sent, Wanted
 
 
-class LookaheadOfEach:
-    """The momentum of each worker; see :class:`nfdt.glue.local_training.Lookahead`.
+class TransformOfEach:
+    """The gradient transform of each worker, such as its momentum.
 
     Args:
         first: What each begins with.
         worker: Returns whose step is computed.
     """
 
-    def __init__(self, first: Lookahead, worker: Callable[[], int]):
+    def __init__(self, first: GradientTransform, worker: Callable[[], int]):
         self._first, self._worker = first, worker
-        self._found: dict[int, Lookahead] = {}
+        self._found: dict[int, GradientTransform] = {}
 
     def ahead(self, gradient: Vector) -> Vector:
         """Returns what is sent for a gradient."""
@@ -61,15 +68,18 @@ class PlacementOfEach(OptimizerPlacement):
         self._virtual = virtual
         self.exchange: LocalExchange | None = None  # how own parameters meet the shared
 
-    def own_part(self, algorithm: Any, config: Any, params: Any) -> dict[str, Any]:
+    def worker_part(
+        self, algorithm: Algorithm, config: Mapping[str, Any], params: Vector
+    ) -> WorkerPart:
         """Returns what a worker does besides sending gradients."""
-        part = super().own_part(algorithm, config, params)
-        self.exchange = part.get("exchange")
-        if "lookahead" in part:
-            part["lookahead"] = LookaheadOfEach(
-                part["lookahead"], lambda: self._virtual.current().worker
-            )
-        return part
+        part = super().worker_part(algorithm, config, params)
+        self.exchange = part.exchange
+        if part.transform is None:
+            return part
+        of_each = TransformOfEach(
+            part.transform, lambda: self._virtual.current().worker
+        )
+        return dataclasses.replace(part, transform=of_each)
 
 
 class _Shared:
