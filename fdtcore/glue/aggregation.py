@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,9 @@ def _is_of_keras(metric: Metric) -> bool:
     return type(metric).__module__.partition(".")[0] == "keras"
 
 
-def _updated(metric: Metric, update: Any, step: Step, *args: Any, **kwargs: Any) -> Any:
+def _updated(
+    metric: Metric, update: Callable, step: Step, *args: Any, **kwargs: Any
+) -> Any:
     with contextlib.suppress(Exception):
         # What cannot be updated in parts keeps the rule that Keras gives it; whatever
         # is wrong with the metric, its update of the whole says.
@@ -70,7 +72,7 @@ def _updated(metric: Metric, update: Any, step: Step, *args: Any, **kwargs: Any)
     return update(*args, **kwargs)
 
 
-def _look(metric: Metric, update: Any, count: tf.Tensor, given: Any) -> None:
+def _look(metric: Metric, update: Callable, count: tf.Tensor, given: Any) -> None:
     fits = _fits_of(metric)
     is_open = tf.reduce_any(tf.reduce_sum(tf.cast(fits, tf.int32), 1) > 1)
 
@@ -104,14 +106,14 @@ def _state(metric: Metric) -> list[tf.Tensor]:
     return [tf.identity(v.value) for v in metric.variables]
 
 
-def _after(metric: Metric, update: Any, parts: Any) -> list[tf.Tensor]:
+def _after(metric: Metric, update: Callable, parts: Any) -> list[tf.Tensor]:
     metric.reset_state()
     for args, kwargs in parts:
         update(*args, **kwargs)
     return _state(metric)
 
 
-def _rows(given: Structure, count: tf.Tensor, start: Any, stop: Any) -> Any:
+def _rows(given: Structure, count: tf.Tensor, start: Tensor, stop: Tensor) -> Any:
     """Cuts what has a row for each sample; anything else stays whole."""
 
     def cut(leaf: Tensor) -> Any:
@@ -127,7 +129,13 @@ def _rows(given: Structure, count: tf.Tensor, start: Any, stop: Any) -> Any:
 
 
 def _which(
-    begin: Any, a: Any, b: Any, both: Any, turned: Any, *, share: tf.Tensor
+    begin: Tensor,
+    a: Tensor,
+    b: Tensor,
+    both: Tensor,
+    turned: Tensor,
+    *,
+    share: tf.Tensor,
 ) -> tf.Tensor:
     """Whether each rule explains one variable, bool [4].
 

@@ -38,7 +38,7 @@ def part(data: Structure, process: Process) -> Any:
     return tree.map_structure(lambda leaf: rows(leaf, start, stop), data)
 
 
-def rows(leaf: Tensor, start: Any, stop: Any) -> Any:
+def rows(leaf: Tensor, start: Tensor, stop: Tensor) -> Any:
     """Returns rows ``start`` to ``stop`` of one leaf; one without rows as it is."""
     if isinstance(leaf, tf.SparseTensor):
         shape = leaf.dense_shape

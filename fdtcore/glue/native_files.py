@@ -89,7 +89,9 @@ def _as_given(path: FilePath, found: str | None, move: Callable[[str], str]) -> 
     return os.fsencode(place) if isinstance(path, bytes) else place
 
 
-def _elsewhere(inner: Callable, view: Any, argument: int, move: Callable) -> Any:
+def _elsewhere(
+    inner: Callable, view: Shadow | Watch, argument: int, move: Callable
+) -> Any:
     @functools.wraps(inner, updated=())
     def call(*args: Any, **kwargs: Any) -> Any:
         # TFRecordWriter may get it by its name.
@@ -101,7 +103,7 @@ def _elsewhere(inner: Callable, view: Any, argument: int, move: Callable) -> Any
     return call
 
 
-def _h5py_file(inner: Callable, view: Any) -> Any:
+def _h5py_file(inner: Callable, view: Shadow | Watch) -> Any:
     @functools.wraps(inner)
     def init(
         self: Any, name: FilePath, mode: str = "r", *args: Any, **kwargs: Any
@@ -156,7 +158,7 @@ class _Watched:
         self._note(dst)
         inner(src, dst, overwrite)
 
-    def writable_file(self, inner: Callable, path: FilePath, mode: Any) -> Any:
+    def writable_file(self, inner: Callable, path: FilePath, mode: str) -> Any:
         self._note(path)
         return inner(path, mode)
 
@@ -216,7 +218,7 @@ class _Shadowed:
         else:
             self._view.move("replace", source, target)
 
-    def writable_file(self, inner: Callable, path: FilePath, mode: Any) -> Any:
+    def writable_file(self, inner: Callable, path: FilePath, mode: str) -> Any:
         found = local(self._view, path)
         if found is not None:
             path = os.fsencode(_opened(self._view, found, mode=os.fsdecode(mode)))
@@ -228,7 +230,7 @@ class _Shadowed:
             return inner(seen(self._view, path))
         return os.listdir(found)
 
-    def get_matching_files(self, inner: Callable, pattern: Any) -> list[str]:
+    def get_matching_files(self, inner: Callable, pattern: str) -> list[str]:
         found = local(self._view, pattern)
         if found is None:
             return inner(pattern)

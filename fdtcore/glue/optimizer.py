@@ -145,7 +145,11 @@ def _in_front_of(inner: Callable, *, is_base: bool) -> Callable:
         if first not in given:
             return inner(self, *args, **kwargs)  # which complains
 
-        def own_apply(self: Optimizer, gradients: Any, variables: Any) -> Any:
+        def own_apply(
+            self: Optimizer,
+            gradients: Iterable[Gradient],
+            variables: Iterable[Variable] | None,
+        ) -> Any:
             return inner(self, gradients, variables, *args[2:], **given)
 
         gradients, variables = given.pop(first), given.pop(second, None)

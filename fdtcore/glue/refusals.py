@@ -11,7 +11,7 @@ from fdtcore.keras_types import Model
 from fdtcore.process import Process
 
 
-def check_strategy(process: Process, strategy: Any) -> None:
+def check_strategy(process: Process, strategy: tf.distribute.Strategy | None) -> None:
     """Refuses a strategy of ``tf.distribute`` in a job of several processes.
 
     Args:
@@ -61,7 +61,7 @@ def refuse_strategies() -> None:
                     setattr(kind, "__init__", _refuse)  # noqa: B010
 
 
-def _refuse(strategy: Any, *args: Any, **kwargs: Any) -> NoReturn:
+def _refuse(strategy: tf.distribute.Strategy, *args: Any, **kwargs: Any) -> NoReturn:
     del args, kwargs
     raise RuntimeError(
         "only one system may distribute a program. Received: a "

@@ -107,7 +107,9 @@ def _variables(model: Model) -> list[Any]:
     return list(found.values())
 
 
-def _after(num_steps: int, base: Any, changed: Any) -> tuple[Any, int, Any]:
+def _after(
+    num_steps: int, base: np.ndarray, changed: tuple[Any, Any]
+) -> tuple[Any, int, Any]:
     """Returns the values after the first and all steps, and how many those were."""
     first, last = changed
     return (base, num_steps, base) if first is None else (first, num_steps, last)

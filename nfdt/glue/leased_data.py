@@ -80,7 +80,7 @@ class LeasedAdapter(DataAdapter):
         marked = dataset.map(lambda mark, batch: {_MARK: mark, _BATCH: batch})
         return arrays.untuned(marked).prefetch(1).with_options(options)
 
-    def _from_arrays(self, adapter: Any) -> tf.data.Dataset:
+    def _from_arrays(self, adapter: DataAdapter) -> tf.data.Dataset:
         indices = arrays.index_batches(adapter)
 
         def new_order() -> list[Any]:
@@ -94,7 +94,7 @@ class LeasedAdapter(DataAdapter):
         dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
         return arrays.gathered(dataset, adapter)
 
-    def _from_index(self, adapter: Any) -> tf.data.Dataset:
+    def _from_index(self, adapter: DataAdapter) -> tf.data.Dataset:
         element = adapter.get_tf_dataset().element_spec  # also makes the signature
 
         def new_order() -> list[int]:

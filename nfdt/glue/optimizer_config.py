@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from fdtcore.glue import keras_internals
-from fdtcore.keras_types import Optimizer
+from fdtcore.keras_types import Optimizer, Variable
 from nfdt.glue import learning_rates
 from nfdt.glue.optimizer_state import path_of
 from nfdt.glue.server_optimizer import deserialize
@@ -54,7 +54,7 @@ def check(optimizer: Optimizer, config: Mapping[str, Any]) -> None:
             )
 
 
-def undecayed(optimizer: Optimizer, variables: Sequence[Any]) -> list[str]:
+def undecayed(optimizer: Optimizer, variables: Sequence[Variable]) -> list[str]:
     """Returns the paths of the variables that are excluded from weight decay."""
     return [
         path_of(v) for v in variables if not keras_internals.is_decayed(optimizer, v)

@@ -40,14 +40,14 @@ def optimizers_of(model: Model) -> list[Any]:
     return list({id(o): o for o in found}.values())
 
 
-def build(optimizer: Optimizer, variables: Sequence[Any]) -> None:
+def build(optimizer: Optimizer, variables: Sequence[Variable]) -> None:
     """Builds an optimizer and, where Keras does so, those that it holds."""
     if not optimizer.built:
         optimizer.build(variables)
         optimizer.built = True
 
 
-def trained_by(optimizer: Optimizer, variables: Sequence[Any]) -> list[Any]:
+def trained_by(optimizer: Optimizer, variables: Sequence[Variable]) -> list[Any]:
     """Returns those of some variables that an optimizer was built to descend."""
     return [
         v
@@ -91,7 +91,10 @@ def digest(optimizer: Optimizer) -> bytes:
 
 
 def cut(
-    optimizer: Optimizer, variables: Sequence[Any], starts: Any, shards: Sequence[Range]
+    optimizer: Optimizer,
+    variables: Sequence[Variable],
+    starts: np.ndarray,
+    shards: Sequence[Range],
 ) -> list[dict[str, Any]]:
     """Returns each server's part of the state.
 
@@ -122,7 +125,10 @@ def cut(
 
 
 def take(
-    optimizer: Optimizer, variables: Sequence[Any], starts: Any, found: Sequence[Any]
+    optimizer: Optimizer,
+    variables: Sequence[Variable],
+    starts: np.ndarray,
+    found: Sequence[Any],
 ) -> None:
     """Gives an optimizer the state that servers hold for it.
 
@@ -175,7 +181,7 @@ def _state(optimizer: Optimizer) -> dict[str, Any]:
     return {n: v for n, v in named.items() if v is not rate}
 
 
-def _named(variables: Sequence[Any]) -> dict[str, Any]:
+def _named(variables: Sequence[Variable]) -> dict[str, Any]:
     """Numbers those of one path, of which Adafactor has some, and of no name.
 
     Nadam has one: Keras then counts over the process, which differs from the server's.
@@ -189,7 +195,7 @@ def _named(variables: Sequence[Any]) -> dict[str, Any]:
     return found
 
 
-def _average_constants(optimizer: Optimizer, variables: Sequence[Any]) -> None:
+def _average_constants(optimizer: Optimizer, variables: Sequence[Variable]) -> None:
     """What gets no gradient does not change, so that it is its own average."""
     if not optimizer.use_ema:
         return
@@ -202,7 +208,7 @@ def _average_constants(optimizer: Optimizer, variables: Sequence[Any]) -> None:
 class _Owners:
     """Finds the variable that a slot belongs to, by its name and shape."""
 
-    def __init__(self, variables: Sequence[Any]):
+    def __init__(self, variables: Sequence[Variable]):
         self._variables = [
             (path_of(v).replace("/", "_") + "_", tuple(v.shape)) for v in variables
         ]
@@ -218,7 +224,7 @@ class _Owners:
         return max(fitting)[1] if fitting else None
 
 
-def _velocity(optimizer: Optimizer, variables: Sequence[Any]) -> Vector | None:
+def _velocity(optimizer: Optimizer, variables: Sequence[Variable]) -> Vector | None:
     """Returns the momentum of plain SGD as a flat vector, None where it has none."""
     momentums = [
         m for m in getattr(optimizer, "momentums", None) or [] if m is not None
@@ -232,8 +238,8 @@ def _velocity(optimizer: Optimizer, variables: Sequence[Any]) -> Vector | None:
 
 def _take_velocity(
     optimizer: Optimizer,
-    variables: Sequence[Any],
-    starts: Any,
+    variables: Sequence[Variable],
+    starts: np.ndarray,
     pieces: Sequence[Vector],
 ) -> None:
     flat = np.concatenate(pieces)

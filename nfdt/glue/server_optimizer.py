@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from fdtcore import settings
 from fdtcore.glue import binding, keras_internals
+from fdtcore.keras_types import Variable
 from nfdt.glue import learning_rates, optimizer_state
 from nfdt.protocol.topology import Range, overlap
 from nfdt.rules.corrections import Correction, Vector
@@ -178,7 +179,7 @@ def _is_in_only_thread() -> bool:
     return (threads or settings.available_cores()) == 1
 
 
-def described(variables: Sequence[Any], num_servers: int) -> list[Any]:
+def described(variables: Sequence[Variable], num_servers: int) -> list[Any]:
     """Returns each variable's constraint as Keras serialises it, or None.
 
     Raises:

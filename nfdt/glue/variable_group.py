@@ -31,12 +31,12 @@ def copied(vector: Vector) -> Vector:
     return found
 
 
-def dtype_of(variables: Sequence[Any]) -> str:
+def dtype_of(variables: Sequence[Variable]) -> str:
     """Returns the type of a vector that holds the values of all variables."""
     return str(np.result_type(*[np.dtype(state.dtype_of(v)) for v in variables]))
 
 
-def check_real(variables: Sequence[Any]) -> None:
+def check_real(variables: Sequence[Variable]) -> None:
     """Refuses variables whose values no vector of real numbers holds.
 
     Raises:
