@@ -52,6 +52,8 @@ class ControlLine:
         hub_rank: Who keeps the hub: a rank that the job cannot go on without.
         make_hub: Makes it, from the time.
         name: From a rank to what messages call it.
+        outlives_hub: Whether the end of the connection to the hub is no failure: the
+            ranks learn otherwise of the end of the process that keeps it.
         on_abort: Ends this process.
         hidden: Names of top-level packages whose frames are left out of stacks.
         debug: Whether the project's own frames stay in the traceback.
@@ -68,6 +70,7 @@ class ControlLine:
         hub_rank: int = 0,
         make_hub: Callable[[float], Hub] | None = None,
         name: Callable[[int], str] | None = None,
+        outlives_hub: bool = False,
         on_abort: Callable[[], None] = lambda: os._exit(1),
         hidden: Collection[str] = (),
         debug: bool = False,
@@ -78,6 +81,7 @@ class ControlLine:
         self._hub_rank = hub_rank
         self._name = name or (lambda rank: f"rank {rank}/{process.size}")
         self._silence_s = stall_timeout_s
+        self._outlives_hub = outlives_hub
         patience = stall.Patience(stall_timeout_s)
         self._make_hub = make_hub or (lambda now_s: Hub(process.size, patience, now_s))
         self._hidden = tuple(hidden)
@@ -85,6 +89,7 @@ class ControlLine:
         self._status = Status()
         self._reported = Status()
         self._pid = os.getpid()
+        self._offer = ""  # where the hub is, or why it is nowhere
         self._channel: Channel | None = None  # None: one rank, or not open
         self._switchboard: Switchboard | None = None  # where the hub is
         self._serving: threading.Thread | None = None
@@ -107,17 +112,33 @@ class ControlLine:
         Raises:
             ControlError: The hub cannot listen or cannot be reached.
         """
-        if self.process.size == 1:
-            return
+        if self.process.size > 1:
+            self.meet()
+            self.connect()
+
+    def meet(self) -> None:
+        """Learns where the hub is, or makes it; the first half of ``open``."""
         offer = self._listen() if self.process.rank == self._hub_rank else None
-        place = endpoint.read_offer(self._exchange(offer))
+        self._offer = self._exchange(offer)
+
+    def connect(self) -> None:
+        """Connects this rank; the second half of ``open``, at any time after.
+
+        A rank is watched from here on, so not while it loads what keeps it from
+        answering.
+
+        Raises:
+            ControlError: The hub cannot listen or cannot be reached.
+        """
+        place = endpoint.read_offer(self._offer)
         self._keeper = place.identity
         self._channel = endpoint.connect(place, self.process)
         self._countdown.start()
         threading.Thread(
             target=self._attend, args=(self._channel,), name="control", daemon=True
         ).start()
-        atexit.register(self.close)
+        if not self._outlives_hub:
+            atexit.register(self.close)
         _forget_in_children(self)
 
     def enter(self, label: str) -> None:
@@ -128,6 +149,15 @@ class ControlLine:
         """Notes the end of the call last entered."""
         calls, label, _ = self._status
         self._status = Status(calls, label, stall.COMPUTING)
+
+    def note(self, label: str) -> None:
+        """Notes progress in what no other rank joins."""
+        self._status = Status(self._status[0] + 1, label, stall.COMPUTING)
+
+    def finish(self) -> None:
+        """Tells that this process has come to its end, and waits for nobody."""
+        if channel := self._usable_channel():
+            self._say_goodbye(channel, stall.FINISHED)
 
     def fail(self, failure: Failure) -> bool:
         """Makes this rank's failure known; returns when told which came first.
@@ -238,7 +268,7 @@ class ControlLine:
                     self._news.learn(self._silent_hub(silence.silent_s), alone=True)
                     finished = True
         except (OSError, ValueError):
-            if not self._stopping:
+            if not self._stopping and not self._outlives_hub:
                 name = self._name(self._hub_rank)
                 failure = hub.gone(
                     self._hub_rank, self.process.size, self._keeper, name

@@ -38,10 +38,10 @@ class Place(NamedTuple):
 def offer(
     process: Process, address: str | None
 ) -> tuple[str, socket.socket | None, str]:
-    """Starts to listen, on rank 0.
+    """Starts to listen, on the rank that keeps the hub.
 
     Args:
-        process: The process of rank 0, which is this one.
+        process: This process.
         address: Its address towards the other ranks, or None.
 
     Returns:
@@ -56,7 +56,8 @@ def offer(
             (address, 0), family=family, backlog=process.size + 16
         )
     except (OSError, ControlError) as error:
-        return json.dumps({"error": str(error), "address": address}), None, ""
+        failed = {"error": str(error), "address": address, "rank": process.rank}
+        return json.dumps(failed), None, ""
     token = secrets.token_hex(32)
     place = Place(
         address,
@@ -77,9 +78,9 @@ def read_offer(text: str) -> Place:
     fields = json.loads(text)
     if "error" in fields:
         raise ControlError(
-            "Rank 0 must be able to listen on the job's network. "
+            f"Rank {fields['rank']} must be able to listen on the job's network. "
             f"Received: {fields['error']} (address {fields['address']}). "
-            "Give rank 0's address on an interface that the other hosts reach."
+            "Let its host's name resolve to an interface that the other hosts reach."
         )
     return Place(**fields)
 
@@ -95,11 +96,11 @@ def connect(place: Place, process: Process) -> channel.Channel:
         connection = socket.create_connection(target, timeout=_CONNECT_TIMEOUT_S)
     except OSError as error:
         raise ControlError(
-            "Every rank must reach rank 0 over TCP. "
+            f"Every rank must reach rank {place.rank} over TCP. "
             f"Received: {process} ({process.host}) got '{error}' from "
             f"{place.host} ({place.address}:{place.port}). "
-            "Open the hosts' firewalls to each other, or give rank 0's address on "
-            "an interface that the other hosts reach."
+            f"Open the hosts' firewalls to each other, or let the name of rank "
+            f"{place.rank}'s host resolve to an interface that the other hosts reach."
         ) from error
     channel.keep_alive(connection)
     line = channel.Channel(connection)

@@ -49,10 +49,12 @@ class Stall:
 
     Args:
         failure: What is said of it.
+        answers: Whether its process still does.
         can_end: Whether its process can be ended by `Hub.kill`.
     """
 
     failure: Failure
+    answers: bool
     can_end: bool
 
 
@@ -193,7 +195,8 @@ class Hub:
         if self._judge is None or verdict.absent == self._rank:
             return letters + self._announce(failure, None)
         self._judged.add(verdict.absent)
-        self._judge(Stall(failure, bool(self._helpers(verdict.absent))))
+        can_end = bool(self._helpers(verdict.absent))
+        self._judge(Stall(failure, verdict.absent in stacks, can_end))
         return letters
 
     def kill(self, rank: int) -> None:
@@ -255,9 +258,9 @@ class Hub:
         return [(rank, {"type": "acknowledged"}) for rank in self._members]
 
     def _finish(self, rank: int) -> list[Letter]:
-        if rank == 0 and self._ended[rank] == stall.INTERRUPTED:
-            # Rank 0 hears it last: then it goes, and the hub with it.
-            order = sorted(self._members, reverse=True)
+        if rank == self._rank and self._ended[rank] == stall.INTERRUPTED:
+            # The hub's own rank hears it last: then it goes, and the hub with it.
+            order = sorted(self._members, key=lambda member: member == self._rank)
             return [(rank, {"type": "stopping"}) for rank in order]
         if len(self._ended) < self._size or self.failure is not None:
             return []

@@ -10,7 +10,8 @@ membership          who has left, how, and whether the job goes on
 shutdown            how servers end together, and processes part
 worker_exit         how a worker leaves: in order, by an exception, with the job
 checkpoint_store    when a server writes checkpoints, their files, and resuming
-stack_report        where a worker stands that does not end
+job_watch           the control line: who hangs is known to the rest
+stall_monitor       who waits in vain among workers and servers
 calibration_worker  a worker of ``nfdt calibrate``
 ==================  ========================================================
 

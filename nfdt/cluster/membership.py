@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from fdtcore.control.hub import Stall
 from fdtcore.failures import ENDED, Failure
 
 
@@ -52,20 +53,23 @@ class Departures:
         what = f"worker {worker} (rank {worker}) ended its script in the middle of fit"
         return DepartureNotice(f"{what}; {_who(left)} over its batches.", False, worker)
 
-    def linger(self, worker: int, silent_s: float) -> DepartureNotice:
-        """Ends the job: a worker has not ended, and nothing was heard for a while.
+    def stall(self, stall: Stall) -> DepartureNotice:
+        """Draws the conclusion from a process that makes no progress.
+
+        A worker is done without where a lost one is: it is ended, and then lost. One
+        whose script goes on when others have come to their end is at fault by its
+        script, which ends the job.
 
         Args:
-            worker: Index of the worker, 0 to M - 1.
-            silent_s: Seconds since any worker has said anything.
+            stall: What the hub has found.
         """
-        line = (
-            f"worker {worker} (rank {worker}) does not end: its script goes on, or an "
-            f"atexit hook of it, {silent_s:.0f} s after worker {self.finished[0]} "
-            "ended. Its stack shows where; if it needs that long, set a longer "
-            "--stall-timeout."
-        )
-        return DepartureNotice(line, True, worker)
+        rank, line = stall.failure.rank, stall.failure.message
+        is_worker = rank < self.num_workers
+        others = self._left() - 1 or len(self.finished)
+        lingers = self.has_ended and stall.answers
+        if is_worker and self._goes_on and others and stall.can_end and not lingers:
+            return DepartureNotice(f"{line} It is ended.", False, rank)
+        return DepartureNotice(line, True, rank)
 
     def lose(self, worker: int) -> DepartureNotice:
         """Notes that a worker has vanished."""

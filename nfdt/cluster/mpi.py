@@ -19,6 +19,7 @@ from enum import IntEnum
 from typing import Any
 
 import mpi4py
+import numpy as np
 
 from nfdt.protocol.messages import HEADER_BYTES, Message, as_bytes
 from nfdt.protocol.topology import Roles
@@ -64,7 +65,6 @@ class Tag(IntEnum):
     LEASE = 5  # to a worker, whose input asks for batches while it trains
     END = 6  # to a worker that has ended, and waits for the others
     MEETING = 7  # between servers, when the job is over
-    STACK = 8  # to a worker that does not end: it is to show where it is
 
 
 class PeerLost(RuntimeError):
@@ -78,6 +78,8 @@ class PeerLost(RuntimeError):
         super().__init__(f"rank {rank} is gone")
         self.rank = rank
 
+
+_TEXT_BYTES = 4096
 
 mpi4py.rc.finalize = False  # survivors of a death cannot
 from mpi4py import MPI  # noqa: E402
@@ -100,7 +102,6 @@ class Peers:
         self._lock = threading.Lock()  # inputs ask for batches from their own thread
         self._sending: list[tuple[Any, Any]] = []  # request, what it sends
         self.lost: set[int] = set()  # ranks that have died, as far as was asked
-        self._is_closed = False
 
     def send(self, rank: int, message: Message, tag: Tag, payload_tag: Tag) -> None:
         """Starts sending; the payload must not be written until it has arrived.
@@ -152,31 +153,6 @@ class Peers:
         except MPI.Exception as error:
             raise _as_loss(error, rank) from error
 
-    def hear(self, rank: int, tag: Tag, look_s: float) -> bool:
-        """Waits for a header in a thread that nobody waits for.
-
-        Args:
-            rank: Who may send it.
-            tag: Tag of the message.
-            look_s: Seconds between two looks.
-
-        Returns:
-            Whether it has come; False when this process ends, or the other one is gone.
-        """
-        try:
-            with self._lock:
-                data = bytearray(HEADER_BYTES)
-                request = self.comm.Irecv([data, MPI.BYTE], rank, tag)
-            while True:
-                time.sleep(look_s)
-                with self._lock:
-                    if self._is_closed:
-                        return False
-                    if request.Test():
-                        return True
-        except MPI.Exception:
-            return False
-
     def receive_now(self, rank: int, data: Any, tag: Tag) -> None:
         """Takes what a peer has begun to send; does nothing else meanwhile.
 
@@ -202,6 +178,14 @@ class Peers:
             return None
         return status.Get_source(), bytes(data)
 
+    def broadcast(self, text: str, root: int) -> str:
+        """Returns a short text of one rank on all; every rank calls it at once."""
+        data = np.zeros(_TEXT_BYTES, np.uint8)
+        own = text.encode()
+        data[: len(own)] = np.frombuffer(own, np.uint8)
+        self.comm.Bcast([data, MPI.BYTE], root)
+        return data.tobytes().rstrip(b"\0").decode()
+
     def newly_lost(self) -> Sequence[int]:
         """Returns the ranks that have died since the last call."""
         if not self.survives:
@@ -218,8 +202,6 @@ class Peers:
 
     def close(self) -> None:
         """Ends MPI; returns when all do."""
-        with self._lock:
-            self._is_closed = True
         MPI.Finalize()
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from fdtcore.control.control_line import ControlLine
 from nfdt.cluster.mpi import PeerLost, Peers, PollingBackoff, Tag
 from nfdt.protocol.gradients import WIRE_TYPES, unpack_gradient
 from nfdt.protocol.messages import HEADER_BYTES, Kind, Message, as_bytes, read_header
@@ -30,10 +31,11 @@ class MpiTransport:
 
     Args:
         peers: This process's end of the job.
+        line: Where this worker says what it waits for, and what it has done.
     """
 
-    def __init__(self, peers: Peers):
-        self._peers = peers
+    def __init__(self, peers: Peers, line: ControlLine | None = None):
+        self._peers, self._line = peers, line
         self.num_servers = peers.roles.num_servers
         # Why there is nobody to train with any more: what raises it may be a thread
         # of TensorFlow's, which makes an error of its own out of it.
@@ -60,16 +62,31 @@ class MpiTransport:
             ServerLost: A server is gone.
             JobEnded: A server has ended the job.
         """
-        for server, message in messages.items():
-            self.post(server, message)
-        return {
-            server: self._answer(
-                server,
-                Tag.LEASE if message.kind is Kind.LEASE else Tag.ANSWER,
-                into.get(server),
-            )
-            for server, message in messages.items()
-        }
+        with self._waiting(next(iter(messages.values()))):
+            for server, message in messages.items():
+                self.post(server, message)
+            return {
+                server: self._answer(
+                    server,
+                    Tag.LEASE if message.kind is Kind.LEASE else Tag.ANSWER,
+                    into.get(server),
+                )
+                for server, message in messages.items()
+            }
+
+    @contextlib.contextmanager
+    def _waiting(self, message: Message) -> Iterator[None]:
+        """Says on the line what this worker waits for."""
+        # The input asks for batches in a thread of its own, while the worker computes.
+        if self._line is None or message.kind is Kind.LEASE:
+            yield
+            return
+        about = f" {message.clock}" if message.kind in (Kind.PUSH, Kind.STEP) else ""
+        self._line.enter(f"its {message.kind.name.lower()}{about}")
+        try:
+            yield
+        finally:
+            self._line.leave()
 
     def wait_for_others(self) -> None:
         """Returns when all workers have ended, however long that takes.
@@ -152,10 +169,6 @@ class MpiServer:
         message = Message(Kind.ENDED, worker, payload=why.encode())
         for tag in (Tag.ANSWER, Tag.LEASE, Tag.END) if why else (Tag.END,):
             self._send(message, tag)
-
-    def ask_where(self, worker: int) -> None:
-        """Asks a worker to show where it is."""
-        self._send(Message(Kind.ENDED, worker), Tag.STACK)
 
     def _send(self, message: Message, tag: Tag) -> None:
         with contextlib.suppress(PeerLost):  # it will be noticed

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nfdt.glue.engine import ParameterServerEngine
 
 _engine: ParameterServerEngine | None = None
-_joined: list[Any] = []  # this process's end of the job
+_joined: list[tuple[Any, Any]] = []  # this process's end of the job, and its watch
 
 
 def engine(options: Options | None = None) -> ParameterServerEngine:
@@ -82,8 +82,11 @@ def _import_mpi() -> Any:
     return mpi
 
 
-def _join(process: Process, options: Options) -> Any:
+def _join(process: Process, options: Options) -> tuple[Any, Any]:
     """Joins the other processes, once.
+
+    Returns:
+        This process's end of the job, and its watch.
 
     Raises:
         ValueError: MPI does not find them.
@@ -97,8 +100,10 @@ def _join(process: Process, options: Options) -> Any:
             f"{process.size} processes started, of which MPI finds {peers.size}. "
             "Start them with the mpirun beside this Python: nfdt run."
         )
-    _joined.append(peers)
-    return peers
+    from nfdt.cluster.job_watch import JobWatch
+
+    _joined.append((peers, JobWatch(peers, process, options, os.environ)))
+    return _joined[0]
 
 
 def _start(options: Options) -> ParameterServerEngine:
@@ -115,20 +120,22 @@ def _start(options: Options) -> ParameterServerEngine:
         os.environ,
         verbose=is_set(os.environ, "NFDT_VERBOSE"),
     )
-    peers = _join(process, options)
+    peers, watch = _join(process, options)
     if roles.is_server(process.rank):
         from nfdt.cluster.server_loop import serve
 
-        sys.exit(serve(peers, options, launchers_dir(os.environ)))
-    made = _worker(peers, process, options)
+        sys.exit(serve(peers, options, launchers_dir(os.environ), watch))
+    made = _worker(peers, process, options, watch.line)
     _begin(made)
     return made
 
 
-def _worker(peers: Any, process: Process, options: Options) -> ParameterServerEngine:
+def _worker(
+    peers: Any, process: Process, options: Options, line: Any
+) -> ParameterServerEngine:
     """Makes the engine of a worker, which leaves the job as it must."""
-    from nfdt.cluster import mpi_transport, stack_report
-    from nfdt.cluster.worker_exit import HIDDEN, Leaving, install
+    from nfdt.cluster import mpi_transport
+    from nfdt.cluster.worker_exit import Leaving, install
 
     worker = Process(
         process.rank,
@@ -137,10 +144,12 @@ def _worker(peers: Any, process: Process, options: Options) -> ParameterServerEn
         process.local_size,
         process.host,
     )
-    transport = mpi_transport.MpiTransport(peers)
-    leaving = Leaving(worker, peers, transport, launchers_dir(os.environ))
+    transport = mpi_transport.MpiTransport(peers, line)
+    leaving = Leaving(worker, peers, transport, launchers_dir(os.environ), line)
     try:
         made = _engine_class()(worker, transport, options)
+        line.connect()
+        made.collectives.note_progress = line.note
     except Exception as error:
         leaving.by_exception(error)
     leaving.finding = lambda: made.strategy.finding
@@ -149,7 +158,6 @@ def _worker(peers: Any, process: Process, options: Options) -> ParameterServerEn
     # A script that forgets to distribute what it trains is to be told.
     _bind(made)
     evidence.look_at_the_end("nfdt", lambda: peers.size, leaving.refuse)
-    stack_report.show_when_asked(peers, HIDDEN)
     return made
 
 

@@ -5,6 +5,7 @@ A server process from its first line, whatever its start may meet.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -15,18 +16,22 @@ from fdtcore.failures import Failure
 from fdtcore.options import is_set
 from nfdt import algorithms
 from nfdt.cluster.checkpoint_store import Memory
+from nfdt.cluster.job_watch import JobWatch
 from nfdt.cluster.membership import DepartureNotice, Departures
 from nfdt.cluster.mpi import Peers, PollingBackoff
 from nfdt.cluster.mpi_transport import MpiServer, Pushes
 from nfdt.cluster.shutdown import FRAGILE, LIMIT_S, Colleagues, Ending, part, say
+from nfdt.cluster.stall_monitor import END_OF_JOB
 from nfdt.glue.shard_factory import maker
 from nfdt.options import Options
 from nfdt.protocol.checkpoints import Mismatch, check_batches
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.server import Service
+from nfdt.protocol.server import Service, Wait
 from nfdt.telemetry import trace
 from nfdt.telemetry.recorder import Recording
 
+# A process that is killed is seen to be gone within this.
+_KILL_S = 15.0
 # How often the others are looked after while there is traffic.
 _LOOK_S = 0.1
 
@@ -38,9 +43,16 @@ class Serving:
         peers: This process's end of the job.
         options: The user's options.
         job_dir: Where the launcher finds summary and failure, or None.
+        watch: This server's end of the control line; None for none.
     """
 
-    def __init__(self, peers: Peers, options: Options, job_dir: str | None):
+    def __init__(
+        self,
+        peers: Peers,
+        options: Options,
+        job_dir: str | None,
+        watch: JobWatch | None = None,
+    ):
         roles = peers.roles
         self.peers, self.options = peers, options
         self.index = peers.rank - roles.num_workers
@@ -64,7 +76,9 @@ class Serving:
         self.failing = ""  # why the job fails, once it does
         self._patience = PollingBackoff()
         self._looked_s = 0.0
-        self._heard_s = time.perf_counter()  # when a worker last said anything
+        self._watch = watch
+        self._turns = 0
+        self._ending_due_s: dict[int, float] = {}  # a worker that is ended -> until
         self._ends_s = float("inf")  # when it ends at the latest
         self.memory.begin(self.service)
 
@@ -76,6 +90,8 @@ class Serving:
         """
         if self.index == 0 and not self.peers.survives:
             say(FRAGILE)
+        if self._watch is not None:
+            self._watch.line.connect()
         while self.service.present and time.monotonic() < self._ends_s:
             try:
                 self._turn()
@@ -90,7 +106,6 @@ class Serving:
         now_s = time.perf_counter()
         if message is not None:
             self._patience.reset()
-            self._heard_s = now_s
             self._take(message, now_s)
         else:
             self._patience.wait()
@@ -151,22 +166,35 @@ class Serving:
             elif self.peers.roles.is_server(rank):
                 name = self.peers.roles.name(rank)
                 self._end_job(f"{name} (rank {rank}) was lost, and its parameters.")
-        self._look_for_lingerers(now_s)
+        if self._watch is not None:
+            self._look_for_stalls(self._watch)
         self.recording.take()
         if problem := self.memory.keep(self.service, now_s):
             say(problem)
 
-    def _look_for_lingerers(self, now_s: float) -> None:
-        """Bounds the end of the last workers once others have come to theirs."""
-        silent_s = now_s - self._heard_s
-        is_over = self.departures.has_ended and self.service.present
-        if self.index or not is_over or silent_s < self.options.stall_timeout:
-            return
-        if not self.failing:
-            for worker in self.service.present:
-                self.wire.ask_where(worker)
-            worker = min(self.service.present)
-            self._judge(self.departures.linger(worker, silent_s))
+    def _look_for_stalls(self, watch: JobWatch) -> None:
+        """Says that this server turns, and takes what the hub has found."""
+        self._turns += 1
+        now_s = time.monotonic()
+        watch.line.note(f"turn {self._turns}")
+        waits = self.service.waits()
+        if self.departures.has_ended:
+            present = frozenset(self.service.present)
+            for worker in self.departures.finished:
+                waits[worker] = Wait(END_OF_JOB, present)
+        watch.update(waits, now_s)
+        for stall in watch.stalls():
+            rank, notice = stall.failure.rank, self.departures.stall(stall)
+            if self.failing or (rank not in self.service.present and not notice.ends):
+                continue
+            show(stall.failure.traceback)
+            self._judge(notice)
+            if not notice.ends:
+                self._ending_due_s[rank] = now_s + _KILL_S
+                watch.kill(rank)
+        for rank, due_s in self._ending_due_s.items():
+            if rank in self.service.present and now_s > due_s:
+                self._end_job(f"{self.peers.roles.name(rank)} could not be ended.")
 
     def _lose(self, worker: int, now_s: float) -> None:
         answers = self.service.lose(worker, now_s)
@@ -216,24 +244,31 @@ def show_frames() -> None:
         traceback.print_exc(file=output.terminal())
 
 
+def show(report: str) -> None:
+    """Prints a report where the user sees it."""
+    with contextlib.suppress(OSError, ValueError):  # nobody reads: the job goes on
+        print(report, file=output.terminal(), flush=True)
+
+
 def name_of(error: Exception) -> str:
     """Returns an exception as a line names it."""
     return f"{type(error).__name__}: {failures.telling_line(str(error))}"
 
 
-def serve(peers: Peers, options: Options, job_dir: str | None) -> int:
+def serve(peers: Peers, options: Options, job_dir: str | None, watch: JobWatch) -> int:
     """Serves until the job ends.
 
     Args:
         peers: This process's end of the job.
         options: The user's options.
         job_dir: Where the launcher finds summary and failure, or None.
+        watch: This server's end of the control line.
 
     Returns:
         The exit code; of a job that fails it does not return.
     """
     try:
-        server = Serving(peers, options, job_dir)
+        server = Serving(peers, options, job_dir, watch)
     except Exception as error:  # what the launcher could not see
         show_frames()
         wire = MpiServer(peers, lambda message, payload_bytes: bytearray(payload_bytes))

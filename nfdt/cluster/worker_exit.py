@@ -14,16 +14,17 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from fdtcore import output
+from fdtcore.control.control_line import ControlLine
 from fdtcore.failures import ENDED, Failure
 from fdtcore.options import is_set
 from fdtcore.process import Process
 from fdtcore.threads import TwoThreads
+from nfdt.cluster.job_watch import HIDDEN
 from nfdt.cluster.shutdown import exit_at_once, flush, part, record_in
 from nfdt.protocol.client import Refused
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.transport import ServerLost
 
-HIDDEN = ("fdtcore", "nfdt", "runpy")
 INTERRUPT_CODE = 130
 _REFUSALS = (ValueError, Refused, TwoThreads)
 # A failure must be on its way before this process ends.
@@ -38,11 +39,18 @@ class Leaving:
         peers: This process's end of the job.
         transport: The way to the servers.
         job_dir: Where a launcher looks for failures; None where there is none.
+        line: This worker's end of the control line.
     """
 
     def __init__(
-        self, process: Process, peers: Any, transport: Any, job_dir: str | None
+        self,
+        process: Process,
+        peers: Any,
+        transport: Any,
+        job_dir: str | None,
+        line: ControlLine,
     ):
+        self.line = line
         self.peers, self.transport = peers, transport
         self.job_dir = job_dir
         self.worker = peers.rank
@@ -61,6 +69,7 @@ class Leaving:
             return
         try:
             self._tell(Kind.BYE, parts=int(self.is_in_fit()))
+            self.line.finish()
             self.transport.wait_for_others()
         except KeyboardInterrupt:
             self._end(INTERRUPT_CODE)

@@ -10,6 +10,7 @@ Callbacks of worker 0 on the others, which take them up where they succeed it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -131,6 +132,38 @@ _BLIND_TO_EPOCHS = (
     keras.callbacks.TerminateOnNaN,
 )
 _OF_EPOCHS = ("on_epoch_end", "on_test_begin", "on_test_end", "on_train_end")
+
+
+class Progress(Callback):
+    """Tells that a validation makes progress, for which other workers may wait.
+
+    Args:
+        note: Takes what has been done.
+    """
+
+    async_safe = True
+
+    def __init__(self, note: Callable[[str], None]):
+        super().__init__()
+        self._note = note
+
+    def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
+        del logs
+        self._note(f"its test batch {batch}")
+
+
+def with_progress(callbacks: Callbacks, note: Callable[[str], None]) -> Callbacks:
+    """Returns the callbacks of an ``evaluate``, one more of which tells of its batches.
+
+    Args:
+        callbacks: What was given to it; a ``CallbackList`` is changed in place.
+        note: Takes what has been done.
+    """
+    if not isinstance(callbacks, CallbackList):
+        return [*listed(callbacks), Progress(note)]
+    if not any(isinstance(one, Progress) for one in callbacks.callbacks):
+        callbacks.append(Progress(note))
+    return callbacks
 
 
 def reads_epochs(callbacks: Callbacks) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,8 @@ class WorkerCollectives(CommunicatorCollectives):
         )
         # Joint calls are made on server 0, which knows who waits where.
         super().__init__(process, self.communicator, "nfdt")
+        # Tells of progress in what the servers see nothing of.
+        self.note_progress: Callable[[str], None] = lambda label: None
 
     def average(self, variables: Sequence[Variable]) -> None:
         """Gives every variable the workers' mean, weighted by their batches."""

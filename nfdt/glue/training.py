@@ -24,7 +24,7 @@ from fdtcore.keras_types import (
     Variable,
 )
 from nfdt.glue.absence import Absence
-from nfdt.glue.callbacks import on_this_worker, reads_epochs
+from nfdt.glue.callbacks import on_this_worker, reads_epochs, with_progress
 from nfdt.glue.collectives import WorkerCollectives
 from nfdt.glue.epochs import Epochs
 from nfdt.glue.groups import VariableGroups
@@ -134,6 +134,9 @@ class ParameterServerTraining:
     ) -> Any:
         """Runs one ``evaluate``: on worker 0, at the newest parameters."""
         process = self._collectives.process
+        arguments["callbacks"] = with_progress(
+            arguments.get("callbacks"), self._collectives.note_progress
+        )
         if arguments.get("kwargs") and self._validates_jointly:
             return self._validate(arguments, run)
         if arguments.get("kwargs") and process.rank:

@@ -51,6 +51,11 @@ class Leases:
         """Whether every batch is done, or the epoch was stopped."""
         return self._stopped or self._below >= self.num_batches
 
+    @property
+    def holders(self) -> frozenset[int]:
+        """The workers that have batches in hand."""
+        return frozenset(worker for worker, held in self._leased.items() if held)
+
     def is_idle(self, worker: int) -> bool:
         """Whether a worker waits for others: it asks, with no batch in hand."""
         return worker in self._asking and not self._leased.get(worker)
@@ -130,6 +135,13 @@ class EpochLeases:
     def is_idle(self, worker: int) -> bool:
         """Whether a worker waits for others: it asks, with no batch in hand."""
         return any(leases.is_idle(worker) for leases in self._running)
+
+    def wait_of(self, worker: int) -> frozenset[int] | None:
+        """Returns who has the batches that an idle worker waits for; None: none."""
+        for leases in self._running:
+            if leases.is_idle(worker):
+                return leases.holders
+        return None
 
     def is_stopped(self, epoch: int) -> bool:
         """Whether the fit of an epoch has ended early."""

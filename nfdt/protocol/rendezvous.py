@@ -33,6 +33,13 @@ class Meetings:
         """Whether a worker waits in a meeting."""
         return any(worker in meeting.brought for meeting in self._open.values())
 
+    def wait_of(self, worker: int) -> tuple[str, frozenset[int]] | None:
+        """Returns the meeting that a worker waits in, and who has come; None: none."""
+        for name, meeting in self._open.items():
+            if worker in meeting.brought:
+                return name, frozenset(meeting.brought)
+        return None
+
     def close(
         self, present: Collection[int], is_over: Callable[[int], bool]
     ) -> list[Message]:

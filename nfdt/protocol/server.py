@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import NamedTuple
 
 from nfdt.protocol import group_spec, serialization
 from nfdt.protocol.epoch_id import EpochId
@@ -21,6 +22,13 @@ from nfdt.rules.corrections import Vector
 
 # From the spec of a group and the first values of a shard to its server.
 Maker = Callable[[GroupSpec, Vector], ShardServer]
+
+
+class Wait(NamedTuple):
+    """What a worker waits for."""
+
+    what: str  # "the parameters after its push 12"
+    whom: frozenset[int]  # the workers that it comes from
 
 
 class Service:
@@ -161,6 +169,21 @@ class Service:
             for other, server in self.groups.items()
             if other != group
         )
+
+    def waits(self) -> dict[int, Wait]:
+        """Returns the workers that wait for others here, and for whom."""
+        found = {}
+        for worker in sorted(self.present):
+            if meeting := self._meetings.wait_of(worker):
+                name, come = meeting
+                whom = frozenset(self.present - come)
+                found[worker] = Wait(f"the meeting {name}", whom)
+            elif (having := self._ledgers.wait_of(worker)) is not None:
+                found[worker] = Wait("a batch of its epoch", having - {worker})
+            for server in self.groups.values():
+                if worker not in found and (held := server.wait_of(worker)):
+                    found[worker] = Wait(*held)
+        return found
 
     def resume(self, leases: Mapping[int, Leases], stopped: Iterable[int]) -> None:
         """Goes on with the ledger of an interrupted run."""

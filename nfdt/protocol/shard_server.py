@@ -14,7 +14,7 @@ from nfdt.protocol.controllers import Controller, Decision
 from nfdt.protocol.event_log import EventLog
 from nfdt.protocol.events import Use, event_of, unpacked
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.shard_state import Held, ProgressTable, Refusals
+from nfdt.protocol.shard_state import Held, ProgressTable, Refusals, WorkerState
 from nfdt.rules.corrections import Vector
 from nfdt.rules.updates import Update
 
@@ -100,6 +100,15 @@ class ShardServer:
     def holds(self, worker: int) -> bool:
         """Whether a gradient of this worker waits to be applied."""
         return self.progress[worker].held is not None
+
+    def wait_of(self, worker: int) -> tuple[str, frozenset[int]] | None:
+        """Returns what a worker is held for, and for whom; None where it is not."""
+        one = self.progress[worker]
+        if one.is_gone or one.waiting_since_s is None:
+            return None
+        computing = (o for o in self.progress if o.state is WorkerState.COMPUTING)
+        whom = frozenset(other.worker for other in computing)
+        return f"the parameters after its push {one.clock}", whom
 
     def held_batches(self) -> list[tuple[int, int]]:
         """Returns epoch and number of the batches whose gradients wait."""

@@ -116,7 +116,7 @@ def test_rank_that_dies_while_it_waits_for_the_end_is_gone():
 def test_interrupted_rank_zero_leaves_after_the_others_know():
     center = hub_of()
     letters = say(center, 0, (5, "a", INTERRUPTED), kind="goodbye")
-    assert letters == [(rank, {"type": "stopping"}) for rank in (2, 1, 0)]
+    assert letters == [(rank, {"type": "stopping"}) for rank in (1, 2, 0)]
 
 
 def test_stall_asks_for_stacks_then_reports_all_ranks():

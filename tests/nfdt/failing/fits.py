@@ -1,11 +1,11 @@
 """A small fit in which something goes wrong: ``fits.py CASE``.
 
 A case is words joined by commas. ``kill1@4`` kills worker 1 in its fifth step, with a
-batch in hand, ``raise0@4`` raises there, ``exit1@4`` leaves with code 3, ``fewer1``
-gives worker 1 another model; ``killlast1`` kills it in the last epoch, when most
-batches are done, ``killserver0@4`` kills the server, ``nan`` makes one sample NaN,
-``broken`` is an optimizer that fails on the server, ``byhand`` a loop of
-``train_on_batch``, ``slow`` makes steps last 50 ms,
+batch in hand, ``stop1@4`` stops it there, ``raise0@4`` raises there, ``exit1@4`` leaves
+with code 3, ``fewer1`` gives worker 1 another model; ``killlast1`` kills it in the last
+epoch, when most batches are done, ``killserver0@4`` and ``stopserver0@4`` kill and stop
+the server, ``nan`` makes one sample NaN, ``broken`` is an optimizer that fails on the
+server, ``byhand`` a loop of ``train_on_batch``, ``slow`` makes steps last 50 ms,
 ``lag2`` those of worker 2 four times as long.
 """
 
@@ -37,8 +37,11 @@ def fault(what):
     print(f"failed at {time.time()} s", flush=True)
     if what == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    if what == "killserver":
-        os.kill(server(), signal.SIGKILL)
+    if what == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if what in ("killserver", "stopserver"):
+        number = signal.SIGKILL if what == "killserver" else signal.SIGSTOP
+        os.kill(server(), number)
         return
     if what == "exit":
         sys.exit(3)
@@ -75,7 +78,7 @@ class Model(keras.Sequential):
         is_last = epoch[0] == EPOCHS - 1 and last[0] > BATCHES // 2
         if PLAN.get(-1) == "killlast" and is_last:
             fault("kill")
-        if PLAN.get(steps[0]) in ("kill", "killserver"):
+        if PLAN.get(steps[0]) in ("kill", "killserver", "stop", "stopserver"):
             fault(PLAN[steps[0]])
 
     def after(self, first):
