@@ -32,7 +32,7 @@ test-nightly: $(HOROVOD) ## tries the nightly of Keras, which may have moved thi
 	@$(RUN) python -m tests.nightly
 
 faults: $(HOROVOD) ## breaks jobs in every way of the table of faults (minutes)
-	$(RUN) python -m pytest -n 2 -m "" tests/test_faults.py
+	$(RUN) python -m pytest -n 2 -m "" tests/test_faults.py tests/nfdt/test_stalls.py
 
 traces: $(INSTALLED) ## rewrites the golden transcripts of who waits for whom
 	$(RUN) python -m tests.nfdt.golden

@@ -9,6 +9,7 @@ launcher/           from ``run`` and its words to a job, supervised to its end
 shadow_files/       files that a program writes on other ranks than 0
 examination/        ``doctor SCRIPT``: is a script safe to distribute?
 rank_program        ``python -m FRAMEWORK SCRIPT``: one process of a job
+exit_barrier        ranks that end with an error let each other say why
 user_program        what the user asks to run, checked, and run
 failures            one failure: what, where, on which rank
 tracebacks          tracebacks and stacks without the project's own frames

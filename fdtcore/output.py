@@ -200,6 +200,11 @@ def restore() -> None:
     os.dup2(_terminal.fileno(), 2)
 
 
+def has_file() -> bool:
+    """Whether what this process prints goes to a file of its own."""
+    return not os.path.sameopenfile(2, terminal().fileno())
+
+
 def terminal() -> TextIO:
     """Returns a stream to the real standard error, also after `redirect`."""
     return _terminal or sys.__stderr__ or sys.stderr

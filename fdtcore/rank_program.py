@@ -6,18 +6,15 @@ import atexit
 import dataclasses
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-from fdtcore import output, settings, tracebacks, user_program
+from fdtcore import exit_barrier, output, settings, tracebacks, user_program
 from fdtcore.launcher import descendants
 from fdtcore.options import is_set
 from fdtcore.process import Process
-
-_SPEAK_S = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +69,10 @@ class RankProgram:
         try:
             with output.quiet(verbose=self._is_set("VERBOSE")):
                 self.load()
-        except Exception:  # most likely the same on every rank
-            _let_rank_0_speak(process)
-            raise
+        except Exception as error:  # most likely the same on every rank
+            self.show_exception(type(error), error, error.__traceback__)
+            self._wait_for_others(process)
+            return 1
         pid = os.getpid()
         try:
             self.run(words[0], words[1:], module=module)
@@ -84,6 +82,11 @@ class RankProgram:
             if isinstance(error, SystemExit) and error.code not in (None, 0):
                 if process.size > 1:
                     self.leave(process, error)
+            if isinstance(error, Exception) and sys.excepthook == self.show_exception:
+                # There is no control line yet: most likely the same on every rank.
+                self.show_exception(type(error), error, error.__traceback__)
+                self._wait_for_others(process)
+                return 1
             raise
         if os.getpid() != pid:
             _end_child(SystemExit(0))
@@ -91,9 +94,9 @@ class RankProgram:
 
     def refuse(self, process: Process, text: str) -> int:
         """Says once what keeps every rank from starting; returns the exit code."""
-        if process.rank == 0:
-            print(f"{self.name}: {text}", file=output.terminal(), flush=True)
-        _let_rank_0_speak(process)
+        if process.rank == 0 or output.has_file():
+            print(f"{self.name}: {text}", file=sys.stderr, flush=True)
+        self._wait_for_others(process)
         return 2
 
     def prepare(self, process: Process) -> None:
@@ -137,6 +140,14 @@ class RankProgram:
         text = tracebacks.format_traceback(error, hidden=hidden, debug=debug)
         sys.stderr.write(text)
 
+    def _wait_for_others(self, process: Process) -> None:
+        """Lets all ranks say why they end: mpirun ends all at the first that exits."""
+        output.flush()
+        if process.size > 1:
+            directory = os.environ.get(self._variable("JOB_DIR"))
+            ranks = range(process.size)
+            exit_barrier.wait_for_others(directory, process.rank, ranks)
+
     def _variable(self, name: str) -> str:
         return f"{self.name.upper()}_{name}"
 
@@ -161,9 +172,3 @@ def _end_child(error: BaseException) -> NoReturn:
     atexit._run_exitfuncs()
     output.flush()
     os._exit(code & 0xFF)
-
-
-def _let_rank_0_speak(process: Process) -> None:
-    """Waits on other ranks: mpirun ends the job at the first exit with an error."""
-    if process.rank:
-        time.sleep(_SPEAK_S)

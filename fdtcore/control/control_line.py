@@ -52,8 +52,8 @@ class ControlLine:
         hub_rank: Who keeps the hub: a rank that the job cannot go on without.
         make_hub: Makes it, from the time.
         name: From a rank to what messages call it.
-        outlives_hub: Whether the end of the connection to the hub is no failure: the
-            ranks learn otherwise of the end of the process that keeps it.
+        on_hub_lost: Called in a thread of the line when the connection to the hub
+            ends without its farewell; None makes that the job's failure.
         on_abort: Ends this process.
         hidden: Names of top-level packages whose frames are left out of stacks.
         debug: Whether the project's own frames stay in the traceback.
@@ -70,7 +70,7 @@ class ControlLine:
         hub_rank: int = 0,
         make_hub: Callable[[float], Hub] | None = None,
         name: Callable[[int], str] | None = None,
-        outlives_hub: bool = False,
+        on_hub_lost: Callable[[], None] | None = None,
         on_abort: Callable[[], None] = lambda: os._exit(1),
         hidden: Collection[str] = (),
         debug: bool = False,
@@ -81,7 +81,7 @@ class ControlLine:
         self._hub_rank = hub_rank
         self._name = name or (lambda rank: f"rank {rank}/{process.size}")
         self._silence_s = stall_timeout_s
-        self._outlives_hub = outlives_hub
+        self._on_hub_lost = on_hub_lost
         patience = stall.Patience(stall_timeout_s)
         self._make_hub = make_hub or (lambda now_s: Hub(process.size, patience, now_s))
         self._hidden = tuple(hidden)
@@ -137,7 +137,7 @@ class ControlLine:
         threading.Thread(
             target=self._attend, args=(self._channel,), name="control", daemon=True
         ).start()
-        if not self._outlives_hub:
+        if self._on_hub_lost is None:
             atexit.register(self.close)
         _forget_in_children(self)
 
@@ -158,6 +158,12 @@ class ControlLine:
         """Tells that this process has come to its end, and waits for nobody."""
         if channel := self._usable_channel():
             self._say_goodbye(channel, stall.FINISHED)
+
+    def dismiss(self) -> None:
+        """Ends the hub, where it is: whoever is connected is told, and not watched."""
+        if self._switchboard is not None and self._serving is not None:
+            self._switchboard.dismiss()
+            self._serving.join(_FAREWELL_S)
 
     def fail(self, failure: Failure) -> bool:
         """Makes this rank's failure known; returns when told which came first.
@@ -268,7 +274,9 @@ class ControlLine:
                     self._news.learn(self._silent_hub(silence.silent_s), alone=True)
                     finished = True
         except (OSError, ValueError):
-            if not self._stopping and not self._outlives_hub:
+            if self._on_hub_lost is not None:
+                self._on_hub_lost()
+            elif not self._stopping:
                 name = self._name(self._hub_rank)
                 failure = hub.gone(
                     self._hub_rank, self.process.size, self._keeper, name

@@ -86,9 +86,8 @@ class News:
         if has_report and (tells or self._process.rank == 0):
             text += failure.traceback
         _say(text, sys.stderr)
-        terminal = output.terminal()
-        if tells and not os.path.sameopenfile(2, terminal.fileno()):
-            _say(text, terminal)
+        if tells and output.has_file():
+            _say(text, output.terminal())
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()  # what the user printed comes out before the end
 

@@ -86,6 +86,7 @@ class Hub:
     ) -> None:
         self.failure: Failure | None = None
         self.finished = False  # every rank came to its orderly end
+        self.dismissed = False  # set by any thread: the next tick is the last
         self._size = size
         self._rank = rank
         self._name = name or (lambda rank: f"rank {rank}/{size}")
@@ -165,6 +166,9 @@ class Hub:
 
     def tick(self, now_s: float) -> list[Letter]:
         """Looks for a stall; to be called several times a second."""
+        if self.dismissed:
+            self.finished = True
+            return [(rank, {"type": "finished"}) for rank in self._members]
         pause_s = now_s - self._last_tick_s
         self._last_tick_s = now_s
         if pause_s > _PAUSE_S:

@@ -58,6 +58,10 @@ class Switchboard:
         finally:
             self.close()
 
+    def dismiss(self) -> None:
+        """Has the hub finish; any thread may call it."""
+        self._hub.dismissed = True
+
     def close(self) -> None:
         """Closes every descriptor of this process."""
         for guest in self._guests:

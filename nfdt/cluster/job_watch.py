@@ -8,7 +8,7 @@ nothing here; what the line adds is a process that lives and makes no progress.
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fdtcore.control.control_line import ControlLine
@@ -45,6 +45,8 @@ class JobWatch:
         self._timeout_s = options.stall_timeout
         self._hub: Hub | None = None  # on the first server
         self._monitor: StallMonitor | None = None
+        # Called in a thread of the line when the first server is gone without a word.
+        self.on_server_lost: Callable[[], None] = lambda: None
         self._stalls: queue.SimpleQueue[Stall] = queue.SimpleQueue()
         hub_rank = self._roles.server_rank(0)
         self.line = ControlLine(
@@ -55,7 +57,7 @@ class JobWatch:
             hub_rank=hub_rank,
             make_hub=self._make_hub,
             name=lambda rank: name_of(self._roles, rank),
-            outlives_hub=True,
+            on_hub_lost=lambda: self.on_server_lost(),
             on_abort=lambda: exit_at_once(1),
             hidden=HIDDEN,
             debug=environ.get("NFDT_DEBUG") == "1",

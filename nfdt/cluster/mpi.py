@@ -190,14 +190,15 @@ class Peers:
         """Returns the ranks that have died since the last call."""
         if not self.survives:
             return []
-        failed = self.comm.Get_failed()
-        if failed.size == len(self.lost):
-            return []
-        own = self.comm.group
-        ranks = MPI.Group.Translate_ranks(failed, list(range(failed.size)), own)
-        self.comm.Ack_failed(failed.size)
-        new = sorted(set(ranks) - self.lost)
-        self.lost |= set(new)
+        with self._lock:
+            failed = self.comm.Get_failed()
+            if failed.size == len(self.lost):
+                return []
+            own = self.comm.group
+            ranks = MPI.Group.Translate_ranks(failed, list(range(failed.size)), own)
+            self.comm.Ack_failed(failed.size)
+            new = sorted(set(ranks) - self.lost)
+            self.lost |= set(new)
         return new
 
     def close(self) -> None:

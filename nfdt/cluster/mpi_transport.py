@@ -118,10 +118,18 @@ class MpiTransport:
         return dataclasses.replace(message, payload=payload)
 
     def _lost(self, error: PeerLost) -> ServerLost:
-        name = self._peers.roles.name(error.rank)
-        found = ServerLost(f"{name} (rank {error.rank}) is gone.", rank=error.rank)
+        found = server_lost(self._peers, error.rank)
         self.ended_by = self.ended_by or found
         return found
+
+
+def server_lost(peers: Peers, rank: int) -> ServerLost:
+    """Returns what is raised where a server is gone, with the sentence of its loss."""
+    text = (
+        f"{peers.roles.name(rank)} (rank {rank}) is gone. Nothing can be trained "
+        "without it; all workers end."
+    )
+    return ServerLost(text, rank=rank)
 
 
 class MpiServer:

@@ -125,13 +125,13 @@ def _start(options: Options) -> ParameterServerEngine:
         from nfdt.cluster.server_loop import serve
 
         sys.exit(serve(peers, options, launchers_dir(os.environ), watch))
-    made = _worker(peers, process, options, watch.line)
+    made = _worker(peers, process, options, watch)
     _begin(made)
     return made
 
 
 def _worker(
-    peers: Any, process: Process, options: Options, line: Any
+    peers: Any, process: Process, options: Options, watch: Any
 ) -> ParameterServerEngine:
     """Makes the engine of a worker, which leaves the job as it must."""
     from nfdt.cluster import mpi_transport
@@ -144,8 +144,10 @@ def _worker(
         process.local_size,
         process.host,
     )
+    line = watch.line
     transport = mpi_transport.MpiTransport(peers, line)
     leaving = Leaving(worker, peers, transport, launchers_dir(os.environ), line)
+    watch.on_server_lost = leaving.note_server_loss
     try:
         made = _engine_class()(worker, transport, options)
         line.connect()

@@ -229,6 +229,8 @@ class Serving:
         self.ending.summarise(self.recording, failed=bool(self.failing))
         # Whoever leaves first may take the others along, and what they still write.
         colleagues.leave_together()
+        if self._watch is not None:
+            self._watch.line.dismiss()
         if self.index == 0:
             for worker in self.departures.finished:
                 self.wire.end(worker, self.failing)

@@ -9,17 +9,19 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn
 
-from fdtcore import output
+from fdtcore import exit_barrier, output
 from fdtcore.control.control_line import ControlLine
 from fdtcore.failures import ENDED, Failure
 from fdtcore.options import is_set
 from fdtcore.process import Process
 from fdtcore.threads import TwoThreads
 from nfdt.cluster.job_watch import HIDDEN
+from nfdt.cluster.mpi_transport import server_lost
 from nfdt.cluster.shutdown import exit_at_once, flush, part, record_in
 from nfdt.protocol.client import Refused
 from nfdt.protocol.messages import Kind, Message
@@ -29,6 +31,9 @@ INTERRUPT_CODE = 130
 _REFUSALS = (ValueError, Refused, TwoThreads)
 # A failure must be on its way before this process ends.
 _SEND_S = 2.0
+# A server whose connection has ended is seen to be dead within this, if it is.
+_LOSS_S = 5.0
+_LOOK_S = 0.02
 
 
 class Leaving:
@@ -56,6 +61,8 @@ class Leaving:
         self.worker = peers.rank
         self.finding: Callable[[], Exception | None] = lambda: None  # the engine's
         self.is_in_fit: Callable[[], bool] = lambda: False  # which others go on with
+        self._log_dir = os.environ.get("NFDT_JOB_DIR")
+        self._noting, self._noted = threading.Lock(), set[str]()
         self._process = process
         self._pid = os.getpid()
 
@@ -154,7 +161,6 @@ class Leaving:
         cause, roles = self.transport.ended_by, self.peers.roles
         text, rank, is_lost = str(cause), self.worker, isinstance(cause, ServerLost)
         if is_lost:
-            text += " Nothing can be trained without it; all workers end."
             rank = cause.rank
         size = self.peers.size
         record = Failure(rank, size, "", "JobEnded", text[:4000], kind=ENDED)
@@ -162,11 +168,16 @@ class Leaving:
             record_in(self.job_dir, record)
         # Else the first server says it.
         self._note(text, shown=is_lost and rank == roles.server_rank(0))
+        has_server = self._has_server()
         with contextlib.suppress(Exception):  # of several servers one may be left
             payload = json.dumps(record.to_json()).encode()
             self._tell(Kind.FAIL, payload=payload, number=1)
         flush(self.peers, _SEND_S)
-        self._end(0 if self._has_server() else 1)
+        if not has_server and self.peers.survives:
+            # With the first exit code other than 0 mpirun ends the others.
+            left = set(range(roles.num_workers)) - self.peers.lost
+            exit_barrier.wait_for_others(self._log_dir, self.worker, left)
+        self._end(0 if has_server else 1)
 
     def _has_server(self) -> bool:
         """Whether a server gives the job's exit code.
@@ -182,10 +193,32 @@ class Leaving:
         left = self.peers.roles.server_ranks - self.peers.lost - gone
         return cause is not None and bool(left)
 
+    def note_server_loss(self) -> None:
+        """Says that the first server is gone, while the script still computes.
+
+        Called in a thread of the control line: the script may come to its next exchange
+        when another worker has already ended the job.
+        """
+        rank = self.peers.roles.server_rank(0)
+        deadline_s = time.monotonic() + _LOSS_S
+        while self.peers.survives and rank not in self.peers.lost:
+            if time.monotonic() > deadline_s:
+                return  # its end was another: an interrupt, an error that it tells
+            time.sleep(_LOOK_S)
+            self.peers.newly_lost()
+        if self.peers.survives:
+            self._note(str(server_lost(self.peers, rank)), shown=True)
+            if self._log_dir is not None:
+                exit_barrier.note(self._log_dir, self.worker)
+
     def _note(self, text: str, shown: bool = False) -> None:
-        """Writes a line to this worker's output, unless another says it there."""
+        """Writes a line to this worker's output, unless it or another says it there."""
         if self.worker == 0 and (self.job_dir is not None or not shown):
             return
+        with self._noting:
+            if text in self._noted:
+                return
+            self._noted.add(text)
         with contextlib.suppress(OSError, ValueError):
             print(f"nfdt: {text}", file=sys.stderr, flush=True)
 

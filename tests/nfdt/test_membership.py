@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from fdtcore.failures import ENDED, Failure
+from fdtcore.control.hub import Stall
+from fdtcore.failures import ENDED, STALL, Failure
 from nfdt.cluster.membership import Departures
 
 FAILURE = Failure(1, 4, "a", "ValueError", "bad", "t.py:3", who="worker 1")
@@ -50,19 +51,35 @@ def test_a_worker_that_leaves_a_fit_is_named_and_one_that_has_finished_is_not():
     )
 
 
-def test_a_worker_that_does_not_end_is_waited_for_once_others_have_finished():
+def stall_of(rank, *, answers=False, can_end=True):
+    failure = Failure(rank, 4, "a", "Stall", "it hangs.", kind=STALL)
+    return Stall(failure, answers, can_end)
+
+
+def test_a_worker_that_hangs_is_ended_where_a_loss_is_survived():
+    verdict = departures().stall(stall_of(1))
+    assert verdict == ("it hangs. It is ended.", False, 1)
+    ends = ("it hangs.", True, 1)
+    assert departures(on_worker_loss="abort").stall(stall_of(1)) == ends
+    assert departures(survives=False).stall(stall_of(1)) == ends
+    assert departures().stall(stall_of(1, can_end=False)) == ends
+
+
+def test_without_others_or_without_a_server_the_job_ends():
+    made = departures(2)
+    made.lose(0)
+    assert made.stall(stall_of(1)).ends
+    assert departures().stall(stall_of(3)).ends  # a server
+
+
+def test_a_script_that_does_not_end_when_others_have_ends_the_job():
     made = departures(2)
     made.finish(1, early=True)
     assert not made.has_ended  # the other one trains on
+    assert not made.stall(stall_of(0, answers=True)).ends
     made.finish(1)
-    assert made.has_ended
-    verdict = made.linger(0, 60.2)
-    assert verdict.ends
-    assert verdict.line == (
-        "worker 0 (rank 0) does not end: its script goes on, or an atexit hook of it, "
-        "60 s after worker 1 ended. Its stack shows where; if it needs that long, set "
-        "a longer --stall-timeout."
-    )
+    assert made.stall(stall_of(0, answers=True)).ends
+    assert not made.stall(stall_of(0)).ends  # stopped: no fault of its script
 
 
 def test_a_job_of_which_one_worker_has_ended_well_ends_well():

@@ -14,6 +14,7 @@ from nfdt.protocol.controllers import (
 from nfdt.protocol.epoch_id import EpochId
 from nfdt.protocol.events import Use
 from nfdt.protocol.messages import Kind, Message
+from nfdt.protocol.server import Wait
 from tests.nfdt.services import START, opening, service
 
 ONES = np.ones(5, np.float32)
@@ -229,6 +230,26 @@ def test_who_is_back_is_waited_for_before_it_pushes():
     made.handle(Message(Kind.BACK, 1), 0.0)
     assert push(made, 0) == []
     assert {a.worker for a in push(made, 1)} == {0, 1}
+
+
+def test_who_waits_for_whom():
+    made = opened(3, BulkSynchronous())
+    assert made.waits() == {}
+    push(made, 1)
+    held = Wait("the parameters after its push 1", frozenset({0, 2}))
+    assert made.waits() == {1: held}
+    meet(made, 2, "a")  # a controller does not wait for it meanwhile
+    assert made.waits()[2] == Wait("the meeting a", frozenset({0, 1}))
+    assert made.waits()[1].whom == {0}
+
+
+def test_who_waits_for_a_batch_does_so_for_who_has_one():
+    made = opened(2)
+    for worker in (0, 1):
+        ask(made, worker, batches=2)
+    push(made, 0, epoch=0, number=0)
+    ask(made, 0, batches=2)
+    assert made.waits() == {0: Wait("a batch of its epoch", frozenset({1}))}
 
 
 def test_a_worker_that_failed_has_left():

@@ -1,12 +1,13 @@
 """A small fit in which something goes wrong: ``fits.py CASE``.
 
 A case is words joined by commas. ``kill1@4`` kills worker 1 in its fifth step, with a
-batch in hand, ``stop1@4`` stops it there, ``raise0@4`` raises there, ``exit1@4`` leaves
-with code 3, ``fewer1`` gives worker 1 another model; ``killlast1`` kills it in the last
-epoch, when most batches are done, ``killserver0@4`` and ``stopserver0@4`` kill and stop
-the server, ``nan`` makes one sample NaN, ``broken`` is an optimizer that fails on the
-server, ``byhand`` a loop of ``train_on_batch``, ``slow`` makes steps last 50 ms,
-``lag2`` those of worker 2 four times as long.
+batch in hand, ``stop1@4`` stops it there, ``hold1@4`` makes that step last 3 s,
+``raise0@4`` raises there, ``exit1@4`` leaves with code 3, ``fewer1`` gives worker 1
+another model; ``killlast1`` kills it in the last epoch, when most batches are done,
+``killserver0@4`` and ``stopserver0@4`` kill and stop the server, ``nan`` makes one
+sample NaN, ``broken`` is an optimizer that fails on the server, ``byhand`` a loop of
+``train_on_batch``, ``slow`` makes steps last 50 ms, ``lag2`` those of worker 2 four
+times as long.
 """
 
 import contextlib
@@ -37,6 +38,9 @@ def fault(what):
     print(f"failed at {time.time()} s", flush=True)
     if what == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if what == "hold":
+        time.sleep(3)
+        return
     if what == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
     if what in ("killserver", "stopserver"):
@@ -78,7 +82,7 @@ class Model(keras.Sequential):
         is_last = epoch[0] == EPOCHS - 1 and last[0] > BATCHES // 2
         if PLAN.get(-1) == "killlast" and is_last:
             fault("kill")
-        if PLAN.get(steps[0]) in ("kill", "killserver", "stop", "stopserver"):
+        if PLAN.get(steps[0]) not in (None, "raise", "exit"):
             fault(PLAN[steps[0]])
 
     def after(self, first):
