@@ -134,7 +134,7 @@ _BLIND_TO_EPOCHS = (
 _OF_EPOCHS = ("on_epoch_end", "on_test_begin", "on_test_end", "on_train_end")
 
 
-class Progress(Callback):
+class Progress(keras.callbacks.Callback):
     """Tells that a validation makes progress, for which other workers may wait.
 
     Args:
@@ -162,7 +162,7 @@ def with_progress(callbacks: Callbacks, note: Callable[[str], None]) -> Callback
     if not isinstance(callbacks, CallbackList):
         return [*listed(callbacks), Progress(note)]
     if not any(isinstance(one, Progress) for one in callbacks.callbacks):
-        callbacks.append(Progress(note))
+        callbacks.callbacks.append(Progress(note))
     return callbacks
 
 
@@ -206,7 +206,7 @@ def on_this_worker(
         for own in (first, last):
             own.set_model(callbacks.model)
         callbacks.callbacks.insert(0, first)
-        callbacks.append(last)
+        callbacks.callbacks.append(last)
         return callbacks
     return [first, *_chosen(listed(callbacks), collectives, verbose), last]
 
