@@ -117,7 +117,7 @@ class Options(options.FrameworkOptions):
     stall_timeout: float = field(
         default=60.0,
         metadata=options.duration(
-            "Time that a worker or server may make no progress while others wait for it.",
+            "Time that a process may make no progress while others wait for it.",
             endless=True,
             details="`inf`: no limit.",
         )

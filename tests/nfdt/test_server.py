@@ -155,7 +155,7 @@ def test_a_worker_that_joins_is_waited_for():
 
 @pytest.mark.parametrize("worker", [0, 2, -1])
 def test_who_joins_is_new_and_among_the_workers(worker):
-    with pytest.raises(ValueError, match=r"that is not there\. Received: .*Make the"):
+    with pytest.raises(ValueError, match=r"that is not present\. Received: .*Make the"):
         service(2, present=[0]).join(worker, 0.0)
 
 
