@@ -17,6 +17,8 @@ import keras
 import tensorflow as tf
 from keras import tree
 
+from fdtcore.keras_types import Logs, Model, Optimizer, Structure, Tensor, Variable
+
 _moved: list[str] = []
 
 
@@ -127,7 +129,7 @@ ORBAX_SAVE = OrbaxCheckpoint and Member(OrbaxCheckpoint, "_save_checkpoint")
 # --- Models and layers ---------------------------------------------------------------
 
 
-def layers_of(model: Any) -> list[Any]:
+def layers_of(model: Model) -> list[Any]:
     """Returns a model and all layers in it, at any depth (``_flatten_layers``)."""
     return list(model._flatten_layers())
 
@@ -146,7 +148,7 @@ def seed_generators(layer: Any) -> list[Any]:
     return list(layer._seed_generators)
 
 
-def build_symbolically(model: Any, batch: Any) -> None:
+def build_symbolically(model: Model, batch: Structure) -> None:
     """Builds a model, its metrics, loss and optimizer without running it.
 
     Args:
@@ -156,23 +158,23 @@ def build_symbolically(model: Any, batch: Any) -> None:
     model._symbolic_build(data_batch=batch)
 
 
-def check_compiled(model: Any, method: str) -> None:
+def check_compiled(model: Model, method: str) -> None:
     """Raises the error of Keras where ``compile`` was not called."""
     model._assert_compile_called(method)
 
 
-def initial_epoch(model: Any) -> int | None:
+def initial_epoch(model: Model) -> int | None:
     """Returns where callbacks that begin make ``fit`` go on; None where none has."""
     epoch: int | None = model._initial_epoch
     return epoch
 
 
-def set_initial_epoch(model: Any, epoch: int | None) -> None:
+def set_initial_epoch(model: Model, epoch: int | None) -> None:
     """Makes a ``fit`` whose callbacks are beginning go on at an epoch."""
     model._initial_epoch = epoch
 
 
-def has_strategy(model: Any) -> bool:
+def has_strategy(model: Model) -> bool:
     """Whether a model was made under a strategy of ``tf.distribute``.
 
     ``distribute_strategy`` is TensorFlow's default one where there is none.
@@ -180,33 +182,33 @@ def has_strategy(model: Any) -> bool:
     return model._distribute_strategy is not None
 
 
-def make_function(model: Any, step: Callable) -> Any:
+def make_function(model: Model, step: Callable) -> Any:
     """Returns what Keras's loop calls with an iterator to run a step."""
     return model._make_function(step)
 
 
-def without_optionals(model: Any, step: Callable) -> Callable:
+def without_optionals(model: Model, step: Callable) -> Callable:
     """Returns a step for batches in which what is None is an empty ``Optional``."""
     convert: Callable = model._autoconvert_optionals(step)
     return convert
 
 
-def results_or_logs(model: Any, logs: Any) -> Any:
+def results_or_logs(model: Model, logs: Logs) -> Any:
     """Returns the metrics' results, or ``logs`` where a step has returned others."""
     return model._get_metrics_result_or_logs(logs)
 
 
-def in_order(model: Any, logs: Any) -> Any:
+def in_order(model: Model, logs: Logs) -> Any:
     """Returns logs as a list in the order of ``metrics_names``, or the only one."""
     return model._flatten_metrics_in_order(logs)
 
 
-def loss_tracker(model: Any) -> Any:
+def loss_tracker(model: Model) -> Any:
     """Returns the ``Mean`` of a compiled loss; None where nothing is compiled."""
     return getattr(model, "_loss_tracker", None)
 
 
-def compiled_metrics(model: Any) -> list[Any]:
+def compiled_metrics(model: Model) -> list[Any]:
     """Returns the metrics given to ``compile``: those that are built, and as given."""
     compiled = getattr(model, "_compile_metrics", None)
     if not compiled:
@@ -215,13 +217,13 @@ def compiled_metrics(model: Any) -> list[Any]:
     return [*compiled.metrics, *[one for one in given if one is not None]]
 
 
-def compiled_losses(model: Any) -> list[Any]:
+def compiled_losses(model: Model) -> list[Any]:
     """Returns the losses that were given to ``compile``, as they were given."""
     compiled = model._compile_loss
     return tree.flatten(compiled._user_loss) if compiled else []
 
 
-def compute_loss(model: Any, data: Any, *, is_training: bool) -> Any:
+def compute_loss(model: Model, data: Structure, *, is_training: bool) -> Any:
     """Computes what Keras's own step does of a batch before it takes gradients."""
     x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
     training = {"training": False} if model._call_has_training_arg else {}
@@ -267,12 +269,12 @@ def sliceable_inputs(adapter: Any) -> Any:
     return tree.lists_to_tuples(inputs)
 
 
-def is_sparse_rows(leaf: Any) -> bool:
+def is_sparse_rows(leaf: Tensor) -> bool:
     """Whether a leaf of such arrays is a sparse one, which Keras keeps by rows."""
     return isinstance(leaf, _array_slicing.TensorflowSparseWrapper)
 
 
-def sparse_rows(leaf: Any, index: tf.Tensor) -> Any:
+def sparse_rows(leaf: Tensor, index: tf.Tensor) -> Any:
     """Returns rows of a sparse one as a ``SparseTensor``."""
     return _array_slicing.slice_tensorflow_sparse_wrapper(leaf, index)
 
@@ -290,7 +292,7 @@ def shuffle(adapter: Any, order: list[int], epoch: int) -> None:
     draws.shuffle(order)
 
 
-def standard_batch(adapter: Any, batch: Any) -> Any:
+def standard_batch(adapter: Any, batch: Structure) -> Any:
     """Returns a batch of a ``PyDataset`` as its adapter hands it out."""
     return adapter._standardize_batch(batch)
 
@@ -298,7 +300,7 @@ def standard_batch(adapter: Any, batch: Any) -> Any:
 # --- Optimizers ----------------------------------------------------------------------
 
 
-def is_multi(optimizer: Any) -> bool:
+def is_multi(optimizer: Optimizer) -> bool:
     """Whether an optimizer is a ``MultiOptimizer``, of a Keras that has one."""
     return MultiOptimizer is not None and isinstance(optimizer, MultiOptimizer)
 
@@ -308,22 +310,22 @@ def is_optimizer_map(value: Any) -> bool:
     return OptimizerMap is not None and isinstance(value, OptimizerMap)
 
 
-def descended(optimizer: Any) -> list[Any]:
+def descended(optimizer: Optimizer) -> list[Any]:
     """Returns the variables that an optimizer was built with."""
     return list(optimizer._trainable_variables)
 
 
-def index_of(optimizer: Any, variable: Any) -> int:
+def index_of(optimizer: Optimizer, variable: Variable) -> int:
     """Returns the place of a variable among those an optimizer was built with."""
     return int(optimizer._get_variable_index(variable))
 
 
-def is_descended(optimizer: Any, variable: Any) -> bool:
+def is_descended(optimizer: Optimizer, variable: Variable) -> bool:
     """Whether an optimizer was built with a variable."""
     return optimizer._var_key(variable) in optimizer._trainable_variables_indices
 
 
-def call_count(optimizer: Any) -> Any:
+def call_count(optimizer: Optimizer) -> Any:
     """Returns the variable that counts calls of ``apply``, int64 scalar.
 
     ``optimizer.iterations`` counts updates, of which accumulation makes fewer.
@@ -331,7 +333,7 @@ def call_count(optimizer: Any) -> Any:
     return optimizer._iterations
 
 
-def rate_source(optimizer: Any) -> Any:
+def rate_source(optimizer: Optimizer) -> Any:
     """Returns what a learning rate comes from: a variable, a schedule, a function.
 
     ``optimizer.learning_rate`` is the number that it gives now.
@@ -339,18 +341,18 @@ def rate_source(optimizer: Any) -> Any:
     return optimizer._learning_rate
 
 
-def accumulated(optimizer: Any, variable: Any) -> Any:
+def accumulated(optimizer: Optimizer, variable: Variable) -> Any:
     """Returns the sum of gradients that an optimizer keeps for a variable."""
     return optimizer._accumulated_gradients[index_of(optimizer, variable)]
 
 
-def moving_average(optimizer: Any, variable: Any) -> Any:
+def moving_average(optimizer: Optimizer, variable: Variable) -> Any:
     """Returns the average that an optimizer with ``use_ema`` keeps of a variable."""
     return optimizer._model_variables_moving_average[index_of(optimizer, variable)]
 
 
 def without_overwritten(
-    optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any]
+    optimizer: Optimizer, gradients: Sequence[Any], variables: Sequence[Any]
 ) -> tuple[Sequence[Any], Sequence[Any]]:
     """Assigns what stands in place of gradients; returns the others, and theirs.
 
@@ -363,7 +365,7 @@ def without_overwritten(
     return left
 
 
-def is_decayed(optimizer: Any, variable: Any) -> bool:
+def is_decayed(optimizer: Optimizer, variable: Variable) -> bool:
     """Whether an optimizer's weight decay applies to a variable."""
     excluded = getattr(optimizer, "_is_excluded_from_weight_decay", None)
     if excluded is not None:  # since Keras 3.16, which asks for Keras's name
@@ -375,7 +377,7 @@ def is_decayed(optimizer: Any, variable: Any) -> bool:
     return bool(optimizer._use_weight_decay(raw))
 
 
-def set_path(variable: Any, path: str) -> None:
+def set_path(variable: Variable, path: str) -> None:
     """Gives a variable another path, by which optimizers find rules for it."""
     variable._path = path
 
