@@ -41,7 +41,7 @@ def offer(
     """Starts to listen, on the rank that keeps the hub.
 
     Args:
-        process: This process.
+        process: This process: its rank, the number of ranks, its host.
         address: Its address towards the other ranks, or None.
 
     Returns:

@@ -29,8 +29,8 @@ class JobWatch:
 
     Args:
         peers: This process's end of the job; every process makes its watch at once.
-        process: This process.
-        options: The user's choices.
+        process: This process: its rank, the number of ranks, its host.
+        options: The user's options.
         environ: The process's environment.
     """
 

@@ -56,7 +56,7 @@ class Departures:
     def stall(self, stall: Stall) -> DepartureNotice:
         """Draws the conclusion from a process that makes no progress.
 
-        A worker is done without where a lost one is: it is ended, and then lost. One
+        A stalled worker is treated as a lost one: it is ended, and then lost. One
         whose script goes on when others have come to their end is at fault by its
         script, which ends the job.
 

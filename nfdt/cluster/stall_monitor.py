@@ -1,4 +1,4 @@
-"""Who waits in vain among the workers and servers of one job.
+"""Stall detection for one job of workers and servers: who waits for whom in vain.
 
 Pure: time arrives as ``now_s``. A worker that waits does so for others, as the first
 server knows (:meth:`nfdt.protocol.server.Service.waits`), and is at no fault. The one
@@ -40,7 +40,7 @@ class StallMonitor:
     Args:
         roles: Who is a worker and who a server.
         stall_timeout_s: How long a process may make no progress.
-        now_s: The time.
+        now_s: Time now, in seconds of a clock that never goes back.
     """
 
     def __init__(self, roles: Roles, stall_timeout_s: float, now_s: float) -> None:

@@ -214,7 +214,7 @@ class OptimizerPlacement:
         """Returns what a worker does besides sending gradients.
 
         Args:
-            algorithm: The algorithm.
+            algorithm: Algorithm of the job.
             config: The optimizer as the servers make it.
             params: For size and type, [P].
         """

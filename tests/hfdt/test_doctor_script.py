@@ -68,7 +68,7 @@ def test_a_script_that_is_safe_is_said_to_be_and_its_folder_is_left_alone(
 def test_what_will_differ_is_named_with_what_to_write(tmp_path):
     found = examined("hfdt", tmp_path, UNSAFE)
     assert found.returncode == 1
-    assert "train.py:5: np.random.default_rng() draws other numbers" in found.stdout
+    assert "train.py:5: np.random.default_rng() draws different numbers" in found.stdout
     assert "train_step of contrast trains differently on 2 ranks" in found.stdout
     assert "fit 1 (train.py:24): with hfdt run -np 2 value is" in found.stdout
     assert "Findings to resolve before this script is distributed: 3." in found.stdout

@@ -32,7 +32,7 @@ def test_script_that_is_distributed_already_is_refused(run):
     expect_failure(
         job,
         "RuntimeError: only one system may distribute a program. Received: a "
-        "MirroredStrategy of tf.distribute. Take the strategy",
+        "MirroredStrategy of tf.distribute. Remove the strategy",
     )
     assert "trained" not in job.text
 
