@@ -9,7 +9,7 @@ import time
 import keras
 
 from fdtcore.process import Process
-from nfdt import algorithms, consistency
+from nfdt import algorithms
 from nfdt.clusters.cluster import Cluster
 from nfdt.glue.engine import ParameterServerEngine
 from nfdt.glue.shard_factory import maker
@@ -41,13 +41,13 @@ class SimulatedEngine(ParameterServerEngine):
     """
 
     def __init__(self, options: Options, cluster: Cluster, seed: int = 0):
+        supported.check(options, cluster)  # as the user gave them
         options = dataclasses.replace(options, servers=cluster.servers.count)
-        supported.check(options, cluster)
         count = len(cluster.members())
         roles = Roles(count + options.servers, options.servers)
         make = maker(
             algorithms.find(options.algorithm),
-            consistency.parse(options.consistency),
+            options.controller,
             count,
             options.servers,
         )
