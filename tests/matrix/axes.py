@@ -153,3 +153,18 @@ def excluded(cell: Cell) -> str | None:
 def name_of(cell: Cell) -> str:
     """Returns a cell as one line."""
     return " | ".join(cell[axis] for axis in AXES)
+
+
+def named(name: str) -> dict[str, str]:
+    """Returns the cell of a name, as :func:`name_of` makes it.
+
+    Raises:
+        ValueError: There is no such cell.
+    """
+    values = name.split(" | ")
+    if len(values) != len(AXES):
+        raise ValueError(f"a cell has {len(AXES)} values. Received: {name!r}.")
+    for (axis, known), value in zip(AXES.items(), values, strict=True):
+        if value not in known:
+            raise ValueError(f"{axis} is one of {known}. Received: {value!r}.")
+    return dict(zip(AXES, values, strict=True))

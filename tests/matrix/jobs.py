@@ -153,16 +153,19 @@ def problems(cell: Cell, outcome: Outcome, plain: Arrays) -> list[str]:
     if outcome.error:
         return [outcome.error]
     first, *others = outcome.arrays
+    exact = axes.WAYS[cell["way"]].is_exact
+    # Where nobody waits, a schedule has come further on a worker that looks later.
+    moves = not exact and cell["rate"] in ("schedule", "own_schedule")
     found = []
     for rank, other in enumerate(others, 1):
         found += [
             f"{name} is {_shown(first[name], other[name])} on ranks 0 and {rank}"
             for name in first
-            if not _close(first[name], other[name], 1e-6)
+            if not (moves and name == "seen rates")
+            and not _close(first[name], other[name], 1e-6)
         ]
     if set(first) != set(plain):
         found.append(f"names differ: {sorted(set(first) ^ set(plain))}")
-    exact = axes.WAYS[cell["way"]].is_exact
     loose = LOOSE.get(cell["optimizer"], TOLERANCE)
     for name in sorted(set(first) & set(plain)):
         value, right = first[name], plain[name]

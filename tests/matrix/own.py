@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 
@@ -10,6 +11,7 @@ class Signed(keras.optimizers.SGD):
     """Steps along the softened sign of the gradient."""
 
     def update_step(self, gradient, variable, learning_rate):
+        gradient = tf.convert_to_tensor(gradient)  # of sparse rows it is none yet
         step = gradient / (ops.abs(gradient) + 0.1)
         super().update_step(step, variable, learning_rate)
 

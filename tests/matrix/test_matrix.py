@@ -10,7 +10,7 @@ import itertools
 import pytest
 
 from tests.matrix import jobs
-from tests.matrix.axes import AXES, WAYS, excluded, name_of, not_started
+from tests.matrix.axes import AXES, WAYS, excluded, name_of, named, not_started
 from tests.matrix.covering import combinations, covering
 
 pytestmark = pytest.mark.slow
@@ -43,6 +43,14 @@ def test_a_program_gives_the_numbers_of_keras_or_trains_on_all_batches(
     outcome = started[jobs.start_of(index, cell)].result()[index]
     problems = jobs.problems(cell, outcome, right.arrays[0])
     assert not problems, "\n".join(problems)
+
+
+def test_a_cell_is_found_by_its_name():
+    assert [named(name_of(cell)) for cell in CELLS.values()] == list(CELLS.values())
+    with pytest.raises(ValueError, match=r"way is one of .* Received: 'hfdt 4'"):
+        named(name_of(CELLS["0"]).replace(CELLS["0"]["way"], "hfdt 4"))
+    with pytest.raises(ValueError, match=r"a cell has 9 values. Received: 'hfdt 2'"):
+        named("hfdt 2")
 
 
 def test_each_way_is_started_in_both_forms_and_by_both_commands():
