@@ -52,6 +52,7 @@ class VariableGroups:
             weakref.WeakKeyDictionary()
         )
         self._count = 0  # optimizers so far
+        self._wrappers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self.placement = placement
         # Held, so that no new variable gets the identity of an old one.
         self._retired: dict[tuple, VariableGroup] = {}
@@ -66,6 +67,10 @@ class VariableGroups:
             self._ordinals[optimizer] = self._count
             self._count += 1
         return self._ordinals[optimizer]
+
+    def note_wrapper(self, optimizer: Optimizer) -> None:
+        """Notes an optimizer that hands its steps on to those that have groups."""
+        self._wrappers.add(optimizer)
 
     def of_optimizer(self, optimizer: Optimizer) -> list[VariableGroup]:
         """Returns the groups that an optimizer trains, so far."""
@@ -142,6 +147,7 @@ class VariableGroups:
             variables,
             config=config,
             part=self.placement.worker_part(algorithm, config, vector.params),
+            local_optimizer=self.placement.on_worker(optimizer),
         )
         spec = GroupSpec(
             algorithm=algorithm.name,
@@ -164,6 +170,8 @@ class VariableGroups:
                 group.flush()
             except NotFinite as error:
                 self.report(group, error)
+                group.lose_steps()
+                group.assign()
 
     def reopen(self, model: Model, known: dict[int, GroupSpec]) -> None:
         """Opens the groups of an interrupted run before the first step of this one.
@@ -264,6 +272,8 @@ class VariableGroups:
         """Gives all optimizers the states that the servers hold for them."""
         for group in self._all():
             group.take_state()
+        for wrapper in self._wrappers:
+            follow(wrapper)
 
     def report(self, group: VariableGroup, error: NotFinite) -> None:
         """Says which worker and variable a refused gradient was of."""

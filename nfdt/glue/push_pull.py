@@ -155,6 +155,7 @@ class PushPull:
         Args:
             wrapper: Optimizer that holds others and has made a step.
         """
+        self._groups.note_wrapper(wrapper)
         optimizer_state.follow(wrapper)
         is_kerass = type(wrapper).__module__.partition(".")[0] == "keras"
         options = self._options
@@ -204,9 +205,10 @@ class PushPull:
             if g is not None and not state.is_overwritten(v)
         ]
         with tf.init_scope():  # with values that no step has changed yet
-            if not optimizer.built:
-                optimizer.build(trained)
-            self._groups.of(optimizer, moved)
+            for one in (optimizer, own):
+                if not one.built:
+                    one.build(trained)
+            self._groups.of(optimizer, moved).begin_steps()
         result = apply(gradients, trained)
         mark, loss = _mark_and_loss()
 
@@ -246,10 +248,6 @@ class PushPull:
 
             found = np.frombuffer(for_all.step(stepped), group.vector.params.dtype)
             return list(group.split(found))
-        except NotFinite as error:
-            self._groups.report(group, error)
-            self._epochs.pushed(epoch, number)
-            return list(group.values())  # what the steps have come to is lost
         except Exception as error:
             self.finding = error
             raise
@@ -258,7 +256,11 @@ class PushPull:
         self, group: VariableGroup, values: Sequence[Any], about: dict[str, Any]
     ) -> list[Any]:
         """Returns what to go on from after a step of this worker's own."""
-        new = group.step(values, **about)
+        try:
+            new = group.step(values, **about)
+        except NotFinite as error:
+            self._groups.report(group, error)
+            new = group.lose_steps()
         if new is not None or group.part.paces:
             # The server knows already.
             self._epochs.pushed(about["epoch"], about["number"])
@@ -286,7 +288,7 @@ class PushPull:
             else:
                 group = self._groups.of(optimizer, variables)
                 if self._options.overlap:
-                    found = group.push_ahead(*gradient, **about)
+                    found = self._push_ahead(group, gradient, about)
                     return found, np.int64(group.vector.version)
                 self._push_finite(group, gradient, about)
         except Exception as error:
@@ -320,6 +322,15 @@ class PushPull:
         group = self._groups.of(optimizer, variables)
         replicated_steps.unpacked(group.vector, found)
         return group
+
+    def _push_ahead(
+        self, group: VariableGroup, gradient: _Sent, about: dict[str, Any]
+    ) -> Vector:
+        try:
+            return group.push_ahead(*gradient, **about)
+        except NotFinite as error:  # of the push before, whose answer is due
+            self._groups.report(group, error)
+            return group.push_ahead(*gradient, **about)
 
     def _push_finite(
         self, group: VariableGroup, gradient: _Sent, about: dict[str, Any]

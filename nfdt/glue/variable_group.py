@@ -61,6 +61,7 @@ class VariableGroup:
         variables: Those with a gradient, in order.
         config: The optimizer as the servers make it.
         part: What this worker does besides sending gradients.
+        local_optimizer: The optimizer of this worker's local steps, if it makes any.
     """
 
     def __init__(
@@ -71,10 +72,13 @@ class VariableGroup:
         *,
         config: Mapping[str, Any],
         part: WorkerPart,
+        local_optimizer: Optimizer | None = None,
     ):
         self.vector, self.optimizer = vector, optimizer
         self.variables, self.config = list(variables), config
         self.part = part
+        self._local_optimizer = local_optimizer
+        self._kept: list[tuple[Variable, np.ndarray]] | None = None  # of it: _keep
         self._steps = 0  # since an exchange
         self._pending: Future | None = None  # a push whose answer is not used yet
         self._thread = ThreadPoolExecutor(1, "nfdt push")
@@ -148,15 +152,47 @@ class VariableGroup:
             pending.result()
             self.assign()
         if self._steps:
-            self._exchanged(self.flat(), {})
+            found = self.split(self._exchanged(self.flat(), {}))
+            for variable, value in zip(self.variables, found, strict=True):
+                variable.assign(value)
 
     def _exchanged(self, own: Vector, about: dict[str, Any]) -> Vector:
         assert self.part.exchange is not None
         self._steps = 0
-        return self.part.exchange.exchange(own, OnServers(self.vector, about))
+        found = self.part.exchange.exchange(own, OnServers(self.vector, about))
+        self._keep()
+        return found
+
+    def begin_steps(self) -> None:
+        """Is told before the first local step, with everything built."""
+        if self._kept is None:
+            self._keep()
+
+    def _keep(self) -> None:
+        """Keeps the state of the local optimizer, which exchanged steps have led to."""
+        assert self._local_optimizer is not None
+        self._kept = [
+            (v, np.array(v))
+            for v in self._local_optimizer.variables
+            if "float" in state.dtype_of(v)
+        ]
+
+    def lose_steps(self) -> list[Any]:
+        """Gives up local steps that have come to NaN; returns what to go on from.
+
+        The state of the local optimizer would turn the next steps into NaN as well.
+        """
+        for variable, value in self._kept or ():
+            if not np.isfinite(np.asarray(variable)).all():
+                variable.assign(value)
+        return self.values()
 
     def push_ahead(self, *args: Any, **about: Any) -> Vector:
-        """As :meth:`push`, but returns what the push before was answered."""
+        """As :meth:`push`, but returns what the push before was answered.
+
+        Raises:
+            NotFinite: The push before was refused; this one is yet to be made.
+        """
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()

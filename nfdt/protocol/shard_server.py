@@ -140,7 +140,9 @@ class ShardServer:
         if self._schedule is None and not math.isnan(message.rate):
             self.learning_rate = message.rate
         if refusal := self._refusals.find(message, self.version):
-            # It was still a step: others may have waited for it.
+            # It was still a step: others may have waited for it. The local steps of the
+            # worker before it are lost.
+            self.progress[message.worker].own_steps = 0
             return refusal + self._decide(now_s)
         self.progress[message.worker].hold(message, lead, self.version, now_s)
         return self._decide(now_s)

@@ -28,11 +28,14 @@ def recorded(folder, consistency, case=CASE):
 def own_steps(found):
     """Returns worker -> the numbers of local steps before each of its pushes."""
     counts = {worker: [0] for worker in WORKERS}
+    clocks = dict.fromkeys(WORKERS, 0)
     for event in sorted(found.events, key=lambda e: (e.worker, e.clock)):
-        if event.use == Use.OWN:
-            counts[event.worker][-1] += 1
-        else:
+        # A push that was refused is counted by the worker's clock, and is no event.
+        was_refused = event.clock > clocks[event.worker] + 1
+        clocks[event.worker] = event.clock
+        if event.use != Use.OWN or was_refused:
             counts[event.worker].append(0)
+        counts[event.worker][-1] += event.use == Use.OWN
     return counts
 
 
@@ -52,7 +55,12 @@ def test_dsp(tmp_path):
 
 
 def test_local_steps(tmp_path):
-    job, found = recorded(tmp_path, "local:4")
+    # A worker whose steps have come to NaN goes on from the shared parameters.
+    job, found = recorded(tmp_path, "local:4", f"{CASE},momentum,nan")
+    refused = said(job, r"worker \d: the gradient of .*kernel is NaN or infinite")
+    # Once an epoch, as neither parameters nor momentum hold NaN after it; not if it was
+    # of the steps that were lost with worker 1.
+    assert real_runs.EPOCHS - 1 <= len(refused) <= real_runs.EPOCHS
     steps = own_steps(found)
     # All but those that an epoch has ended are of four steps.
     assert max(max(counts) for counts in steps.values()) == 4

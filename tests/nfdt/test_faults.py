@@ -8,7 +8,15 @@ import zipfile
 import pytest
 
 from tests.nfdt import real_runs
-from tests.nfdt.real_runs import EPOCHS, PROMPT_S, every_batch_once, mpirun, run, said
+from tests.nfdt.real_runs import (
+    BATCHES,
+    EPOCHS,
+    PROMPT_S,
+    every_batch_once,
+    mpirun,
+    run,
+    said,
+)
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
@@ -126,9 +134,10 @@ def test_the_exit_code_of_a_script_is_that_of_the_job(tmp_path):
     assert "Traceback" not in job.text
 
 
-def test_nan_is_refused_and_worker_and_variable_are_named(tmp_path):
-    job = run(tmp_path, "nan")
-    assert job.code == 0
+@pytest.mark.parametrize("options", [(), ("--overlap",)])
+def test_nan_is_refused_and_worker_and_variable_are_named(tmp_path, options):
+    job = run(tmp_path, "nan", *options)
+    assert job.code == 0, job.text
     pattern = r"worker [01]: the gradient of .*kernel is NaN or infinite; the server"
     assert len(said(job, pattern)) == EPOCHS
     kinds = [kind for kind, _ in real_runs.happenings(tmp_path)]
@@ -139,6 +148,17 @@ def test_as_many_nan_in_a_row_as_were_allowed_end_the_job(tmp_path):
     job = run(tmp_path, "nan", "--refuse-at-most", 1)
     assert job.code == 1
     assert "1 gradients in a row were NaN or infinite" in job.last_line()
+
+
+def test_nan_in_steps_that_all_workers_make_leaves_them_together(tmp_path):
+    options = ("--consistency", "local:2", "--refuse-at-most", BATCHES)
+    job = run(tmp_path, "nan,byhand", *options)
+    assert job.code == 0, job.text
+    refused = said(job, "worker 0: the gradient of .* is NaN or infinite")
+    assert len(refused) == BATCHES // 2
+    texts = (job.text, (tmp_path / "logs" / "rank-1.log").read_text())
+    first, second = (re.findall("^ended (.*)$", text, re.MULTILINE) for text in texts)
+    assert first == second != []
 
 
 def test_workers_with_different_models_are_refused(tmp_path):

@@ -5,9 +5,9 @@ batch in hand, ``stop1@4`` stops it there, ``hold1@4`` makes that step last 3 s,
 ``raise0@4`` raises there, ``exit1@4`` leaves with code 3, ``fewer1`` gives worker 1
 another model; ``killlast1`` kills it in the last epoch, when most batches are done,
 ``killserver0@4`` and ``stopserver0@4`` kill and stop the server, ``nan`` makes one
-sample NaN, ``broken`` is an optimizer that fails on the server, ``byhand`` a loop of
-``train_on_batch``, ``slow`` makes steps last 50 ms, ``lag2`` those of worker 2 four
-times as long.
+sample NaN, ``momentum`` gives SGD some, ``broken`` is an optimizer that fails on the
+server, ``byhand`` a loop of ``train_on_batch``, ``slow`` makes steps last 50 ms,
+``lag2`` those of worker 2 four times as long.
 """
 
 import contextlib
@@ -112,11 +112,13 @@ def main():
     x[:, 0] = np.arange(len(x))
     y = x[:, 1:].sum(axis=1, keepdims=True)
     if "nan" in CASE:
-        y[5] = np.nan
+        y[28] = np.nan  # of a batch in mid-epoch, as Keras shuffles
     units = 2 if PLAN.get(-1) == "fewer" else 1
     scaled = keras.layers.Rescaling([0.01, 1.0, 1.0])
     model = Model([keras.Input((3,)), scaled, keras.layers.Dense(units)])
-    optimizer = Broken(0.02) if "broken" in CASE else keras.optimizers.SGD(0.02)
+    optimizer = keras.optimizers.SGD(0.02, 0.9 if "momentum" in CASE else 0.0)
+    if "broken" in CASE:
+        optimizer = Broken(0.02)
     model.compile(optimizer, "mse", metrics=["mae"])
     if "byhand" in CASE:
         for _ in range(BATCHES):
