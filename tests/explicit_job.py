@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import random
 import sys
 
 import keras
@@ -66,6 +67,28 @@ def multi():
     found = fitted(compiled(small(), optimizer))
     inner = [int(one.iterations) for one in (default, other)]
     return {**found, "iterations": [int(optimizer.iterations), *inner]}
+
+
+@case
+def multi_in_a_loop():
+    """By hand, over batches that two workers cannot share evenly."""
+    default, other = two()
+    optimizers = keras.optimizers.OptimizerMap(default, {".*encoder/.*": other})
+    optimizer = keras.optimizers.MultiOptimizer(optimizers)
+    model = small()
+    ones = np.ones((BATCH * 5, 6), "float32")
+    for x, y in tf.data.Dataset.from_tensor_slices((ones, ones[:, :1])).batch(BATCH):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(x) - y) ** 2)
+        weights = model.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
+    return {"iterations": [int(o.iterations) for o in (optimizer, default, other)]}
+
+
+@case
+def random_numbers():
+    """What is drawn after the framework has started, from seeds of before."""
+    return {"drawn": DRAWN}
 
 
 @case
@@ -203,8 +226,11 @@ def nothing_trained():
 if __name__ == "__main__":
     name, *cases = sys.argv[1:]
     framework = None if name == "none" else importlib.import_module(name)
+    random.seed(1)
+    np.random.seed(1)
     if framework is not None:
         framework.init()
+    DRAWN = [random.random(), np.random.random()]
     for chosen in cases:
         keras.utils.set_random_seed(1)
         # One write: lines of two processes must not mix.

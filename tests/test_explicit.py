@@ -23,6 +23,7 @@ TOGETHER = (
     "counts",
     "float8",
     "stateful",
+    "random_numbers",
 )
 
 
@@ -104,6 +105,14 @@ def test_a_schedule_that_is_neither_sum_nor_product_is_named(explicit):
     ]
 
 
+def test_python_draws_what_it_draws_without_the_framework(
+    framework, explicit, keras_alone
+):
+    assert found(explicit[framework])["random_numbers"] == [
+        keras_alone["random_numbers"]
+    ]
+
+
 def test_the_largest_value_of_all_counts(framework, explicit, keras_alone):
     [value] = found(explicit[framework])["float8"]
     assert value == keras_alone["float8"] == {"largest": 7.0, "least": 0.0}
@@ -137,8 +146,13 @@ def test_each_rate_is_scaled(tmp_path):
 
 
 def test_an_unchanged_script_has_the_same(tmp_path):
-    job = mpirun(tmp_path, "nfdt", "multi", "counts", program=("-m", "nfdt", PROGRAM))
+    cases = ("multi", "counts", "multi_in_a_loop")
+    job = mpirun(tmp_path, "nfdt", *cases, program=("-m", "nfdt", PROGRAM))
     assert job.code == 0, job.text
+    # Worker 1 has fewer batches of the loop, and counts the updates of all.
+    [log] = tmp_path.glob("nfdt-logs/*/rank-1.log")
+    for text in (job.text, log.read_text()):
+        assert 'found multi_in_a_loop {"iterations": [5, 5, 5]}' in text
     assert found(job)["multi"][0]["iterations"] == [STEPS] * 3
     assert found(job)["counts"][0]["steps"] == STEPS
 

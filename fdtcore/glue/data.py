@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import tree
 
 from fdtcore import output
-from fdtcore.glue import arrays, batches, keras_internals
+from fdtcore.glue import arrays, batches, keras_internals, readers
 from fdtcore.glue.keras_internals import ArrayDataAdapter, DataAdapter
 from fdtcore.keras_types import Dataset, Structure
 from fdtcore.process import Process
@@ -103,6 +103,7 @@ class PartAdapter(DataAdapter):
 
     def __init__(self, inner: DataAdapter, process: Process, batch: str):
         self.inner, self.process, self.batch = inner, process, batch
+        self._is_python = process.size > 1 and readers.hold(inner)
 
     def get_tf_dataset(self) -> tf.data.Dataset:
         if self.process.size == 1:
@@ -111,6 +112,8 @@ class PartAdapter(DataAdapter):
             return self._from_arrays()
         dataset = self.inner.get_tf_dataset()
         _refuse_unseeded(dataset)
+        if self._is_python:
+            dataset = readers.in_threads_of_its_own(dataset)
         return self._own(dataset).prefetch(tf.data.AUTOTUNE)
 
     def _own(self, dataset: tf.data.Dataset) -> tf.data.Dataset:

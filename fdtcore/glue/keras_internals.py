@@ -54,6 +54,9 @@ TFEpochIterator = _found(f"{_TRAINER}.TFEpochIterator")
 # What Keras makes of the data that ``fit`` is given; the base, and two kinds.
 DataAdapter = _found(f"{_ADAPTERS}.data_adapter.DataAdapter")
 ArrayDataAdapter = _found(f"{_ADAPTERS}.array_data_adapter.ArrayDataAdapter")
+GeneratorDataAdapter = _found(
+    f"{_ADAPTERS}.generator_data_adapter.GeneratorDataAdapter"
+)
 PyDatasetAdapter = _found(f"{_ADAPTERS}.py_dataset_adapter.PyDatasetAdapter")
 # What chooses one; ``fit`` asks the package for it each time.
 data_adapters = _found(_ADAPTERS)
@@ -74,6 +77,8 @@ get_keras_mask = _found("keras.src.backend.common.masking.get_keras_mask")
 set_keras_mask = _found("keras.src.backend.common.masking.set_keras_mask")
 # The generator that layers and initializers without a seed draw from.
 global_seed_generator = _found("keras.src.random.seed_generator.global_seed_generator")
+_SEED_GENERATOR = _found("keras.src.random.seed_generator.GLOBAL_SEED_GENERATOR")
+_global_state = _found("keras.src.backend.common.global_state")
 # Whether a method of a callback is the empty one of ``keras.callbacks.Callback``.
 is_default = _found("keras.src.utils.python_utils.is_default")
 
@@ -410,6 +415,16 @@ def global_seed() -> int | None:
     """Returns what ``tf.random.set_seed`` was given last, if it was called."""
     seed: int | None = _context.global_seed()
     return seed
+
+
+def made_seed_generator() -> Any:
+    """Returns the generator of ``global_seed_generator``; None before Keras made it."""
+    return _global_state.get_global_attribute(_SEED_GENERATOR)
+
+
+def set_seed_generator(generator: Any) -> None:
+    """Replaces the generator of ``global_seed_generator``; None lets Keras make one."""
+    _global_state.set_global_attribute(_SEED_GENERATOR, generator)
 
 
 def seed_draws() -> Any:

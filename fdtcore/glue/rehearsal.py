@@ -37,6 +37,7 @@ from fdtcore.glue import (
     keras_internals,
     losses,
     optimizer,
+    readers,
     state,
     trackers,
 )
@@ -183,7 +184,7 @@ class _Rehearsal:
         """Returns what a step is told; losses and trackers are noted."""
         if not self.model.built:
             state.build(self.model, self.data)
-        with _undone(self.model), _resting(self.model):
+        with readers.resting(), _undone(self.model), _resting(self.model):
             whole = self._alone(self._run, self.data) or Record()
             called = list({id(call[0]): call for call in whole.losses}.values())
             mine = [
@@ -394,8 +395,10 @@ def _undone(model: Model) -> Iterator[None]:
     """Undoes what happens to a model and to random numbers while the block runs."""
     before = [(v, tf.identity(_raw(v))) for v in state.of_model(model)]
     known = {id(variable) for variable, _ in before}
-    drawn = _raw(keras_internals.global_seed_generator().state)
-    before.append((drawn, tf.identity(drawn)))
+    # Keras makes it when it is first needed, from a number that Python draws.
+    seeds = keras_internals.made_seed_generator()
+    if seeds is not None:
+        before.append((seeds.state, tf.identity(_raw(seeds.state))))
     python, arrays = random.getstate(), np.random.get_state()
     numbers = {k: v for k, v in vars(model).items() if type(v) in (int, float)}
     draws = keras_internals.seed_draws()
@@ -410,6 +413,7 @@ def _undone(model: Model) -> Iterator[None]:
                 metric.reset_state()
         for name, number in numbers.items():
             setattr(model, name, number)
+        keras_internals.set_seed_generator(seeds)
         random.setstate(python)
         np.random.set_state(arrays)
         if of_tensorflow:

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from fdtcore.engine import Collectives
-from fdtcore.glue import state
+from fdtcore.glue import randomness, state
 from fdtcore.keras_types import History, Logs, Model, Variable
 from nfdt.glue.epochs import Epochs
 from nfdt.glue.groups import VariableGroups
@@ -55,7 +55,7 @@ class Resumption:
             self.groups = {
                 int(g): GroupSpec.from_json(spec) for g, spec in found["groups"].items()
             }
-        seed = self._notes.get("seed", random.getrandbits(31))
+        seed = self._notes.get("seed", randomness.seeds()(31))
         if self._worker == 0 and self.keeps:
             self._note("seed", seed)
         return random.Random(seed).getrandbits

@@ -205,6 +205,21 @@ def test_the_generator_of_all_draws_has_a_state():
     assert (state.numpy() != before).any()
 
 
+def test_the_generator_of_all_draws_can_be_forgotten_and_put_back():
+    made = keras_internals.global_seed_generator()
+    assert keras_internals.made_seed_generator() is made
+    keras_internals.set_seed_generator(None)
+    assert keras_internals.made_seed_generator() is None
+    assert keras_internals.global_seed_generator() is not made
+    keras_internals.set_seed_generator(made)
+    assert keras_internals.global_seed_generator() is made
+
+
+def test_a_generator_is_kept_as_what_makes_it():
+    adapter = keras_internals.GeneratorDataAdapter(np.ones([1, 2]) for _ in range(2))
+    assert len(list(adapter.generator())) == 2
+
+
 def test_the_empty_methods_of_a_callback_are_told_from_others():
     class Own(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

@@ -8,8 +8,10 @@ Run as a script it writes what all rows return::
 
 from __future__ import annotations
 
+import random
 import sys
 import tempfile
+import time
 
 import keras
 import numpy as np
@@ -596,6 +598,30 @@ def py_dataset_workers():
             return x[i * 16 : i * 16 + 16], y[i * 16 : i * 16 + 16]
 
     return fit_on(Pairs(workers=2), epochs=2, shuffle=True)
+
+
+@row
+def py_dataset_that_draws():
+    """It prefetches, and so draws, while the step of one's own is tried."""
+
+    class Noisy(keras.utils.PyDataset):
+        def __len__(self):
+            return 7
+
+        def __getitem__(self, i):
+            x, y = data()
+            time.sleep(0.05)  # as files are read
+            noise = random.random()
+            return x[i * 16 : i * 16 + 16] + noise, y[i * 16 : i * 16 + 16]
+
+    class Own(keras.Sequential):
+        def train_step(self, data):
+            return super().train_step(data)
+
+    random.seed(5)
+    model = Own([keras.Input((8,)), layers.Dense(4)])
+    model.compile(keras.optimizers.SGD(0.1), cross_entropy())
+    return outcome(model, model.fit(Noisy(), epochs=3, verbose=0))
 
 
 @row
