@@ -216,7 +216,9 @@ def test_the_generator_of_all_draws_can_be_forgotten_and_put_back():
 
 
 def test_a_generator_is_kept_as_what_makes_it():
-    adapter = keras_internals.GeneratorDataAdapter(np.ones([1, 2]) for _ in range(2))
+    adapter = keras_internals.GeneratorDataAdapter(
+        (np.ones([1, 2]), np.ones([1])) for _ in range(2)
+    )
     assert len(list(adapter.generator())) == 2
 
 

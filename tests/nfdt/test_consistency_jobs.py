@@ -44,7 +44,7 @@ def test_dsp(tmp_path):
     kinds = collections.Counter(one["kind"] for one in found.happenings)
     assert kinds[BARRIER] > 5
     readers = {h["worker"] for h in found.happenings if h["kind"] == READINGS}
-    assert readers == {0, 2}  # worker 1 has died within its first second
+    assert readers >= {0, 2}  # worker 1 dies, before its first second or after
     last = [h for h in found.happenings if h["kind"] == BARRIER][-1]
     # Worker 2 sleeps four times as long; what else a step takes is the same.
     assert 1.5 < last["factor"] < 6
