@@ -153,7 +153,7 @@ class Progress(keras.callbacks.Callback):
 
 
 def with_progress(callbacks: Callbacks, note: Callable[[str], None]) -> Callbacks:
-    """Returns the callbacks of an ``evaluate``, one more of which tells of its batches.
+    """Returns the callbacks of an ``evaluate``, one more of which reports its batches.
 
     Args:
         callbacks: What was given to it; a ``CallbackList`` is changed in place.
