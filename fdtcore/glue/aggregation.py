@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,10 +34,6 @@ from fdtcore.process import Process
 # The first one that fits counts where nothing has told them apart.
 RULES = ("sum", "mean", "max", "min")
 _CLOSE = 1e-3
-# Whether each rule fits each variable of a metric so far, bool [variables, rules].
-_fits: weakref.WeakKeyDictionary[Metric, tf.Variable] = weakref.WeakKeyDictionary()
-# The rules of metrics that nothing is open about: the same on all ranks.
-_decided: weakref.WeakKeyDictionary[Metric, list[str]] = weakref.WeakKeyDictionary()
 
 
 @contextlib.contextmanager
@@ -95,11 +90,12 @@ def _look(metric: Metric, update: Callable, count: tf.Tensor, given: Any) -> Non
 
 
 def _fits_of(metric: Metric) -> tf.Variable:
-    if metric not in _fits:
+    fits = binding.context().metric_fits
+    if metric not in fits:
         with tf.init_scope():
             shape = (len(metric.variables), len(RULES))
-            _fits[metric] = tf.Variable(np.ones(shape, bool), trainable=False)
-    return _fits[metric]
+            fits[metric] = tf.Variable(np.ones(shape, bool), trainable=False)
+    return fits[metric]
 
 
 def _state(metric: Metric) -> list[tf.Tensor]:
@@ -177,22 +173,23 @@ def rules(collectives: Collectives, model: Model) -> dict[int, str]:
         The rule for each variable, by its id.
     """
     is_shared = collectives.process.size > 1
+    decided = binding.context().metric_rules
     own = [m for m in _own(model) if m.variables] if is_shared else []
     # A rank that has had no batch joins as well: it has nothing to say against any.
-    open_ones = [m for m in own if m not in _decided]
+    open_ones = [m for m in own if m not in decided]
     misfits = [tf.cast(~_fits_of(m).value(), tf.int32) for m in open_ones]
     totals = collectives.sum(misfits, "rules of metrics") if open_ones else []
-    found = {id(v): r for m in own for v, r in zip(m.variables, _decided.get(m, ()))}
+    found = {id(v): r for m in own for v, r in zip(m.variables, decided.get(m, ()))}
     for metric, total in zip(open_ones, totals, strict=True):
         fits = np.asarray(total) == 0
-        _fits[metric].assign(fits)
+        _fits_of(metric).assign(fits)
         fitting = [[r for r, fit in zip(RULES, row) if fit] for row in fits]
         chosen = [(*names, "sum")[0] for names in fitting]
         for variable, names in zip(metric.variables, fitting, strict=True):
             if not names:
                 _say(collectives.process, metric, variable)
         if all(len(names) < 2 for names in fitting):
-            _decided[metric] = chosen
+            decided[metric] = chosen
         found |= {id(v): r for v, r in zip(metric.variables, chosen, strict=True)}
     return found
 

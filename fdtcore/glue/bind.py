@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 
 from fdtcore.engine import Engine
@@ -19,7 +20,6 @@ from fdtcore.glue import (
     trackers,
 )
 
-_is_patched: list[bool] = []
 _PATCHED = (calls, data, fit, loading, losses, optimizer, saving, steps, trackers)
 
 
@@ -38,13 +38,17 @@ def bind(engine: Engine, *, everything: bool = False) -> binding.Binding:
         RuntimeError: Another engine is bound.
     """
     binding.register(engine, everything=everything)
-    if not _is_patched:
-        _is_patched.append(True)
-        for module in _PATCHED:
-            module.patch()
+    _patch()
     found = binding.current()
     assert found is not None
     return found
+
+
+@functools.cache
+def _patch() -> None:
+    """Wraps methods of Keras and TensorFlow, once in a process."""
+    for module in _PATCHED:
+        module.patch()
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 from fdtcore import output
 from fdtcore.engine import Engine
 from fdtcore.glue import wrappers
+from fdtcore.glue.context import Context
 from fdtcore.keras_types import Model, Optimizer
 
 
@@ -24,9 +25,11 @@ class Binding:
             script that knows nothing of it.
         models: The models it owns otherwise, with the optimizers that they hold.
         optimizers: The optimizers it owns otherwise, with those that they hold.
+        context: What is under way, and what was found out so far.
     """
 
     engine: Engine
+    context: Context
     everything: bool = False
     models: weakref.WeakSet[Any] = dataclasses.field(default_factory=weakref.WeakSet)
     optimizers: weakref.WeakSet[Any] = dataclasses.field(
@@ -34,9 +37,10 @@ class Binding:
     )
 
 
+# The only state of this package that no object holds: where all else is found.
 _binding: Binding | None = None
-# Optimizers that a framework has made for itself.
-_inner: weakref.WeakSet[Any] = weakref.WeakSet()
+# That of the binding, or what it will take over: a data set may be split before.
+_context = Context()
 
 
 def register(engine: Engine, *, everything: bool = False) -> None:
@@ -51,7 +55,7 @@ def register(engine: Engine, *, everything: bool = False) -> None:
     """
     global _binding
     if _binding is None:
-        _binding = Binding(engine)
+        _binding = Binding(engine, _context)
         output.speak_as(engine.name)
     if _binding.engine is not engine:
         raise RuntimeError(
@@ -65,17 +69,23 @@ def register(engine: Engine, *, everything: bool = False) -> None:
 @contextlib.contextmanager
 def unbound() -> Iterator[None]:
     """Leaves this process without a binding at first, and restores its own."""
-    global _binding
-    before, _binding = _binding, None
+    global _binding, _context
+    before = _binding, _context
+    _binding, _context = None, Context()
     try:
         yield
     finally:
-        _binding = before
+        _binding, _context = before
 
 
 def current() -> Binding | None:
     """Returns the binding of this process, if there is one."""
     return _binding
+
+
+def context() -> Context:
+    """Returns what is under way in this process, whether an engine is bound or not."""
+    return _context
 
 
 def engine_of_model(model: Model) -> Engine | None:
@@ -87,12 +97,12 @@ def engine_of_model(model: Model) -> Engine | None:
 
 def leave_alone(optimizer: Optimizer) -> None:
     """Notes that an optimizer is a framework's own, whose steps are nobody else's."""
-    _inner.add(optimizer)
+    _context.left_alone.add(optimizer)
 
 
 def engine_of_optimizer(optimizer: Optimizer) -> Engine | None:
     """Returns the engine that owns ``optimizer``, if one does."""
-    if _binding is None or optimizer in _inner:
+    if _binding is None or optimizer in _context.left_alone:
         return None
     if not _binding.everything and optimizer not in _binding.optimizers:
         owners = [*_binding.models, *_binding.optimizers]
@@ -104,7 +114,7 @@ def engine_of_optimizer(optimizer: Optimizer) -> Engine | None:
 
 def is_left_alone(optimizer: Optimizer) -> bool:
     """Whether an optimizer is a framework's own."""
-    return optimizer in _inner
+    return optimizer in _context.left_alone
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,21 +19,9 @@ from fdtcore.engine import Collectives
 from fdtcore.glue import binding, keras_internals
 from fdtcore.glue.step import NeedsCollective
 
-# Functions that communicate: by which collectives, and how often each was run.
-_joint: weakref.WeakKeyDictionary[Any, Collectives] = weakref.WeakKeyDictionary()
-_runs: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
-# What runs in place of functions that XLA was to compile.
-_uncompiled: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-# Functions that are being traced or run, the outermost first, and what to end then.
-_running: list[tuple[Any, contextlib.ExitStack]] = []
-
 
 class Communicates(Exception):
     """What was to be computed by one rank alone wanted to communicate."""
-
-
-# Whether this rank computes by itself what the others do not.
-_alone: list[bool] = [False]
 
 
 @contextlib.contextmanager
@@ -44,11 +31,8 @@ def alone() -> Iterator[None]:
     Raises:
         Communicates: A joint operation was called.
     """
-    _alone.append(True)
-    try:
+    with binding.context().is_computing_alone.given(True):
         yield
-    finally:
-        _alone.pop()
 
 
 @contextlib.contextmanager
@@ -59,21 +43,22 @@ def joined(collectives: Collectives, label: str) -> Iterator[None]:
         collectives: Those of the ranks.
         label: What it is called in messages.
     """
-    if _alone[-1]:
+    context = binding.context()
+    if context.is_computing_alone.now:
         raise Communicates(label)
     with contextlib.ExitStack() as stack:
         if tf.executing_eagerly():
             stack.enter_context(collectives.joining(label))
-        elif _running and _running[0][0] not in _joint:
-            function, until_end = _running[0]
-            _joint[function] = collectives
+        elif (running := context.running.now) and running[0] not in context.joint:
+            function, until_end = running
+            context.joint[function] = collectives
             until_end.enter_context(collectives.joining(_label(function)))
         yield
 
 
 def is_running() -> bool:
     """Whether a ``tf.function`` is being traced or run."""
-    return bool(_running)
+    return binding.context().running.now is not None
 
 
 def patch() -> None:
@@ -85,7 +70,8 @@ def patch() -> None:
 def _told(inner: Callable) -> Callable:
     @functools.wraps(inner)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        self = _uncompiled.get(self, self)
+        context = binding.context()
+        self = context.uncompiled.get(self, self)
         try:
             with _run(self):
                 return inner(self, *args, **kwargs)
@@ -96,7 +82,7 @@ def _told(inner: Callable) -> Callable:
         except tf.errors.OpError:
             bound = binding.current()
             finding = bound.engine.strategy.finding if bound else None
-            if finding and self in _joint:
+            if finding and self in context.joint:
                 raise finding.with_traceback(None) from None
             raise
         return replacement(*args, **kwargs)
@@ -106,20 +92,21 @@ def _told(inner: Callable) -> Callable:
 
 @contextlib.contextmanager
 def _run(function: Any) -> Iterator[None]:
-    if _running or not tf.executing_eagerly():
+    context = binding.context()
+    if context.running.now or not tf.executing_eagerly():
         yield  # part of the run of another
         return
     with contextlib.ExitStack() as stack:
-        _running.append((function, stack))
-        stack.callback(_running.pop)
-        if function in _joint:
-            stack.enter_context(_joint[function].joining(_label(function)))
+        stack.enter_context(context.running.given((function, stack)))
+        if function in context.joint:
+            stack.enter_context(context.joint[function].joining(_label(function)))
         yield
 
 
 def _label(function: Any) -> str:
-    _runs[function] = _runs.get(function, 0) + 1
-    return f"run {_runs[function]} of tf.function {_name(function)}"
+    runs = binding.context().run_counts
+    runs[function] = runs.get(function, 0) + 1
+    return f"run {runs[function]} of tf.function {_name(function)}"
 
 
 def _without_xla(function: Any) -> Any:
@@ -130,8 +117,9 @@ def _without_xla(function: Any) -> Any:
         f"tf.function {_name(function)} runs without XLA: it needs all ranks in its "
         "middle. The numbers are the same.",
     )
-    _uncompiled[function] = keras_internals.uncompiled(function)
-    return _uncompiled[function]
+    replacement = keras_internals.uncompiled(function)
+    bound.context.uncompiled[function] = replacement
+    return replacement
 
 
 def _name(function: Any) -> str:

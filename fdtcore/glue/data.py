@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,25 +10,17 @@ import tensorflow as tf
 from keras import tree
 
 from fdtcore import output
-from fdtcore.glue import arrays, batches, keras_internals, readers
+from fdtcore.glue import arrays, batches, binding, keras_internals, readers
 from fdtcore.glue.keras_internals import ArrayDataAdapter, DataAdapter
 from fdtcore.keras_types import Dataset, Structure
 from fdtcore.process import Process
-
-# What becomes of adapters made now: set by ``fit`` and ``evaluate`` of a bound model.
-_adapting: list[Callable[[DataAdapter], DataAdapter] | None] = [None]
-# Data sets that the program has split itself.
-_split: weakref.WeakSet[tf.data.Dataset] = weakref.WeakSet()
 
 
 @contextlib.contextmanager
 def adapting(make: Callable[[DataAdapter], DataAdapter] | None) -> Iterator[None]:
     """Puts an adapter of ours around those made inside; none with None."""
-    _adapting.append(make)
-    try:
+    with binding.context().adapt.given(make):
         yield
-    finally:
-        _adapting.pop()
 
 
 @contextlib.contextmanager
@@ -58,13 +49,13 @@ def parts_of(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
 
 def note_split(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Notes that a data set holds parts, not to be split again, and returns it."""
-    _split.add(dataset)
+    binding.context().parts.add(dataset)
     return dataset
 
 
 def is_split(dataset: tf.data.Dataset) -> bool:
     """Whether a data set, or one that it is made from, holds parts."""
-    return dataset in _split or any(
+    return dataset in binding.context().parts or any(
         is_split(d) for d in keras_internals.inputs_of(dataset)
     )
 
@@ -183,7 +174,7 @@ def patch() -> None:
 
     def get_data_adapter(*args: Any, **kwargs: Any) -> Any:
         adapter = inner(*args, **kwargs)
-        make = _adapting[-1]
+        make = binding.context().adapt.now
         return adapter if make is None else make(adapter)
 
     keras_internals.data_adapters.get_data_adapter = get_data_adapter

@@ -15,11 +15,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from fdtcore.glue import native_files
+from fdtcore.glue import binding, native_files
 from fdtcore.shadow_files.rank0_view import Watch
 from fdtcore.shadow_files.shadow import Shadow
-
-_drafts: list[Drafts] = []
 
 
 def cache_names(view: Shadow | Watch) -> Callable[[Any], Any]:
@@ -27,7 +25,7 @@ def cache_names(view: Shadow | Watch) -> Callable[[Any], Any]:
     if isinstance(view, Shadow):
         return lambda given: _of_others(view, given, _is_cache)
     drafts = Drafts(view)
-    _drafts.append(drafts)
+    binding.context().drafts.append(drafts)
     atexit.register(drafts.end)
     previous = sys.excepthook
 
@@ -48,7 +46,7 @@ def snapshot_names(view: Shadow | Watch) -> Callable[[Any], Any]:
 
 def publish() -> None:
     """Gives caches of rank 0 that are whole the names that the user gave them."""
-    for drafts in _drafts:
+    for drafts in binding.context().drafts:
         drafts.publish()
 
 

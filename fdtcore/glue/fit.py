@@ -233,7 +233,7 @@ def averaged(collectives: Collectives, model: Model, logs: Logs) -> Logs:
     """
     if not logs:
         return logs
-    count = steps.last_num_samples[0]
+    count = binding.context().step_samples
     share = share_of_samples(collectives, count.value())
     values = [
         tf.cast(value, tf.float32) * (1.0 if rehearsal.is_sum(model, name) else share)

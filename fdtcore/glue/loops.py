@@ -11,14 +11,11 @@ import tensorflow as tf
 
 from fdtcore import output, training_loops
 from fdtcore.engine import Collectives, Engine
-from fdtcore.glue import batches, data, keras_internals
+from fdtcore.glue import batches, binding, data, keras_internals
 from fdtcore.glue.combining import SUM
 from fdtcore.glue.step import share_of_samples, shared
 from fdtcore.keras_types import Dataset, Optimizer
 from fdtcore.process import Process
-
-# Samples that this rank took of the batch that was read last, once there is one.
-_taken: list[tf.Variable] = []
 
 
 def num_samples() -> tf.Tensor:
@@ -26,12 +23,13 @@ def num_samples() -> tf.Tensor:
 
     1 where no data set is iterated in parts: all ranks then have equal weight.
     """
-    return tf.identity(_taken[0]) if _taken else tf.constant(1)
+    taken = binding.context().loop_samples
+    return tf.constant(1) if taken is None else tf.identity(taken)
 
 
 def note_apply(process: Process) -> None:
     """Says once what a gradient outside ``fit`` is of, where it is of whole batches."""
-    if not _taken and process.size > 1:
+    if binding.context().loop_samples is None and process.size > 1:
         output.say(
             process,
             "this loop trains in replica: every rank computes whole batches, which is "
@@ -119,8 +117,10 @@ def shard(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
 
 def _parts(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
     """Parts of batches; a batch with fewer samples than ranks goes to all, whole."""
-    if not _taken:
-        _taken.append(tf.Variable(1, trainable=False, dtype=tf.int32))
+    context = binding.context()
+    if context.loop_samples is None:
+        context.loop_samples = tf.Variable(1, trainable=False, dtype=tf.int32)
+    taken = context.loop_samples
 
     def own(*batch: Any) -> Any:
         batch = batch[0] if len(batch) == 1 else batch
@@ -130,7 +130,7 @@ def _parts(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
             lambda: tf.nest.map_structure(batches.all_rows, batch),
         )
         # Nothing is read ahead behind this, so it names the batch in hand.
-        _taken[0].assign(batches.count(mine))
+        taken.assign(batches.count(mine))
         return mine
 
     options = tf.data.Options()

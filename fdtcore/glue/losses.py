@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,16 +25,12 @@ import tensorflow as tf
 from keras import losses
 from keras.optimizers import LossScaleOptimizer
 
-from fdtcore.glue import combining, keras_internals, rows, state
+from fdtcore.glue import binding, combining, keras_internals, rows, state
 from fdtcore.glue.step import SharedStep, shared, sum_over_ranks, watching
 from fdtcore.keras_types import Loss, Model, Optimizer, Structure, Tensor
 
-# What each loss that is not of samples makes of a batch; see ``combining``.
-_kinds: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 # Functions of Keras's own that may look at the whole batch.
 _OF_BATCHES = ("circle", "dice", "tversky")
-# Whether the loss that is called now is scaled as a whole, not by its reduction.
-_is_reduced: list[bool] = [False]
 
 
 def patch() -> None:
@@ -66,9 +61,10 @@ def is_of_samples(loss: Loss) -> bool:
 
 def note(loss: Loss, kind: str) -> bool:
     """Notes what a loss makes of a batch; returns whether that is news."""
-    before = _kinds.get(loss, combining.UNKNOWN)
-    _kinds[loss] = combining.agreed([kind, before])
-    return _kinds[loss] != before
+    kinds = binding.context().loss_kinds
+    before = kinds.get(loss, combining.UNKNOWN)
+    kinds[loss] = combining.agreed([kind, before])
+    return kinds[loss] != before
 
 
 def _called(inner: Callable) -> Callable:
@@ -79,11 +75,11 @@ def _called(inner: Callable) -> Callable:
         step, record = shared(), watching()
         if record is not None:
             record.losses.append((self, y_true, y_pred))
-        kind = _kinds.get(self, combining.UNKNOWN)
+        kind = binding.context().loss_kinds.get(self, combining.UNKNOWN)
         if (
             step is None
             or kind in (combining.UNKNOWN, combining.SAMPLES)
-            or _is_reduced[-1]
+            or binding.context().is_loss_scaled.now
         ):
             return inner(self, y_true, y_pred, sample_weight)
         is_weighed = sample_weight is not None or keras_mask(y_pred) is not None
@@ -116,11 +112,8 @@ def _of_all_ranks(step: SharedStep, given: Structure) -> Any:
 
 @contextlib.contextmanager
 def _reduced() -> Iterator[None]:
-    _is_reduced.append(True)
-    try:
+    with binding.context().is_loss_scaled.given(True):
         yield
-    finally:
-        _is_reduced.pop()
 
 
 def _added(inner: Callable) -> Callable:
@@ -165,7 +158,7 @@ def _scaled(inner: Callable) -> Callable:
         step = shared()
         if step is None or reduction in (None, "none"):
             return loss
-        if _is_reduced[-1]:
+        if binding.context().is_loss_scaled.now:
             return loss
         if reduction == "sum":
             return loss * tf.cast(step.sum_scale, loss.dtype)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -25,12 +24,6 @@ from fdtcore.glue.keras_internals import BaseOptimizer, in_xla
 from fdtcore.glue.step import NeedsCollective
 from fdtcore.keras_types import Gradient, Optimizer, Variable
 
-# Optimizers whose ``apply`` is running: an inner optimizer's is not counted as a step.
-_running: list[Any] = []
-_recorded: list[tuple[Any, list[Any], Any]] | None = None
-# Eager steps of each, and traced ones, for messages.
-_counts: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
-
 
 @contextlib.contextmanager
 def recording() -> Iterator[list[tuple[Any, list[Any], Any]]]:
@@ -39,12 +32,9 @@ def recording() -> Iterator[list[tuple[Any, list[Any], Any]]]:
     Yields:
         The list that receives ``(optimizer, gradients, variables)`` of each call.
     """
-    global _recorded
-    before, _recorded = _recorded, []
-    try:
-        yield _recorded
-    finally:
-        _recorded = before
+    recorded: list[tuple[Any, list[Any], Any]] = []
+    with binding.context().recorded.given(recorded):
+        yield recorded
 
 
 def apply(
@@ -64,7 +54,8 @@ def apply(
         inner: Its class's own ``apply``.
         is_base: Whether that is Keras's, which takes the step itself.
     """
-    if _running:
+    context = binding.context()
+    if context.stepping.now is not None:
         return inner(optimizer, gradients, variables)
     gradients = list(gradients)
     if variables is not None:
@@ -74,8 +65,9 @@ def apply(
         if gradients and not binding.is_left_alone(optimizer):
             evidence.note_step(f"steps of {type(optimizer).__name__}")
         return inner(optimizer, gradients, variables)
-    if _recorded is not None:
-        _recorded.append((optimizer, gradients, variables))
+    recorded = context.recorded.now
+    if recorded is not None:
+        recorded.append((optimizer, gradients, variables))
         return None
     strategy = engine.strategy
     note = strategy.handed_on
@@ -87,19 +79,19 @@ def apply(
     if engine.process.size > 1 and in_xla():
         raise NeedsCollective("a step of an optimizer")
     evidence.note_exchange()
-    _running.append(optimizer)
-    try:
-        with calls.joined(engine.collectives, _label(optimizer)):
-            return strategy.apply(
-                optimizer, gradients, variables, functools.partial(inner, optimizer)
-            )
-    finally:
-        _running.pop()
+    with (
+        context.stepping.given(optimizer),
+        calls.joined(engine.collectives, _label(optimizer)),
+    ):
+        return strategy.apply(
+            optimizer, gradients, variables, functools.partial(inner, optimizer)
+        )
 
 
 def _label(optimizer: Optimizer) -> str:
-    _counts[optimizer] = _counts.get(optimizer, 0) + 1
-    return f"step {_counts[optimizer]} of {type(optimizer).__name__}"
+    counts = binding.context().step_counts
+    counts[optimizer] = counts.get(optimizer, 0) + 1
+    return f"step {counts[optimizer]} of {type(optimizer).__name__}"
 
 
 def patch() -> None:

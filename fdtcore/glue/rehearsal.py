@@ -19,7 +19,6 @@ import inspect
 import itertools
 import json
 import random
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -68,13 +67,9 @@ _RANDOM = (
 )
 
 
-# What the values that a step returns are, by their names.
-_logs: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
-
-
 def is_sum(model: Model, name: str) -> bool:
     """Whether what a step returns under a name is a sum over the samples."""
-    return _logs.get(model, {}).get(name) == combining.SUM
+    return binding.context().log_kinds.get(model, {}).get(name) == combining.SUM
 
 
 @dataclasses.dataclass
@@ -212,7 +207,7 @@ class _Rehearsal:
         for (tracker, _), finding in zip(whole.scalars, told["scalars"], strict=False):
             trackers.note(tracker, finding.kind)
         for (name, _), finding in zip(whole.logs, told["logs"], strict=False):
-            _logs.setdefault(self.model, {})[name] = finding.kind
+            binding.context().log_kinds.setdefault(self.model, {})[name] = finding.kind
         self._report(told)
         return {
             name: [finding.kind for finding in told[name]]

@@ -20,26 +20,18 @@ from fdtcore.glue import binding, file_caches, keras_internals
 from fdtcore.keras_types import Callback, FilePath, Model
 from fdtcore.shadow_files import patches
 
-# Whether calls concern this rank only; the others do not make them.
-_alone = [False]
-# Whether a call is part of one that is counted already.
-_inside = [False]
-
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """Keeps saving and loading inside from waiting for the other ranks."""
-    _alone.append(True)
-    try:
-        with patches.apart():
-            yield
-    finally:
-        _alone.pop()
+    context = binding.context()
+    with context.is_saving_alone.given(True), patches.apart():
+        yield
 
 
 def is_alone() -> bool:
     """Whether what runs now concerns this rank only."""
-    return _alone[-1]
+    return binding.context().is_saving_alone.now
 
 
 def together() -> Collectives | None:
@@ -50,7 +42,7 @@ def together() -> Collectives | None:
     bound = binding.current()
     if bound is None or not bound.everything or patches.is_released():
         return None
-    if _alone[-1] or _inside[-1]:
+    if bound.context.is_saving_alone.now or bound.context.is_writing.now:
         return None
     return bound.engine.collectives if bound.engine.process.size > 1 else None
 
@@ -85,7 +77,7 @@ def _once(inner: Callable) -> Callable:
     @functools.wraps(inner)
     def write(model: Model, *args: Any, **kwargs: Any) -> Any:
         engine, shared = binding.engine_of_model(model), together()
-        if engine is None or _inside[-1]:
+        if engine is None or binding.context().is_writing.now:
             return inner(model, *args, **kwargs)
         given = signature.bind(model, *args, **kwargs).arguments
         filepath = given[place]
@@ -131,18 +123,16 @@ def once(filepath: FilePath) -> Iterator[bool]:
         writes = collectives.process.rank == 0 or _own(filepath, first)
     else:
         writes = bound is None or bound.engine.process.rank == 0
-    _inside.append(True)
-    try:
-        yield writes
-    except Exception as error:
-        if collectives is not None:
-            _meet(collectives, error)
-        raise
-    else:
-        if collectives is not None:
-            _meet(collectives, None)
-    finally:
-        _inside.pop()
+    with binding.context().is_writing.given(True):
+        try:
+            yield writes
+        except Exception as error:
+            if collectives is not None:
+                _meet(collectives, error)
+            raise
+        else:
+            if collectives is not None:
+                _meet(collectives, None)
 
 
 def meet(collectives: Collectives, told: str = "") -> str:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from fdtcore.engine import Collectives
+from fdtcore.glue import binding
 from fdtcore.glue.keras_internals import in_xla
 from fdtcore.keras_types import Model, Optimizer
 
@@ -151,28 +152,22 @@ class Record:
     gradients: list[Any] = dataclasses.field(default_factory=list)
 
 
-_steps: list[Step] = []
-_records: list[Record] = []
-
-
 def watching() -> Record | None:
     """Returns what is recorded now, if anything is."""
-    return _records[-1] if _records else None
+    return binding.context().record.now
 
 
 @contextlib.contextmanager
 def watched() -> Iterator[Record]:
     """Records what a step makes while the block runs."""
-    _records.append(Record())
-    try:
-        yield _records[-1]
-    finally:
-        _records.pop()
+    record = Record()
+    with binding.context().record.given(record):
+        yield record
 
 
 def current() -> Step | None:
     """Returns the step that is being traced or run, if there is one."""
-    return _steps[-1] if _steps else None
+    return binding.context().step.now
 
 
 def shared() -> SharedStep | None:
@@ -184,11 +179,8 @@ def shared() -> SharedStep | None:
 @contextlib.contextmanager
 def under_way(step: Step) -> Iterator[None]:
     """Makes ``step`` the current one while the block runs."""
-    _steps.append(step)
-    try:
+    with binding.context().step.given(step):
         yield
-    finally:
-        _steps.pop()
 
 
 def sum_over_ranks(step: SharedStep, tensor: tf.Tensor, name: str) -> tf.Tensor:

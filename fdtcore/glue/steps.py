@@ -31,20 +31,12 @@ from fdtcore.glue.step import (
 )
 from fdtcore.keras_types import Model, Structure, TensorFlowIterator
 
-# Whether callbacks of the fit that runs read the logs of each batch.
-whole_logs: list[bool] = [False]
-# Samples of the last step on this rank, for values that a step returns as they are.
-last_num_samples: list[tf.Variable] = []
-
 
 @contextlib.contextmanager
 def logs_of_all_ranks(wanted: bool) -> Iterator[None]:
     """Makes the logs of each step those of the whole batch while the block runs."""
-    whole_logs.append(wanted)
-    try:
+    with binding.context().has_whole_logs.given(wanted):
         yield
-    finally:
-        whole_logs.pop()
 
 
 def patch() -> None:
@@ -94,7 +86,7 @@ def _announced(
                 # What the step found out says more than what TensorFlow makes of it.
                 raise (engine.strategy.finding or error) from None
         step.after()
-        if kind == "train" and whole_logs[-1]:
+        if kind == "train" and binding.context().has_whole_logs.now:
             logs = keras_internals.results_or_logs(model, logs)
         return logs
 
@@ -258,10 +250,11 @@ def _own(model: Model, name: str) -> bool:
 
 
 def remember(num_samples: tf.Tensor) -> None:
-    if not last_num_samples:
+    context = binding.context()
+    if context.step_samples is None:
         with tf.init_scope():
-            last_num_samples.append(tf.Variable(0, trainable=False, dtype=tf.int32))
-    last_num_samples[0].assign(num_samples)
+            context.step_samples = tf.Variable(0, trainable=False, dtype=tf.int32)
+    context.step_samples.assign(num_samples)
 
 
 def _state(model: Model) -> list[tuple[Any, tf.Tensor]]:

@@ -11,24 +11,21 @@ a weight of its own weighs by itself.
 from __future__ import annotations
 
 import functools
-import weakref
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 from keras import metrics
 
-from fdtcore.glue import combining
+from fdtcore.glue import binding, combining
 from fdtcore.glue.step import shared, watching
 from fdtcore.keras_types import Metric, Tensor
-
-# What each tracker is given for a batch; see ``combining``.
-_kinds: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 
 
 def note(tracker: Metric, kind: str) -> None:
     """Notes what a tracker is given for a batch."""
-    _kinds[tracker] = combining.agreed([kind, _kinds.get(tracker, combining.UNKNOWN)])
+    kinds = binding.context().tracker_kinds
+    kinds[tracker] = combining.agreed([kind, kinds.get(tracker, combining.UNKNOWN)])
 
 
 def patch() -> None:
@@ -47,7 +44,7 @@ def _weighed(inner: Callable) -> Callable:
             record.scalars.append((self, values))
         if step is None:
             return inner(self, values)
-        if _kinds.get(self) == combining.SUM:
+        if binding.context().tracker_kinds.get(self) == combining.SUM:
             values = tf.convert_to_tensor(values)
             values *= tf.cast(step.sum_scale, values.dtype)
         return inner(self, values, step.share)

@@ -22,14 +22,10 @@ from nfdt.glue.epochs import Epochs
 from nfdt.glue.layer_state import LayerState
 from nfdt.glue.leased_data import LeasedAdapter, unmarked
 
-_patched: list[bool] = []
 
-
+@functools.cache
 def patch() -> None:
     """Makes epochs over leased batches last until none is left; once."""
-    if _patched:
-        return
-    _patched.append(True)
     plain, traced = keras_internals.EpochIterator, keras_internals.TFEpochIterator
     keras_internals.ENUMERATE.wrap(lambda inner: _for_leased(inner, _steps))
     traced.catch_stop_iteration = _for_leased(traced.catch_stop_iteration, _caught)
