@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import field
@@ -51,6 +52,16 @@ class Nested(Generic[T]):
             yield
         finally:
             self._values.pop()
+
+
+@dataclasses.dataclass
+class Readers:
+    """Threads that read data ahead, and trials that they are kept still for."""
+
+    # Guards the counts, and is told of each change.
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    num_reading: int = 0  # threads that are inside the program's code; never negative
+    num_trials: int = 0  # trials under way; while there is one no thread goes in
 
 
 def _nothing() -> Nested[Any]:
@@ -131,6 +142,8 @@ class Context:
     )
     # Data sets that hold parts already, and are not split again.
     parts: WeakSet[Any] = field(default_factory=WeakSet)
+    # Python code of the program that reads data ahead.
+    readers: Readers = field(default_factory=Readers)
 
     # --- Files -----------------------------------------------------------------------
 

@@ -8,12 +8,12 @@ another than that of one process, and another on each rank.
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
+from fdtcore.glue import binding
 from fdtcore.glue.keras_internals import (
     DataAdapter,
     GeneratorDataAdapter,
@@ -23,10 +23,6 @@ from fdtcore.glue.keras_internals import (
 # A generator may wait for what the program does only after the step.
 PATIENCE_S = 10.0
 
-_changed = threading.Condition()
-_reading = [0]  # threads that are inside the program's code
-_rests = [0]  # trials under way
-
 
 @contextlib.contextmanager
 def resting(patience_s: float = PATIENCE_S) -> Iterator[None]:
@@ -35,29 +31,31 @@ def resting(patience_s: float = PATIENCE_S) -> Iterator[None]:
     Args:
         patience_s: How long those that have begun one are waited for, in seconds.
     """
-    with _changed:
-        _rests[0] += 1
-        _changed.wait_for(lambda: not _reading[0], patience_s)
+    readers = binding.context().readers
+    with readers.changed:
+        readers.num_trials += 1
+        readers.changed.wait_for(lambda: not readers.num_reading, patience_s)
     try:
         yield
     finally:
-        with _changed:
-            _rests[0] -= 1
-            _changed.notify_all()
+        with readers.changed:
+            readers.num_trials -= 1
+            readers.changed.notify_all()
 
 
 @contextlib.contextmanager
 def reading() -> Iterator[None]:
     """Surrounds the code that makes one batch."""
-    with _changed:
-        _changed.wait_for(lambda: not _rests[0])
-        _reading[0] += 1
+    readers = binding.context().readers
+    with readers.changed:
+        readers.changed.wait_for(lambda: not readers.num_trials)
+        readers.num_reading += 1
     try:
         yield
     finally:
-        with _changed:
-            _reading[0] -= 1
-            _changed.notify_all()
+        with readers.changed:
+            readers.num_reading -= 1
+            readers.changed.notify_all()
 
 
 def hold(adapter: DataAdapter) -> bool:
