@@ -6,7 +6,7 @@ import atexit
 import dataclasses
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
@@ -26,6 +26,7 @@ class RankProgram:
 
     Args:
         name: The framework's; its variables begin with it.
+        check: Refuses, by a ValueError, an environment that no rank can start in.
         load: Imports what loads TensorFlow.
         run: Runs a script or module: ``run(target, args, module=...)``.
         leave: What a ``SystemExit`` of the script with an error does on this rank.
@@ -33,6 +34,7 @@ class RankProgram:
     """
 
     name: str
+    check: Callable[[Mapping[str, str]], Any]
     load: Callable[[], None]
     run: Callable[..., None]
     leave: Callable[[Process, SystemExit], None]
@@ -66,6 +68,11 @@ class RankProgram:
             return self.refuse(process, str(error))
         self.prepare(process)
         sys.excepthook = self.show_exception  # several ranks get one that tells others
+        try:
+            # Not below: there a refusal would be kept back until the others have ended.
+            self.check(os.environ)
+        except ValueError as error:
+            return self.refuse(process, str(error))
         try:
             with output.quiet(verbose=self._is_set("VERBOSE")):
                 self.load()

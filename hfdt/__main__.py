@@ -20,11 +20,6 @@ PEERS_S = 3.0
 
 
 def _load() -> None:
-    try:
-        Options.from_environ(os.environ)
-    except ValueError as error:
-        process = Process.from_environ(os.environ)
-        sys.exit(PROGRAM.refuse(process, str(error)))
     with uncollected():
         importlib.import_module("hfdt.engine")  # loads TensorFlow
 
@@ -46,7 +41,7 @@ def _leave(process: Process, error: SystemExit) -> NoReturn:
     os._exit(error.code if isinstance(error.code, int) else 1)
 
 
-PROGRAM = RankProgram("hfdt", _load, _run, _leave)
+PROGRAM = RankProgram("hfdt", Options.from_environ, _load, _run, _leave)
 
 if __name__ == "__main__":
     sys.exit(PROGRAM.main(sys.argv[1:]))

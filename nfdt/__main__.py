@@ -14,15 +14,6 @@ from nfdt.cluster import runtime
 from nfdt.protocol.topology import Roles
 
 
-def _load() -> None:
-    try:
-        runtime.check(os.environ)
-    except ValueError as error:
-        process = Process.from_environ(os.environ)
-        sys.exit(PROGRAM.refuse(process, str(error)))
-    runtime.begin()
-
-
 def _run(target: str, args: list[str], *, module: bool) -> None:
     from nfdt.api import run_script
 
@@ -42,7 +33,7 @@ def _who(size: int, directory: Path) -> str:
     return output.announce(size, directory, who)
 
 
-PROGRAM = RankProgram("nfdt", _load, _run, _leave, _who)
+PROGRAM = RankProgram("nfdt", runtime.check, runtime.begin, _run, _leave, _who)
 
 
 if __name__ == "__main__":
