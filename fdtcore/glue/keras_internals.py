@@ -77,7 +77,8 @@ get_keras_mask = _found("keras.src.backend.common.masking.get_keras_mask")
 set_keras_mask = _found("keras.src.backend.common.masking.set_keras_mask")
 # The generator that layers and initializers without a seed draw from.
 global_seed_generator = _found("keras.src.random.seed_generator.global_seed_generator")
-_SEED_GENERATOR = _found("keras.src.random.seed_generator.GLOBAL_SEED_GENERATOR")
+# Its name among what Keras keeps; a constant of that module since Keras 3.13.
+_SEED_GENERATOR = "global_seed_generator"
 _global_state = _found("keras.src.backend.common.global_state")
 # Whether a method of a callback is the empty one of ``keras.callbacks.Callback``.
 is_default = _found("keras.src.utils.python_utils.is_default")
