@@ -41,7 +41,7 @@ matrix: $(HOROVOD) ## runs every three features together, in all ways (long)
 	$(RUN) python -m tests.matrix
 
 keras-suite: $(HOROVOD) ## runs Keras's own tests on one process and on two (long)
-	$(RUN) python tests/hfdt/keras_suite.py
+	$(RUN) python -m tests.hfdt.keras_suite
 
 bench: $(HOROVOD) ## measures speed against the alternatives (minutes)
 	$(RUN) python -m benchmarks

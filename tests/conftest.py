@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from tests import reach
-from tests.commands import ROOT, run
+from tests.processes import ROOT, run
 from tests.tables import Rows
 
 # All rows there are; not imported, as this file is loaded for pure tests as well.
@@ -119,4 +119,4 @@ def demo(tmp_path_factory):
     """What `make demo` leaves in its folder, and its output; of fewer epochs."""
     folder = tmp_path_factory.mktemp("demo")
     program = (sys.executable, ROOT / "examples" / "demo.py")
-    return folder, run(*program, "--epochs", "3", folder=folder)
+    return folder, run(*program, "--epochs", "3", folder=folder, lean=False)

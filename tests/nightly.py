@@ -18,7 +18,7 @@ import tempfile
 
 import numpy as np
 
-from tests.commands import LEAN, ROOT
+from tests.processes import LEAN, ROOT
 from tests.tables import Rows
 
 FOLDER = ROOT / "build" / "keras-nightly"

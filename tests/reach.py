@@ -16,7 +16,15 @@ ROOT = pathlib.Path(__file__).parents[1]
 TESTS = ("tests", "benchmarks")
 OURS = (*TESTS, "fdtcore", "hfdt", "nfdt")
 TENSORFLOW = ("tensorflow", "keras", "tf_keras", "horovod")
-STARTERS = ("subprocess", "multiprocessing", "pty", "os.fork", "os.execve", "os.system")
+STARTERS = (
+    "subprocess",
+    "multiprocessing",
+    "pty",
+    "os.fork",
+    "os.execve",
+    "os.system",
+    "os.posix_spawn",
+)
 # Functions whose first argument is the name of a module.
 IMPORTERS = ("importorskip", "import_module", "run_module")
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-
 import numpy as np
 
-from tests.commands import LEAN, ROOT
+from tests.processes import Process
 
 LIMIT_S = 900
 
@@ -45,23 +42,11 @@ class Rows:
     def stop(self):
         """Ends the job, where it has not."""
         if not self._arrays.cancel() and self._process is not None:
-            self._process.terminate()
+            self._process.end()
 
     def _train(self, words, environ):
-        path = self._folder / "out.log"
-        with path.open("w") as log:
-            self._process = subprocess.Popen(
-                words,
-                cwd=self._folder,
-                env={
-                    **os.environ,
-                    "TF_CPP_MIN_LOG_LEVEL": "3",
-                    "PYTHONPATH": f"{LEAN}{os.pathsep}{ROOT}",
-                    **environ,
-                },
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        code = self._process.wait(LIMIT_S)
-        assert code == 0, path.read_text()
+        log = self._folder / "out.log"
+        with Process(*words, folder=self._folder, log=log, **environ) as self._process:
+            done = self._process.ended(LIMIT_S)
+        assert done.returncode == 0, done.stdout
         return dict(np.load(self._folder / "out.npz"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import run
+from tests.processes import run
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -105,7 +105,14 @@ def test_demo_ends_with_a_table_of_all_runs_and_a_picture(demo):
 @pytest.mark.horovod
 @pytest.mark.slow
 def test_demo_fails_where_its_script_fails(tmp_path):
-    done = run(sys.executable, EXAMPLES / "demo.py", "--epochs", "-1", folder=tmp_path)
+    done = run(
+        sys.executable,
+        EXAMPLES / "demo.py",
+        "--epochs",
+        "-1",
+        folder=tmp_path,
+        lean=False,
+    )
     assert done.returncode != 0
     assert not (tmp_path / "demo.png").exists()
 
@@ -119,6 +126,7 @@ def test_explicit_digits_under_horovodrun_speaks_once(tmp_path):
         *(horovodrun, "--gloo", "-np", "2", sys.executable),
         *(EXAMPLES / "digits_hfdt.py", "--epochs", "2", "--history", history),
         folder=tmp_path,
+        lean=False,
     )
     assert done.returncode == 0, done.stderr
     assert len(LAST_LINE.findall(done.stdout)) == 1
@@ -134,6 +142,7 @@ def test_explicit_digits_train_through_a_server_under_mpirun(tmp_path):
         *(sys.executable, EXAMPLES / "digits_nfdt.py"),
         *("--epochs", "2", "--history", history),
         folder=tmp_path,
+        lean=False,
     )
     assert done.returncode == 0, done.stderr
     assert len(LAST_LINE.findall(done.stdout)) == 1
@@ -149,7 +158,7 @@ def test_fashion_mnist_reaches_the_same_accuracy_in_both_forms(tmp_path):
         script = tmp_path / f"train_{kind}.py"
         path = str(EXAMPLES / f"fashion_mnist_{kind}.py")
         script.write_text(WITH_DATA.format(path=path))
-        done = run(*program, script, folder=tmp_path)
+        done = run(*program, script, folder=tmp_path, lean=False)
         assert done.returncode == 0, done.stderr
         last = done.stdout.splitlines()[-1]
         assert LAST_LINE.fullmatch(last)
@@ -161,7 +170,7 @@ def test_fashion_mnist_without_data_ends_with_one_clear_line(tmp_path):
     script = tmp_path / "train.py"
     path = str(EXAMPLES / "fashion_mnist_single.py")
     script.write_text(WITHOUT_DATA.format(path=path))
-    done = run(sys.executable, script, folder=tmp_path)
+    done = run(sys.executable, script, folder=tmp_path, lean=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     last = done.stderr.splitlines()[-1]

@@ -22,8 +22,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.commands import ROOT
 from tests.hfdt import real_jobs
+from tests.processes import ROOT, Process
 
 pytestmark = [pytest.mark.horovod, pytest.mark.mpi, pytest.mark.slow]
 
@@ -60,7 +60,7 @@ class Row:
     code: int
     said: str = ""
     at: str = ""
-    act: Callable[[subprocess.Popen], None] | None = None
+    act: Callable[[Process], None] | None = None
     options: str = ""
     around: str = ""
     full: bool = False
@@ -102,7 +102,7 @@ def kill_mpirun(process):
 
 def pause(process, rank=1, then=signal.SIGCONT):
     """Stops a rank for a while."""
-    pid = _rank(process, rank)
+    pid = process.rank(rank)
     os.kill(pid, signal.SIGSTOP)
     time.sleep(3)
     os.kill(pid, then)
@@ -111,17 +111,6 @@ def pause(process, rank=1, then=signal.SIGCONT):
 def stop_and_kill(process):
     """Stops a rank, and kills it while it is."""
     pause(process, then=signal.SIGKILL)
-
-
-def _rank(process, rank):
-    mark = pathlib.Path(f"/proc/{process.pid}/environ").read_bytes()
-    mark = re.search(rb"JOB_MARK=\w+", mark)[0]
-    wanted = {mark, f"OMPI_COMM_WORLD_RANK={rank}".encode()}
-    for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if wanted <= set(path.read_bytes().split(b"\0")):
-                return int(path.parent.name)
-    raise LookupError(f"no rank {rank}")
 
 
 INT, TERM = signal.SIGINT, signal.SIGTERM

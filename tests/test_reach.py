@@ -34,7 +34,7 @@ def imports_within():
         (f"{HERE}.HERE", set()),
         ("tests.tables.Rows", {"process"}),
         # Of a module that starts processes, what starts none.
-        ("tests.commands.ROOT", set()),
+        ("tests.processes.ROOT", set()),
         # The code under test: by what it uses, and by what importing it imports.
         ("fdtcore.launcher.supervisor.supervise", {"process"}),
         ("fdtcore.glue.data.rows", {"tensorflow"}),

@@ -15,7 +15,7 @@ import hfdt
 import nfdt.cli.command
 from fdtcore import option_tables
 from nfdt.clusters import cluster_yaml
-from tests.commands import run
+from tests.processes import run
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
@@ -46,7 +46,7 @@ def output(command, folder):
     name, *words = command.split()
     if words[-1].startswith("examples/"):
         words += ["--epochs", "3"]
-    done = run(*PROGRAMS[name], *words, folder=folder)
+    done = run(*PROGRAMS[name], *words, folder=folder, lean=False)
     return done.stdout + done.stderr
 
 

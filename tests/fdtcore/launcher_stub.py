@@ -40,11 +40,21 @@ def behave(logs: Path, behaviour: str, rank: str = "1") -> None:
     output.redirect(process, logs)
     print(f"out {process}", flush=True)
     print(f"err {process}", file=sys.stderr, flush=True)
+    if behaviour == "stubborn" and process.rank == int(rank):
+        ignore_signals(logs / f"told-{rank}")
     (logs / f"pid-{process.rank}").write_text(str(os.getpid()))
+    while len(list(logs.glob("pid-[0-9]*"))) < process.size:
+        time.sleep(0.01)  # what happens, happens to a whole job
     if process.rank == int(rank):
         act(process, logs, behaviour)
     if behaviour not in ("end", "swallow"):
         time.sleep(60)
+
+
+def ignore_signals(told: Path) -> None:
+    """Notes that it has been told to end, and goes on."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.touch())
 
 
 def act(process: Process, logs: Path, behaviour: str) -> None:
@@ -56,14 +66,16 @@ def act(process: Process, logs: Path, behaviour: str) -> None:
     if kind == "raise":
         raise ValueError("bad value")
     if kind == "family":  # a child in a session of its own that ignores SIGTERM
-        code = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
-        child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+        code = (
+            "import signal, time; signal.signal(15, signal.SIG_IGN)\n"
+            "print('ignores it', flush=True); time.sleep(60)"
+        )
+        child = subprocess.Popen(
+            [sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE
+        )
+        child.stdout.readline()
         (logs / "pid-child").write_text(str(child.pid))
-        time.sleep(0.5)  # until it ignores the signal
         sys.exit(int(number or 0))
-    if kind == "stubborn":
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
     if kind in ("record", "swallow"):  # told the others, then hangs or goes on
         try:
             raise ValueError("bad value")

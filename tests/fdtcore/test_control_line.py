@@ -1,13 +1,10 @@
 """Real processes: what every rank says, and how it ends, when one goes wrong."""
 
 import json
-import os
 import pathlib
 import signal
 import socket
-import subprocess
 import sys
-import time
 from typing import NamedTuple
 
 import pytest
@@ -16,9 +13,10 @@ from fdtcore import failures
 from fdtcore.control.control_line import ControlError, ControlLine
 from fdtcore.failures import Failure
 from fdtcore.process import Process
+from tests import processes
+from tests.processes import wait_until
 
 JOB = pathlib.Path(__file__).with_name("control_job.py")
-ROOT = JOB.parents[2]
 LIMIT_S = 30
 
 
@@ -35,14 +33,8 @@ class Job:
 
     def __init__(self, directory, scenario, size=2):
         self.directory = directory
-        self._ranks = [
-            subprocess.Popen(
-                [sys.executable, str(JOB), str(rank), str(size), directory, scenario],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-            )
+        self.ranks = [
+            processes.Process(sys.executable, JOB, rank, size, directory, scenario)
             for rank in range(size)
         ]
 
@@ -50,30 +42,21 @@ class Job:
         return self
 
     def __exit__(self, *exception):
-        for rank in self._ranks:
-            rank.kill()
-            rank.communicate()
-
-    def ends(self):
-        due_s = time.monotonic() + LIMIT_S
-        ended = []
-        for rank in self._ranks:
-            out, err = rank.communicate(timeout=max(due_s - time.monotonic(), 0.1))
-            ended.append(Ended(rank.returncode, out, err))
-        return ended
+        for rank in self.ranks:
+            rank.end()
 
     def end(self, rank):
-        out, err = self._ranks[rank].communicate(timeout=LIMIT_S)
-        return Ended(self._ranks[rank].returncode, out, err)
+        done = self.ranks[rank].ended(LIMIT_S)
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    def ends(self):
+        return [self.end(rank) for rank in range(len(self.ranks))]
 
     def ends_as_under_mpirun(self):
         """The first rank that exits with an error takes all others with it."""
-        due_s = time.monotonic() + LIMIT_S
-        while not any(rank.poll() for rank in self._ranks):
-            assert time.monotonic() < due_s
-            time.sleep(0.001)
-        for rank in self._ranks:
-            rank.kill()
+        wait_until(lambda: any(r.returncode for r in self.ranks), "an error", LIMIT_S)
+        for rank in self.ranks:
+            rank.end()
         return self.ends()
 
     def terminal(self, rank):
@@ -175,22 +158,18 @@ def test_killed_rank_is_named_by_the_others(tmp_path, scenario, culprit):
 
 
 def test_killed_rank_is_noticed_though_its_forked_child_lives(tmp_path):
-    try:
-        zero, _ = run(tmp_path, "fork")
+    with Job(tmp_path, "fork") as job:
+        zero = job.end(0)
         assert zero.code == 1
         assert "rank 1/2 (here, pid " in zero.err
-        os.kill(int((tmp_path / "child").read_text()), 0)  # it did live
-    finally:
-        os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
+        assert processes.is_running(int((tmp_path / "child").read_text()))
 
 
 @pytest.mark.parametrize("scenario", ["interrupt", "interrupt_rank_zero"])
 def test_interrupt_is_no_failure(tmp_path, scenario):
     culprit = 0 if scenario.endswith("rank_zero") else 1
     with Job(tmp_path, scenario) as job:
-        end = Ended(
-            job._ranks[culprit].wait(LIMIT_S), *job._ranks[culprit].communicate()
-        )
+        end = job.end(culprit)
     assert end == Ended(130, "begin\n", "")
     assert failures.read_record(tmp_path) is None
 
@@ -198,7 +177,7 @@ def test_interrupt_is_no_failure(tmp_path, scenario):
 def test_stall_is_reported_with_stacks(tmp_path):
     zero, one = run(tmp_path, "stall")
     assert (zero.code, one.code) == (1, 1)
-    waits, sleeps = "control_job.py:30", "control_job.py:75"
+    waits, sleeps = "control_job.py:30", "control_job.py:74"
     verdict = (
         f"rank 0/2 waits in call 4 (gradients of step 3), at {waits}, which rank 1/2 "
         "never joined: rank 1/2 has been computing since call 3 (gradients of step "
@@ -269,10 +248,8 @@ def test_shutdown_that_hangs_does_not_keep_the_process(tmp_path):
 
 def test_strangers_are_dropped_without_harm(tmp_path):
     with Job(tmp_path, "wait_for_stranger") as job:
-        due_s = time.monotonic() + LIMIT_S
         opened = [tmp_path / f"open.{rank}" for rank in range(2)]
-        while not all(path.exists() for path in opened) and time.monotonic() < due_s:
-            time.sleep(0.01)
+        wait_until(lambda: all(path.exists() for path in opened), "both ranks")
         offer = json.loads((tmp_path / "offer").read_text())
         assert offer["address"] == "127.0.0.1"
         wrong = {"token": "x" * 64, "rank": 1, "host": "evil", "pid": 1, "started": 1}

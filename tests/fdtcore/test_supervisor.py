@@ -4,36 +4,29 @@ import contextlib
 import os
 import pty
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.processes import Process, environ, is_running, wait_until
+
 STUB = Path(__file__).with_name("launcher_stub.py")
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.mpi
 
 
 def start(size, logs, *words):
-    environ = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        [sys.executable, str(STUB), str(size), str(logs), *words],
-        env=environ,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-    )
+    return Process(sys.executable, STUB, size, logs, *words)
 
 
-def finish(job, timeout_s=20):
-    try:
-        out, err = job.communicate(timeout=timeout_s)
-    finally:
-        job.kill()
-    return job.returncode, out, err
+def finish(job):
+    done = job.ended()
+    return done.returncode, done.stdout, done.stderr
+
+
+def wait_for_ranks(logs, count):
+    wait_until(lambda: len(pids(logs)) == count, f"{count} ranks")
 
 
 def last(err):
@@ -43,21 +36,6 @@ def last(err):
 def pids(logs):
     texts = [file.read_text() for file in logs.glob("pid-*")]
     return [int(text) for text in texts if text]  # else it is being written
-
-
-def is_running(pid):
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
-def wait_for(condition, timeout_s=15):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -139,9 +117,9 @@ def test_a_failure_that_the_script_swallows_is_a_failure(logs):
 )
 def test_a_signal_to_the_launcher_stops_every_rank(logs, size, number, behaviour):
     job = start(size, logs, behaviour, str(size - 1))
-    wait_for(lambda: len(pids(logs)) == size)
-    job.send_signal(number)
-    code, _, err = finish(job, timeout_s=10)
+    wait_for_ranks(logs, size)
+    job.send(number)
+    code, _, err = finish(job)
     assert code == 128 + number
     assert last(err) == f"stub: stopped by {number.name}; every rank has ended."
     assert "Abort is in progress" not in err
@@ -152,10 +130,10 @@ def test_ctrl_c_in_a_terminal_stops_every_rank(logs, size):
     pid, terminal = pty.fork()
     if pid == 0:  # the terminal's foreground job, as under a shell
         words = [sys.executable, str(STUB), str(size), str(logs), "sleep"]
-        os.execve(words[0], words, os.environ | {"PYTHONPATH": str(ROOT)})
+        os.execve(words[0], words, environ())
     text = b""
     try:
-        wait_for(lambda: len(pids(logs)) == size)
+        wait_for_ranks(logs, size)
         os.write(terminal, b"\x03")
         with contextlib.suppress(OSError):  # how a terminal tells its end
             while data := os.read(terminal, 4096):
@@ -170,20 +148,19 @@ def test_ctrl_c_in_a_terminal_stops_every_rank(logs, size):
 
 def test_a_second_ctrl_c_does_not_wait(logs):
     job = start(1, logs, "stubborn", "0")
-    wait_for(lambda: len(pids(logs)) == 1)
-    time.sleep(0.3)  # until it ignores the signal
-    job.send_signal(signal.SIGINT)
-    time.sleep(0.3)
-    job.send_signal(signal.SIGINT)
-    assert finish(job, timeout_s=10)[0] == 130
+    wait_for_ranks(logs, 1)
+    job.send(signal.SIGINT)
+    wait_until((logs / "told-0").exists, "the first Ctrl-C to reach the rank")
+    job.send(signal.SIGINT)
+    assert finish(job)[0] == 130
 
 
 def test_three_fast_ctrl_c_end_with_the_line_and_the_code(logs):
     job = start(2, logs, "sleep")
-    wait_for(lambda: len(pids(logs)) == 2)
+    wait_for_ranks(logs, 2)
     for _ in range(12):  # also while the launcher ends
-        job.send_signal(signal.SIGINT)
-        time.sleep(0.05)
+        job.send(signal.SIGINT)
+        time.sleep(0.05)  # as fast as fingers are
     code, _, err = finish(job)
     assert (code, last(err)) == (130, "stub: stopped by SIGINT; every rank has ended.")
 
@@ -193,36 +170,36 @@ def test_what_a_rank_started_itself_ends_with_the_job(logs, size, code):
     rank = str(size - 1)
     words = ("family", rank) if code == 0 else (f"family-{code}", rank)
     job = start(size, logs, *words)
-    wait_for(lambda: (logs / "pid-child").exists())
+    wait_for_ranks(logs, size + 1)  # and the child
     if code == 0 and size > 1:  # the other rank goes on: end the job
-        job.send_signal(signal.SIGTERM)
-    finish(job, timeout_s=10)
+        job.send(signal.SIGTERM)
+    finish(job)
     assert len(pids(logs)) == size + 1  # the fixture sees that none is running
 
 
 def test_killing_the_launcher_stops_the_ranks(logs):
     job = start(2, logs, "sleep")
-    wait_for(lambda: len(pids(logs)) == 2)
-    job.kill()
-    job.wait()
-    wait_for(lambda: not any(map(is_running, pids(logs))), timeout_s=10)
+    wait_for_ranks(logs, 2)
+    job.send(signal.SIGKILL)
+    job.ended()
+    wait_until(lambda: not any(map(is_running, pids(logs))), "the end of the ranks")
 
 
 def test_killing_mpirun_stops_the_ranks(logs):
     job = start(2, logs, "sleep")
-    wait_for(lambda: len(pids(logs)) == 2)
+    wait_for_ranks(logs, 2)
     children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
     os.kill(int(children[0]), signal.SIGKILL)
-    code, _, err = finish(job, timeout_s=10)
+    code, _, err = finish(job)
     assert code == 137
     assert "the launcher was killed by signal 9 (SIGKILL)" in last(err)
 
 
 def test_a_rank_reaches_the_terminal_past_its_file(logs):
     job = start(2, logs, "terminal")
-    wait_for(lambda: len(pids(logs)) == 2)
-    time.sleep(1)
-    job.send_signal(signal.SIGTERM)
+    wait_for_ranks(logs, 2)
+    job.wait_until(lambda: "for the user\n" in job.errors, "what rank 1 says")
+    job.send(signal.SIGTERM)
     _, _, err = finish(job)
     assert "for the user\n" in err
     assert "for the user" not in (logs / "rank-1.log").read_text()

@@ -2,20 +2,21 @@
 
 As a script it runs them both ways and prints how many pass::
 
-    python tests/hfdt/keras_suite.py [-np N] [GROUP ...]
+    python -m tests.hfdt.keras_suite [-np N] [GROUP ...]
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import importlib.util
-import os
 import pathlib
 import re
-import subprocess
 import sys
 import tempfile
+
+from tests.processes import Process
 
 SOURCE = pathlib.Path(importlib.util.find_spec("keras").origin).parent / "src"
 # One job each, so that a rank that is lost takes no more than its group along.
@@ -105,19 +106,13 @@ def run(names: list[str], size: int | None, timeout_s: float) -> list[dict[str, 
             ),
             *(str(SOURCE / name) for name in names),
         ]
-        with open(here / "rank-0.log", "w") as out:
-            process = subprocess.Popen(
-                [sys.executable, *words],
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                cwd=folder,
-                env=_environ(here),
-            )
-            try:
-                process.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                process.terminate()
-                process.wait(30)
+        log = here / "rank-0.log"
+        _write_stand_ins(here)
+        words = [sys.executable, *words]
+        with Process(*words, folder=here, log=log, modules=[here], lean=False) as job:
+            # What runs too long has no outcome, which the caller sees.
+            with contextlib.suppress(AssertionError):
+                job.ended(timeout_s)
         others = [here / "logs" / f"rank-{rank}.log" for rank in range(1, size or 1)]
         return [
             outcomes(log.read_text() if log.exists() else "")
@@ -125,7 +120,7 @@ def run(names: list[str], size: int | None, timeout_s: float) -> list[dict[str, 
         ]
 
 
-def _environ(folder: pathlib.Path) -> dict[str, str]:
+def _write_stand_ins(folder: pathlib.Path) -> None:
     (folder / "keras_suite_stand_ins.py").write_text(PLUGIN)
     for name, text in STAND_INS.items():
         package = name.partition("/")[0]
@@ -133,9 +128,6 @@ def _environ(folder: pathlib.Path) -> dict[str, str]:
             path = (folder / "stand-ins" / name).with_suffix(".py")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-    paths = [os.environ.get("PYTHONPATH", ""), str(folder)]
-    environ = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def outcomes(text: str) -> dict[str, str]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import re
-import signal
-import subprocess
 import sys
 import time
-import uuid
 
-from tests.commands import LEAN, ROOT
+from tests.processes import Process
 
 PROGRAMS = pathlib.Path(__file__).parent / "failing"
 TIME_LIMIT_S = 120
@@ -30,33 +26,26 @@ class Job:
         command: The command and its arguments.
         interrupt_at: Text of its output at which something is done; None never.
         act: What is done, with its process; Ctrl-C is pressed else.
+        first: Folders whose modules come before others.
         environ: Variables to set.
     """
 
-    def __init__(self, folder, *command, interrupt_at=None, act=None, **environ):
-        self.folder, self._mark = folder, uuid.uuid4().hex
-        process = subprocess.Popen(
-            list(map(str, command)),
-            cwd=folder,
-            env=_environ(JOB_MARK=self._mark, **environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            text=True,
+    def __init__(
+        self, folder, *command, interrupt_at=None, act=None, first=(), **environ
+    ):
+        self.folder = folder
+        self._process = Process(
+            *command, folder=folder, merged=True, modules=first, **environ
         )
         try:
-            before = ""
-            while interrupt_at is not None and interrupt_at not in before:
-                line = process.stdout.readline()
-                assert line, f"the job ended early: {before}"
-                before += line
             if interrupt_at is not None:
-                (act or press_ctrl_c)(process)
-            self.text = before + process.communicate(timeout=TIME_LIMIT_S)[0]
-        finally:
-            process.kill()
-        self.code, self.end_s = process.returncode, time.time()
+                self._process.wait_for_text(interrupt_at)
+                (act or Process.press_ctrl_c)(self._process)
+            done = self._process.ended(TIME_LIMIT_S)
+        except BaseException:
+            self._process.end()
+            raise
+        self.code, self.text, self.end_s = done.returncode, done.stdout, time.time()
 
     @property
     def delay_s(self):
@@ -74,42 +63,8 @@ class Job:
         return self.text.strip().splitlines()[-1]
 
     def left(self):
-        """Processes of the job that still run."""
-        deadline_s = time.monotonic() + 3
-        while (found := self._running()) and time.monotonic() < deadline_s:
-            time.sleep(0.1)
-        return found
-
-    def _running(self):
-        mark, found = f"JOB_MARK={self._mark}".encode(), []
-        for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
-            try:
-                if mark in path.read_bytes():
-                    found.append((path.parent / "cmdline").read_bytes())
-            except OSError:
-                continue  # it has just ended, or is not ours
-        return [words for words in found if words]  # a zombie has none
-
-
-def press_ctrl_c(process):
-    """Interrupts a job as its terminal does."""
-    os.killpg(process.pid, signal.SIGINT)
-
-
-def _environ(**more):
-    given = os.environ.get("PYTHONPATH")
-    modules = [*more.pop("first", []), LEAN, ROOT, *([given] if given else [])]
-    return {
-        **{k: v for k, v in os.environ.items() if k[:5] not in ("HFDT_", "NFDT_")},
-        "PYTHONPATH": os.pathsep.join(map(str, modules)),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        **{
-            f"OMPI_ALLOW_RUN_AS_ROOT{suffix}": "1"
-            for suffix in ("", "_CONFIRM")
-            if os.getuid() == 0
-        },
-        **more,
-    }
+        """Ends processes of the job that still run; returns what they were."""
+        return list(self._process.left().values())
 
 
 def run_program(folder, program, name, *options, np=2, **choices):

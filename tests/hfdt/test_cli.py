@@ -1,8 +1,6 @@
 import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,8 +14,7 @@ from hfdt import cli
 from hfdt.gloo import Gloo
 from hfdt.install import install
 from hfdt.options import Options
-
-ROOT = Path(__file__).parents[2]
+from tests.processes import ROOT, Process, run
 
 
 @pytest.fixture
@@ -238,40 +235,25 @@ def test_the_command_line_loads_neither_tensorflow_nor_horovod():
         "import sys, hfdt.cli, hfdt.__main__\n"
         "print([m for m in sys.modules if m in ('tensorflow', 'keras', 'horovod')])"
     )
-    done = start("-c", code)
-    assert done.communicate(timeout=60)[0] == "[]\n"
+    assert run_python("-c", code)[1] == "[]\n"
 
 
-def start(*words, **options):
-    environ = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        [sys.executable, *words],
-        env=environ,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        **options,
-    )
-
-
-def finish(job, timeout_s=100):
-    try:
-        out, err = job.communicate(timeout=timeout_s)
-    finally:
-        job.kill()
-    return job.returncode, out, err
+def run_python(*words, folder=ROOT, **environ):
+    # Nothing but the command itself keeps TensorFlow quiet.
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": None}
+    done = run(sys.executable, *words, folder=folder, **quiet, **environ)
+    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("words", [[], ["-q", "x.py"], ["-m"]])
 def test_the_rank_program_shows_how_it_is_used(words):
-    code, _, err = finish(start("-m", "hfdt", *words))
+    code, _, err = run_python("-m", "hfdt", *words)
     assert code == 2
     assert err.startswith("usage: python -m hfdt SCRIPT")
 
 
 def test_the_rank_program_refuses_what_it_cannot_run():
-    code, _, err = finish(start("-m", "hfdt", "none.py"))
+    code, _, err = run_python("-m", "hfdt", "none.py")
     assert code == 2
     assert err.startswith("hfdt: the script must exist. Received: none.py")
 
@@ -291,8 +273,9 @@ def write_script(folder, text):
 def test_a_real_job_speaks_with_one_voice(tmp_path, launcher):
     write_script(tmp_path, "")
     words = ["run", "-np", "2", "--launcher", launcher, "--output", "logs"]
-    job = start("-m", "hfdt.cli", *words, "train.py", "-np", "9", cwd=tmp_path)
-    code, out, err = finish(job)
+    code, out, err = run_python(
+        "-m", "hfdt.cli", *words, "train.py", "-np", "9", folder=tmp_path
+    )
     assert (code, out) == (0, "rank 0 of 2 ['-np', '9']\n")
     # No chatter of TensorFlow, CUDA or Open MPI.
     assert err.splitlines()[-1] == "hfdt: output of rank 1 goes to logs/rank-1.log"
@@ -305,21 +288,12 @@ def test_a_real_job_speaks_with_one_voice(tmp_path, launcher):
 @pytest.mark.mpi
 def test_a_plain_mpirun_speaks_with_one_voice_too(tmp_path):
     from fdtcore.launcher.mpirun import find_mpirun
-    from fdtcore.settings import root_permission
 
     write_script(tmp_path, "")
     mpirun = find_mpirun(sys.executable, os.environ["PATH"])
     rank_program = (sys.executable, "-m", "hfdt", "train.py")
-    environ = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [mpirun, "-np", "2", "-H", "localhost:2", *rank_program],
-        env=environ | root_permission(environ, os.getuid()),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    words = (mpirun, "-np", "2", "-H", "localhost:2", *rank_program)
+    done = run(*words, folder=tmp_path, TF_CPP_MIN_LOG_LEVEL=None)
     assert (done.returncode, done.stdout) == (0, "rank 0 of 2 []\n")
     assert done.stderr.startswith("hfdt: output of rank 1 goes to hfdt-logs/")
     [log] = tmp_path.glob("hfdt-logs/*/rank-1.log")
@@ -353,8 +327,9 @@ def test_under_a_plain_mpirun_a_variable_is_refused_once(tmp_path, case):
 @pytest.mark.mpi
 def test_a_failure_names_rank_exception_and_line(tmp_path):
     write_script(tmp_path, "if rank == 1:\n    raise ValueError('bad value')\n")
-    job = start("-m", "hfdt.cli", "run", "-np", "2", "train.py", cwd=tmp_path)
-    code, _, err = finish(job)
+    code, _, err = run_python(
+        "-m", "hfdt.cli", "run", "-np", "2", "train.py", folder=tmp_path
+    )
     assert code == 1
     last = err.splitlines()[-1]
     assert last.startswith("hfdt: rank 1/2 (")
@@ -369,8 +344,7 @@ def test_an_exit_code_is_passed_on_although_others_go_on(tmp_path, size):
         tmp_path, "sys.exit(3) if rank == hfdt.size() - 1 else time.sleep(600)"
     )
     words = ["run", "-np", str(size), "train.py"]
-    job = start("-m", "hfdt.cli", *words, cwd=tmp_path)
-    code, _, err = finish(job)
+    code, _, err = run_python("-m", "hfdt.cli", *words, folder=tmp_path)
     assert code == 3
     if size > 1:
         assert "failed: SystemExit: 3 (" in err.splitlines()[-1]
@@ -380,21 +354,23 @@ def test_an_exit_code_is_passed_on_although_others_go_on(tmp_path, size):
 @pytest.mark.mpi
 def test_ctrl_c_stops_a_real_job(tmp_path):
     write_script(tmp_path, "open(f'up-{rank}', 'w').close(); time.sleep(100)")
-    job = start("-m", "hfdt.cli", "run", "-np", "2", "train.py", cwd=tmp_path)
-    deadline = time.monotonic() + 90
-    while len(list(tmp_path.glob("up-*"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    job.send_signal(signal.SIGINT)
-    code, _, err = finish(job, timeout_s=10)
-    assert code == 130
-    assert err.splitlines()[-1] == "hfdt: stopped by SIGINT; every rank has ended."
+    words = ("-m", "hfdt.cli", "run", "-np", "2", "train.py")
+    with Process(sys.executable, *words, folder=tmp_path) as job:
+        job.wait_until(lambda: len(list(tmp_path.glob("up-*"))) == 2, "both ranks")
+        job.send(signal.SIGINT)
+        done = job.ended()
+    assert done.returncode == 130
+    assert (
+        done.stderr.splitlines()[-1] == "hfdt: stopped by SIGINT; every rank has ended."
+    )
 
 
 @pytest.mark.horovod
 def test_one_process_shows_the_users_own_traceback(tmp_path):
     (tmp_path / "train.py").write_text("def f():\n    raise ValueError('bad')\nf()\n")
-    job = start("-m", "hfdt.cli", "run", "-np", "1", "train.py", cwd=tmp_path)
-    code, _, err = finish(job)
+    code, _, err = run_python(
+        "-m", "hfdt.cli", "run", "-np", "1", "train.py", folder=tmp_path
+    )
     assert code == 1
     assert err.startswith("Traceback (most recent call last):\n")
     assert "__main__.py" not in err
@@ -405,17 +381,16 @@ def test_one_process_shows_the_users_own_traceback(tmp_path):
 def test_debug_keeps_our_own_frames(tmp_path):
     (tmp_path / "train.py").write_text("raise ValueError('bad')\n")
     words = ["run", "-np", "1", "--debug", "train.py"]
-    job = start("-m", "hfdt.cli", *words, cwd=tmp_path)
-    _, _, err = finish(job)
+    _, _, err = run_python("-m", "hfdt.cli", *words, folder=tmp_path)
     assert "hfdt/__main__.py" in err
 
 
 @pytest.mark.horovod
 @pytest.mark.parametrize("word", ["Yes", "off"])
-def test_a_switch_of_the_environment_is_read_like_any(tmp_path, monkeypatch, word):
+def test_a_switch_of_the_environment_is_read_like_any(tmp_path, word):
     (tmp_path / "train.py").write_text("raise ValueError('bad')\n")
-    monkeypatch.setenv("HFDT_DEBUG", word)
-    _, _, err = finish(start("-m", "hfdt", "train.py", cwd=tmp_path))
+    words = ("-m", "hfdt", "train.py")
+    _, _, err = run_python(*words, folder=tmp_path, HFDT_DEBUG=word)
     assert ("hfdt/__main__.py" in err) == (word == "Yes")
 
 
@@ -425,6 +400,6 @@ def test_verbose_shows_what_tensorflow_says(tmp_path):
         "import os\nprint(os.environ.get('HFDT_VERBOSE'))"
     )
     words = ["run", "-np", "1", "--verbose", "train.py"]
-    _, out, err = finish(start("-m", "hfdt.cli", *words, cwd=tmp_path))
+    _, out, err = run_python("-m", "hfdt.cli", *words, folder=tmp_path)
     assert out == "1\n"
     assert err  # without --verbose it is empty: see the tests above

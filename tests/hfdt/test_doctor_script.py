@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.commands import LEAN, run
+from tests.processes import run
 
 pytestmark = [pytest.mark.mpi, pytest.mark.horovod, pytest.mark.slow]
 SAFE = """
@@ -50,7 +50,7 @@ model.fit(x, batch_size=16, epochs=50, verbose=0)
 def examined(framework, folder, text):
     (folder / "train.py").write_text(text)
     command = (sys.executable, "-m", f"{framework}.cli", "doctor", "train.py")
-    return run(*command, folder=folder, modules=[LEAN])
+    return run(*command, folder=folder)
 
 
 @pytest.mark.parametrize("framework", ["hfdt", "nfdt"])

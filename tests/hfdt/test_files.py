@@ -2,9 +2,7 @@
 
 import importlib.util
 import json
-import os
 import signal
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -12,6 +10,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+
+from tests import processes
 
 PROGRAMS = Path(__file__).parent / "files"
 ROOT = Path(__file__).parents[2]
@@ -24,17 +24,7 @@ pytestmark = [pytest.mark.mpi, pytest.mark.horovod, pytest.mark.slow]
 
 
 def run(folder, *words, **environ):
-    return subprocess.run(
-        [sys.executable, *map(str, words)],
-        cwd=folder,
-        env=os.environ
-        | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        | environ,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return processes.run(sys.executable, *words, folder=folder, **environ)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,3 @@
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -8,8 +6,7 @@ import pytest
 from fdtcore.launcher.hosts import Host
 from fdtcore.launcher.launchers import Job
 from hfdt import gloo
-
-ROOT = Path(__file__).parents[2]
+from tests.processes import run
 
 
 def test_the_command_line():
@@ -34,15 +31,8 @@ def test_what_a_rank_is_told():
 
 
 def launch(size, code):
-    environ = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-m", "hfdt.gloo", str(size), sys.executable, "-c", code],
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    rank = (sys.executable, "-c", code)
+    return run(sys.executable, "-m", "hfdt.gloo", size, *rank, time_limit_s=60)
 
 
 RANK = "import os, sys, time; rank = int(os.environ['HOROVOD_RANK'])\n"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 
 from tests.hfdt import horovod_reference as reference
+from tests.processes import run
 
-ROOT = pathlib.Path(__file__).parents[2]
 PROGRAM = pathlib.Path(reference.__file__)
 NAMES = ["sgd", "nesterov", "adam"]
 
@@ -27,22 +25,9 @@ def weights(tmp_path_factory):
     for how in ("horovod", "hfdt"):
         path = folder / f"{how}.npz"
         words = ["mpirun", "-np", "2", "--map-by", ":OVERSUBSCRIBE", sys.executable]
-        subprocess.run(
-            [*words, str(PROGRAM), how, str(path)],
-            check=True,
-            timeout=300,
-            cwd=folder,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(
-                    filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
-                ),
-                "OMPI_ALLOW_RUN_AS_ROOT": "1",
-                "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-                "OMPI_MCA_mpi_yield_when_idle": "1",
-                "TF_CPP_MIN_LOG_LEVEL": "3",
-            },
-        )
+        yielding = {"OMPI_MCA_mpi_yield_when_idle": "1"}
+        done = run(*words, PROGRAM, how, path, folder=folder, **yielding)
+        assert done.returncode == 0, done.stderr
         found[how] = dict(np.load(path))
     return found
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
-import subprocess
 import sys
 
 import pytest
+
+from tests.processes import run
 
 HERE = pathlib.Path(__file__).parent
 # One job trains with one set of options.
@@ -25,28 +25,17 @@ JOBS = {
 }
 
 
-def run(folder, script, *args):
-    launcher = [sys.executable, "-m", "hfdt.cli", "run", "-np", "2"]
-    done = subprocess.run(
-        [*launcher, str(HERE / script), *args],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        cwd=folder,
-        env={
-            **os.environ,
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            "HOROVOD_DYNAMIC_PROCESS_SETS": "1",
-        },
-    )
+def run_job(folder, script, *args):
+    words = (sys.executable, "-m", "hfdt.cli", "run", "-np", "2", HERE / script, *args)
+    done = run(*words, folder=folder, HOROVOD_DYNAMIC_PROCESS_SETS="1")
     logs = "".join(p.read_text() for p in folder.glob("hfdt-logs/*/rank-1.log"))
     assert done.returncode == 0, done.stdout + done.stderr + logs
 
 
 def test_gradients_become_one(tmp_path):
-    run(tmp_path, "reduction_job.py")
+    run_job(tmp_path, "reduction_job.py")
 
 
 @pytest.mark.parametrize("job", JOBS)
 def test_options_and_layers(job, tmp_path):
-    run(tmp_path, "options_job.py", *JOBS[job])
+    run_job(tmp_path, "options_job.py", *JOBS[job])

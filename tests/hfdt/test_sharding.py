@@ -1,15 +1,14 @@
 """What a program shards by itself is not split again, and counts by its samples."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.processes import run
+
 JOB = Path(__file__).with_name("sharded_job.py")
-ROOT = JOB.parents[2]
 PROGRAMS = {
     "hfdt run": (sys.executable, "-m", "hfdt.cli", "run", "-np", "2"),
     "horovodrun": (
@@ -21,14 +20,7 @@ PROGRAMS = {
 
 def results(folder, *program):
     """Returns what the job writes."""
-    done = subprocess.run(
-        [*program, str(JOB), str(folder / "out.npz")],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    done = run(*program, JOB, folder / "out.npz", folder=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     with np.load(folder / "out.npz") as file:
         return dict(file)

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from tests.commands import LEAN, ROOT, run
 from tests.matrix import axes
 from tests.matrix.axes import WAYS, Cell
+from tests.processes import ROOT, run
 
 PROGRAM = pathlib.Path(__file__).parent / "program.py"
 CLUSTER = ROOT / "examples" / "clusters" / "even.yaml"
@@ -109,7 +109,6 @@ def _finished(
         job = run(
             *(*words, PROGRAM, table, folder, *more),
             folder=folder,
-            modules=[LEAN],
             time_limit_s=TIME_LIMIT_S,
             **variables,
         )
