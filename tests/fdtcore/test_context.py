@@ -6,7 +6,7 @@ import ast
 import threading
 
 import pytest
-from tests.commands import ROOT
+from tests.processes import ROOT
 
 from fdtcore.glue.context import Context, Nested
 

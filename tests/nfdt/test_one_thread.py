@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.commands import ROOT
+from tests.processes import ROOT
 
 
 @pytest.mark.parametrize("way", ["alone", "simulated"])
