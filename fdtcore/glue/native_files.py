@@ -72,19 +72,24 @@ def local(view: Shadow | Watch, path: FilePath) -> str | None:
 
 def seen(view: Shadow | Watch, path: FilePath) -> Any:
     """Returns where this process finds what is at ``path``; as it is where it is."""
-    return _as_given(path, local(view, path), view.seen)
+    return _as_given(view, path, local(view, path), view.seen)
 
 
 def made(view: Shadow | Watch, path: FilePath) -> Any:
     """Returns where this process makes what belongs at ``path``."""
-    return _as_given(path, local(view, path), view.made)
+    return _as_given(view, path, local(view, path), view.made)
 
 
-def _as_given(path: FilePath, found: str | None, move: Callable[[str], str]) -> Any:
+def _as_given(
+    view: Shadow | Watch,
+    path: FilePath,
+    found: str | None,
+    move: Callable[[str], str],
+) -> Any:
     if found is None:
         return path
-    place = move(found)
-    if place == found:
+    place = view.named(path, found, move(found))
+    if place is path:
         return path
     return os.fsencode(place) if isinstance(path, bytes) else place
 
@@ -110,7 +115,8 @@ def _h5py_file(inner: Callable, view: Shadow | Watch) -> Any:
     ) -> None:
         found = local(view, name)
         if found is not None:
-            name = _as_given(name, found, functools.partial(_opened, view, mode=mode))
+            opened = functools.partial(_opened, view, mode=mode)
+            name = _as_given(view, name, found, opened)
         inner(self, name, mode, *args, **kwargs)
 
     return init

@@ -48,7 +48,9 @@ def install(apart: Iterable[str] = (), journal: Journal | None = None) -> Shadow
     for name in TEMPORARY:
         setattr(tempfile, name, functools.partial(shadow.temporary, name))
     shutil.rmtree = functools.partial(shadow.remove, "rmtree")  # type: ignore
-    functions: dict[str, Callable[..., Any]] = {"mkdir": shadow.mkdir}
+    functions: dict[str, Callable[..., Any]] = {
+        name: getattr(shadow, name) for name in ("mkdir", "chdir", "getcwd", "getcwdb")
+    }
     for method, names in (
         (shadow.look, LOOKING),
         (shadow.remove, REMOVING),

@@ -62,3 +62,8 @@ class Watch:
         """Returns where to make what belongs at an absolute path: there."""
         self.note(path)
         return path
+
+    def named(self, file: Any, path: str, found: str) -> Any:
+        """Returns what names a file that was found: what the program did."""
+        del path, found
+        return file

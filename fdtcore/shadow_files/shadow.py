@@ -43,6 +43,8 @@ REAL: Any = types.SimpleNamespace(
     open=builtins.open,
     os_open=os.open,
     mkdir=os.mkdir,
+    chdir=os.chdir,
+    getcwd=os.getcwd,
     rmtree=shutil.rmtree,
     **{n: getattr(os, n) for n in (*LOOKING, *REMOVING, *MOVING, *LINKING)},
     **{name: getattr(tempfile, name) for name in TEMPORARY},
@@ -67,6 +69,8 @@ class Shadow:
         self.is_released = False
         # Removed here since the ranks last met; rank 0 may not have come to it.
         self.removed: set[str] = set()
+        # Where the program is, if that is in the shadow only.
+        self.folder: str | None = None
 
     def covered(self, file: Any) -> str | None:
         """Returns the absolute path of a file that is not to be written here."""
@@ -86,6 +90,9 @@ class Shadow:
         for folder, _, _ in os.walk(self.root):
             with contextlib.suppress(FileExistsError):
                 REAL.mkdir(folder.removeprefix(self.root) or os.sep)
+        if self.folder is not None:
+            REAL.chdir(self.folder)
+            self.folder = None
         self.is_released = True
 
     def place(self, path: str) -> str:
@@ -156,7 +163,7 @@ class Shadow:
             if set(mode) & set("wax+"):
                 empty = "w" in mode or "x" in mode
                 found = self.writable(path, empty=empty, exists="r" in mode)
-            file = file if found == path else found
+            file = self.named(file, path, found)
         return REAL.open(file, mode, *args, **kwargs)
 
     def os_open(self, file: Any, flags: int, *args: Any, **kwargs: Any) -> int:
@@ -168,8 +175,37 @@ class Shadow:
                 empty = bool(flags & (os.O_TRUNC | os.O_EXCL))
                 exists = not flags & os.O_CREAT
                 found = self.writable(path, empty=empty, exists=exists)
-            file = file if found == path else found
+            file = self.named(file, path, found)
         return REAL.os_open(file, flags, *args, **kwargs)
+
+    def named(self, file: Any, path: str, found: str) -> Any:
+        """Returns the name of a file that was found: the program's own if it can be."""
+        return file if found == path and self.folder is None else found
+
+    def chdir(self, path: Any) -> None:
+        """``os.chdir``: rank 0 may not have made the folder yet."""
+        found = self.covered(path)
+        place = "" if found is None else self.place(found)
+        if found is None or self.seen(found) != place:
+            try:
+                REAL.chdir(path if found is None else self.named(path, found, found))
+                self.folder = None
+                return
+            except FileNotFoundError:  # or it has just removed it
+                if _kind(place) is None:
+                    raise
+        if _kind(place) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        REAL.chdir(place)
+        self.folder = found
+
+    def getcwd(self) -> str:
+        """``os.getcwd``."""
+        return REAL.getcwd() if self.folder is None else self.folder
+
+    def getcwdb(self) -> bytes:
+        """``os.getcwdb``."""
+        return os.fsencode(self.getcwd())
 
     def temporary(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """A function of ``tempfile``: what it makes is this rank's alone."""
@@ -183,10 +219,11 @@ class Shadow:
     def look(self, name: str, path: Any = ".", *args: Any, **kwargs: Any) -> Any:
         """A function of ``os`` that changes no folder."""
         found = self.covered(path) if kwargs.get("dir_fd") is None else None
-        if found is not None and self.seen(found) != found:
-            path = self.seen(found)
-        elif found is not None and name in LISTING:
-            return self._listed(name, path, found)
+        if found is not None:
+            seen = self.seen(found)
+            path = self.named(path, found, seen)
+            if seen == found and name in LISTING:
+                return self._listed(name, path, found)
         return getattr(REAL, name)(path, *args, **kwargs)
 
     def _listed(self, name: str, path: Any, folder: str) -> Any:

@@ -86,7 +86,7 @@ ACTS = {
     "wait": wait,
     "fork0": fork,
     "fork3": fork,
-    "print": lambda: print("many words " * 1_000_000),
+    "print": lambda: print("many words " * 100_000),
     "input": lambda: input(),
     "spawn": spawn,
     "chdir": move,
@@ -182,4 +182,5 @@ class Spectrum(keras.layers.Layer):
         )
 
 
-main()
+if __name__ == "__main__":  # a process that it spawns imports it
+    main()

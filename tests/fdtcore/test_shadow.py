@@ -36,6 +36,17 @@ with tempfile.NamedTemporaryFile("w", dir=".", delete=False) as f: f.write("whol
 os.replace(f.name, "a.txt")
 assert open("a.txt").read() == "whole"
 """,
+    "chdir_to_a_new_folder": """
+start = os.getcwd()
+os.makedirs("runs/1", exist_ok=True)
+os.chdir("runs/1")
+assert os.getcwd() == os.path.join(start, "runs", "1") == str(pathlib.Path.cwd())
+with open("a.txt", "w") as f: f.write("whole")
+assert open("a.txt").read() == "whole" and os.listdir() == ["a.txt"]
+assert open("../../folder/kept.txt").read() == "old"
+os.chdir("../..")
+assert os.getcwd() == start and open("runs/1/a.txt").read() == "whole"
+""",
     "temporary_in_a_new_folder": """
 os.makedirs("new")
 with tempfile.NamedTemporaryFile("w", dir="new") as f:
