@@ -2,7 +2,7 @@
 
 ===============  =========================================================
 bind             START HERE: binds an engine, puts the rest in place
-context          what is under way, and what was found out: the state of a binding
+context          what is under way, and what was detected: the state of a binding
 binding          which models and optimizers an engine owns
 optimizer        ``Optimizer.apply``, where every training path ends
 wrappers         optimizers that hold others, and which take the steps

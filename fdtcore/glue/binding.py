@@ -25,7 +25,7 @@ class Binding:
             script that knows nothing of it.
         models: The models it owns otherwise, with the optimizers that they hold.
         optimizers: The optimizers it owns otherwise, with those that they hold.
-        context: What is under way, and what was found out so far.
+        context: What is under way, and what was detected so far.
     """
 
     engine: Engine

@@ -74,7 +74,7 @@ def _false() -> Nested[bool]:
 
 @dataclasses.dataclass
 class Context:
-    """What is under way in this process, and what was found out so far."""
+    """What is under way in this process, and what was detected so far."""
 
     # Keys of dictionaries are objects of Keras or TensorFlow.
 

@@ -24,7 +24,7 @@ def name_of(roles: Roles, rank: int) -> str:
     return f"{roles.name(rank)} (rank {rank})"
 
 
-class _Row(NamedTuple):
+class _Known(NamedTuple):
     status: Status
     since_s: float  # when it was first seen
 
@@ -45,14 +45,14 @@ class StallMonitor:
 
     def __init__(self, roles: Roles, stall_timeout_s: float, now_s: float) -> None:
         self._roles, self._timeout_s = roles, stall_timeout_s
-        self._rows = [_Row(Status(), now_s) for _ in range(roles.size)]
+        self._rows = [_Known(Status(), now_s) for _ in range(roles.size)]
         # Replaced as a whole: another thread reads it.
         self._waiting: Mapping[int, _Waiting] = {}  # worker -> since when, for what
 
     def observe(self, rank: int, status: Status, now_s: float) -> None:
         """Takes note of what a process says; the same again changes nothing."""
         if self._rows[rank].status != status:
-            self._rows[rank] = _Row(status, now_s)
+            self._rows[rank] = _Known(status, now_s)
 
     def update(self, waits: Mapping[int, Wait], now_s: float) -> None:
         """Takes note of who waits for whom, as the first server knows it."""
@@ -65,7 +65,7 @@ class StallMonitor:
 
     def forgive(self, pause_s: float) -> None:
         """Does not count a pause in which this process itself stood still."""
-        self._rows = [_Row(row.status, row.since_s + pause_s) for row in self._rows]
+        self._rows = [_Known(row.status, row.since_s + pause_s) for row in self._rows]
         self._waiting = {
             worker: _Waiting(one.wait, one.since_s + pause_s)
             for worker, one in self._waiting.items()

@@ -134,7 +134,7 @@ _BLIND_TO_EPOCHS = (
 _OF_EPOCHS = ("on_epoch_end", "on_test_begin", "on_test_end", "on_train_end")
 
 
-class Progress(keras.callbacks.Callback):
+class BatchReport(keras.callbacks.Callback):
     """Tells that a validation makes progress, for which other workers may wait.
 
     Args:
@@ -160,9 +160,9 @@ def with_progress(callbacks: Callbacks, note: Callable[[str], None]) -> Callback
         note: Takes what has been done.
     """
     if not isinstance(callbacks, CallbackList):
-        return [*listed(callbacks), Progress(note)]
-    if not any(isinstance(one, Progress) for one in callbacks.callbacks):
-        callbacks.callbacks.append(Progress(note))
+        return [*listed(callbacks), BatchReport(note)]
+    if not any(isinstance(one, BatchReport) for one in callbacks.callbacks):
+        callbacks.callbacks.append(BatchReport(note))
     return callbacks
 
 

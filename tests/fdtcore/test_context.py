@@ -6,9 +6,9 @@ import ast
 import threading
 
 import pytest
-from tests.processes import ROOT
 
 from fdtcore.glue.context import Context, Nested
+from tests.processes import ROOT
 
 # What a module of the binding may keep by itself: where all else is found.
 ROOTS = {"binding.py": {"_binding", "_context"}}
