@@ -32,7 +32,7 @@ def written(tmp_path_factory):
     """The folder in which two ranks ran the program, and what each of them said."""
     folder = tmp_path_factory.mktemp("written")
     (folder / "run" / "old").mkdir(parents=True)
-    done = run(folder, *TWO_RANKS, PROGRAMS / "writes.py")
+    done = run(folder, *TWO_RANKS, PROGRAMS / "writes.py", lean=False)
     assert done.returncode == 0, done.stderr
     [log] = folder.glob("logs/**/rank-1.log")
     return folder, done.stdout, log.read_text()
