@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fdtcore.glue import aggregation, batches, keras_internals
+from fdtcore.glue import aggregation, batches, keras_internals, state
 from fdtcore.glue.step import Step, under_way
 from fdtcore.glue.steps import TracedStep
 from fdtcore.keras_types import EpochIterator, Logs, Model, Structure
@@ -180,6 +180,9 @@ class LeasedStep(TracedStep):
             if tf.executing_eagerly():
                 logs = self.step(batch)
             else:
+                # In the trace its variables would have no value that can be read.
+                if not self.model.built:
+                    state.build(self.model, batch)
                 run = self.traced(batch)
                 self._layer_state.see(self.model)  # if tracing has built it
                 logs = run()

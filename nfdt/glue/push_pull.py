@@ -208,6 +208,7 @@ class PushPull:
             for one in (optimizer, own):
                 if not one.built:
                     one.build(trained)
+            self._check_built(moved)
             self._groups.of(optimizer, moved).begin_steps()
         result = apply(gradients, trained)
         mark, loss = _mark_and_loss()
@@ -225,6 +226,21 @@ class PushPull:
             value.set_shape(variable.shape)
             variable.assign(value)
         return result
+
+    def _check_built(self, variables: Sequence[Variable]) -> None:
+        """Refuses variables that the step itself makes: what they begin with is sent.
+
+        Raises:
+            ValueError: A variable has no value before the step.
+        """
+        if all(map(state.initialized, variables)):
+            return
+        self.finding = ValueError(
+            "a model must have values before the first of its local steps. Received: "
+            "a model that is built inside a tf.function. Build it, or call it on a "
+            "batch, before the loop."
+        )
+        raise self.finding
 
     def _exchange(
         self,

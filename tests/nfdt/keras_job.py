@@ -332,8 +332,10 @@ def undecayed(batch=BATCH):
     return report(model, seen, history)
 
 
-def loop():
+def loop(built=True):
     model, seen = build()
+    if not built:
+        model = keras.Sequential([seen, layers.Dense(3)])
     optimizer = keras.optimizers.Adam(0.01)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     batches = tf.data.Dataset.from_tensor_slices(data()).batch(BATCH)
@@ -353,6 +355,11 @@ def loop():
         "weights": [w.tolist() for w in model.get_weights()],
         "slots": slots,
     }
+
+
+def loop_unbuilt():
+    """A mistake where workers make steps of their own: the first one builds it."""
+    return loop(built=False)
 
 
 def momentum():

@@ -257,6 +257,27 @@ def test_other_ways_to_exchange_visit_all_and_end_alike(tmp_path, options, envir
 
 
 @pytest.mark.parametrize(
+    "options",
+    [("--consistency", "dsp"), ("--algorithm", "easgd", "--local-steps", "2")],
+    ids=lambda options: options[1],
+)
+def test_a_model_is_built_before_the_first_local_step(tmp_path, options):
+    workers = run(tmp_path, 2, *options, ["unbuilt"])[0]["unbuilt"]
+    everyone = range(keras_job.SAMPLES)
+    assert visits(workers) == dict.fromkeys(everyone, keras_job.EPOCHS)
+    first, second = workers
+    assert first["weights"] == second["weights"]
+    assert first["history"]["loss"][-1] < first["history"]["loss"][0]
+
+
+def test_a_loop_with_local_steps_needs_a_model_that_is_built(tmp_path):
+    words = ("-np", 2, "--local-steps", 2, PROGRAM, tmp_path, "loop_unbuilt")
+    job = Job(tmp_path, *RUN, *words)
+    assert job.code != 0
+    assert "Received: a model that is built inside a tf.function" in job.text
+
+
+@pytest.mark.parametrize(
     ("scenario", "text"),
     [
         ("different", "must be the same on every rank"),
