@@ -10,7 +10,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from fdtcore.options import FrameworkOptions, flag, options_of
+from fdtcore.options import FrameworkOptions, options_of
 from fdtcore.text_values import FALSE, TRUE
 
 HEAD = "keyword | `{program} run` | default | meaning"
@@ -36,7 +36,7 @@ def table(cls: type[FrameworkOptions]) -> str:
     rows = [f"| {HEAD.format(program=cls.program)} |", "|---|---|---|---|"]
     for field in dataclasses.fields(cls):
         option = options_of(cls)[field.name]
-        written = f"`{flag(field.name)}`" if option.has_flag else "none"
+        written = f"`{option.flag(field.name)}`" if option.has_flag else "none"
         default = repr(field.default).replace("'", '"')
         row = (f"`{field.name}`", written, f"`{default}`", option.meaning)
         rows.append(f"| {' | '.join(row)} |")
@@ -69,8 +69,8 @@ def _section(cls: type[FrameworkOptions], field: dataclasses.Field[object]) -> s
     option = options_of(cls)[field.name]
     ways = [f"keyword `{field.name}`"]
     if option.has_flag:
-        value = "" if option.is_switch else f" {option.metavar}"
-        ways.append(f"`{cls.program} run {flag(field.name)}{value}`")
+        value = "" if option.is_bare else f" {option.metavar}"
+        ways.append(f"`{cls.program} run {option.flag(field.name)}{value}`")
     if option.read is not None:
         ways.append(f"variable `{cls.variable(field.name)}`")
     default = repr(field.default).replace("'", '"')

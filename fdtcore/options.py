@@ -57,6 +57,8 @@ class Option:
         details: What the documents say beyond ``help``.
         has_flag: Whether commands have it.
         is_switch: Whether a command switches it on by its bare name.
+        flag_value: The value that a command's bare ``--NAME-VALUE`` gives, which then
+            stands in place of ``--NAME VALUE``.
         is_folder: Whether a command takes its value from the current folder.
     """
 
@@ -71,12 +73,23 @@ class Option:
     details: str = ""
     has_flag: bool = True
     is_switch: bool = False
+    flag_value: str = ""
     is_folder: bool = False
 
     @property
     def meaning(self) -> str:
         """What it means, and the unit of its value."""
         return f"{self.help[:-1]} (in {self.unit})." if self.unit else self.help
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether a command takes it without a value."""
+        return self.is_switch or bool(self.flag_value)
+
+    def flag(self, name: str) -> str:
+        """Returns the option of a command that sets a field of a name."""
+        words = [name, *([self.flag_value] if self.flag_value else [])]
+        return f"--{'-'.join(words).replace('_', '-')}"
 
     def check(self, name: str, value: Any) -> None:
         """Refuses a value that breaks the rule.
@@ -190,6 +203,17 @@ def switch(help: str, **more: Any) -> Metadata:
     )
 
 
+def log() -> Metadata:
+    """Declares what is logged."""
+    return choice(
+        ("none", "messages"),
+        "`messages`: each message between processes is logged, with its size and time.",
+        flag_value="messages",
+        details="By Python's `logging`, to a file of each process in the folder of "
+        "the job's output; without such a folder to standard error.",
+    )
+
+
 def folder(help: str, **more: Any) -> Metadata:
     """Declares a folder; an empty text is none."""
     return custom(
@@ -206,11 +230,6 @@ def folder(help: str, **more: Any) -> Metadata:
 def options_of(cls: type[FrameworkOptions]) -> dict[str, Option]:
     """Returns what each field of a dataclass declares, by the fields' names."""
     return {f.name: f.metadata["option"] for f in dataclasses.fields(cls)}
-
-
-def flag(name: str) -> str:
-    """Returns the option of a command that sets a field."""
-    return f"--{name.replace('_', '-')}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -281,8 +300,8 @@ class FrameworkOptions:
             if value is None or value is False:
                 continue
             option = options_of(cls)[name]
-            text = "1" if value is True else str(value)
-            option.parse(flag(name), text)
+            text = (option.flag_value or "1") if value is True else str(value)
+            option.parse(option.flag(name), text)
             found[cls.variable(name)] = (
                 os.path.abspath(text) if option.is_folder and text else text
             )

@@ -59,6 +59,7 @@ def distribute(
     op: str = "mean",
     nonfinite: str = "raise",
     stall_timeout: float = 60.0,
+    log: str = "none",
     process_sets: Sequence[Sequence[int]] | None = None,
     **compile_arguments: Any,
 ) -> Model:

@@ -7,8 +7,9 @@ under way.
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class HorovodCommunicator:
 
     def __init__(self, rank: int, size: int, process_set: Any = None):
         self.rank, self.size = rank, size
-        self._process_set = process_set
+        self.process_set = process_set
 
     def among(self, sets: Sequence[Sequence[int]]) -> HorovodCommunicator:
         """Returns the operations among the ranks of the set that holds this rank.
@@ -56,6 +57,24 @@ class HorovodCommunicator:
         rank = sorted(sets[own]).index(self.rank)
         return HorovodCommunicator(rank, len(sets[own]), made[own])
 
+    def operation(
+        self,
+        kind: str,
+        tensors: Sequence[tf.Tensor],
+        name: str,
+        call: Callable[[Sequence[tf.Tensor]], list[tf.Tensor]],
+    ) -> list[tf.Tensor]:
+        """Runs one operation of Horovod's; each of them comes through here.
+
+        Args:
+            kind: What it is called in messages.
+            tensors: This rank's.
+            name: Of the operation.
+            call: Horovod's own, from the tensors to their results.
+        """
+        del kind, name
+        return call(tensors)
+
     def sum(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
         """Sums each tensor over the ranks."""
         return self._combined("Sum", tensors, name)
@@ -76,9 +95,10 @@ class HorovodCommunicator:
             places = [i for i, t in enumerate(tensors) if t.dtype == dtype]
             group = [tf.convert_to_tensor(tensors[i]) for i in places]
             wire = f"{name}.{dtype.name}"
-            values = hvd.grouped_allreduce(
-                group, op=getattr(hvd, op), name=wire, **options
+            reduce = functools.partial(
+                hvd.grouped_allreduce, op=getattr(hvd, op), name=wire, **options
             )
+            values = self.operation(op.lower(), group, wire, reduce)
             found.update(zip(places, values, strict=True))
         return [found[i] for i in range(len(tensors))]
 
@@ -87,32 +107,44 @@ class HorovodCommunicator:
         if self.size == 1:
             return list(tensors)
         hvd, options = self._hvd()
-        return [
-            hvd.allreduce(t, op=hvd.Adasum, name=f"{name}.{i}", **options)
-            for i, t in enumerate(tensors)
-        ]
+
+        def reduce(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+            return [
+                hvd.allreduce(t, op=hvd.Adasum, name=f"{name}.{i}", **options)
+                for i, t in enumerate(tensors)
+            ]
+
+        return self.operation("adasum", tensors, name, reduce)
 
     def allgather(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
         """Joins each tensor's rows over the ranks, in order of rank."""
         if self.size == 1 or not tensors:
             return list(tensors)
         hvd, options = self._hvd()
-        return hvd.grouped_allgather(list(tensors), name=name, **options)
+        gather = functools.partial(hvd.grouped_allgather, name=name, **options)
+        return self.operation("allgather", list(tensors), name, gather)
 
     def alltoall(self, tensor: tf.Tensor, splits: tf.Tensor, name: str) -> tf.Tensor:
         """Sends ``splits[r]`` rows to each rank r and joins what arrives, by rank."""
         hvd, options = self._hvd()
-        received, _ = hvd.alltoall(tensor, splits=splits, name=name, **options)
-        return received
+
+        def send(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+            return [hvd.alltoall(*tensors, splits=splits, name=name, **options)[0]]
+
+        return self.operation("alltoall", [tensor], name, send)[0]
 
     def broadcast(self, tensor: tf.Tensor, name: str, root: int = 0) -> tf.Tensor:
         """Returns the tensor of rank ``root``."""
         if self.size == 1:
             return tensor
         hvd, options = self._hvd()
-        if self._process_set is not None:
-            root = sorted(self._process_set.ranks)[root]  # Horovod counts all ranks
-        return hvd.broadcast(tensor, root, name=name, **options)
+        if self.process_set is not None:
+            root = sorted(self.process_set.ranks)[root]  # Horovod counts all ranks
+
+        def send(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+            return [hvd.broadcast(*tensors, root, name=name, **options)]
+
+        return self.operation("broadcast", [tensor], name, send)[0]
 
     def broadcast_bytes(self, data: bytes, name: str) -> bytes:
         """Returns rank 0's bytes; the other ranks' lengths may differ."""
@@ -139,6 +171,6 @@ class HorovodCommunicator:
         import horovod.tensorflow as hvd
 
         options: dict[str, Any] = {"ignore_name_scope": True}
-        if self._process_set is not None:
-            options["process_set"] = self._process_set
+        if self.process_set is not None:
+            options["process_set"] = self.process_set
         return hvd, options

@@ -104,6 +104,7 @@ class Options(options.FrameworkOptions):
             details="Read where the job starts; `inf`: no limit.",
         ),
     )
+    log: str = field(default="none", metadata=options.log())
     process_sets: Sequence[Sequence[int]] | None = field(
         default=None,
         metadata=options.custom(

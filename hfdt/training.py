@@ -165,7 +165,7 @@ class SynchronousTraining:
             self.initial_state.share_optimizer(optimizer, trained)
         if optimizer not in self._order:
             self._order[optimizer] = next(self._places)
-        name = f"hfdt.{self._order[optimizer]}"
+        name = f"hfdt.gradients.{self._order[optimizer]}"
         reduced = self._reduce(
             optimizer, gradients, trained, share, f"{name}.{collectives.call_number()}"
         )

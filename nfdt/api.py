@@ -58,6 +58,7 @@ def distribute(
     stall_timeout: float = 60.0,
     refuse_at_most: int = 10,
     trace: str = "",
+    log: str = "none",
     checkpoint: str = "",
     checkpoint_every: float = 30.0,
     resume: str = "",

@@ -135,6 +135,7 @@ class Options(options.FrameworkOptions):
             "Folder for the record of the run, for `nfdt report`.",
         ),
     )
+    log: str = field(default="none", metadata=options.log())
     checkpoint: str = field(
         default="",
         metadata=options.folder("Folder for the servers' checkpoints.")

@@ -141,14 +141,17 @@ def option_flags(
             if not option.has_flag:
                 continue
             text = option.help.replace("`", "")
-            if field.default:
+            if option.flag_value:
+                text = text.removeprefix(f"{option.flag_value}: ").capitalize()
+            elif field.default:
                 text += f"  [default: {_shown(field.default, option.unit)}]"
             command = click.option(
-                declared.flag(field.name),
+                option.flag(field.name),
+                field.name,
                 help=text,
                 # False would make click take a value that begins with - for an option.
-                is_flag=option.is_switch or None,
-                metavar=option.metavar or None,
+                is_flag=option.is_bare or None,
+                metavar=None if option.is_bare else option.metavar or None,
             )(command)
         return command
 

@@ -7,14 +7,16 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fdtcore import evidence, settings
+from fdtcore import evidence, message_log, settings
 from fdtcore.options import is_set
 from fdtcore.process import Process
 from fdtcore.settings import uncollected
 from nfdt import algorithms
 from nfdt.glue import monitor, shard_factory
 from nfdt.options import Options
+from nfdt.protocol.message_log import LoggedTransport
 from nfdt.protocol.topology import Roles
+from nfdt.protocol.transport import Transport
 from nfdt.simulation import launch as simulating
 
 if TYPE_CHECKING:
@@ -148,8 +150,9 @@ def _worker(
     transport = mpi_transport.MpiTransport(peers, line)
     leaving = Leaving(worker, peers, transport, launchers_dir(os.environ), line)
     watch.on_server_lost = leaving.note_server_loss
+    logged = _logged(transport, options, process.rank)
     try:
-        made = _engine_class()(worker, transport, options)
+        made = _engine_class()(worker, logged, options)
         line.connect()
         made.collectives.note_progress = line.note
     except Exception as error:
@@ -173,7 +176,13 @@ def _alone(process: Process, options: Options, roles: Roles) -> ParameterServerE
     """One process: the same servers, in it."""
     from nfdt.cluster import in_process
 
-    return _engine_class()(process, in_process.transport(options, roles), options)
+    transport = _logged(in_process.transport(options, roles), options, rank=0)
+    return _engine_class()(process, transport, options)
+
+
+def _logged(transport: Transport, options: Options, rank: int) -> Transport:
+    log = message_log.wanted(options, rank, os.environ.get("NFDT_JOB_DIR"))
+    return LoggedTransport(transport, log) if log else transport
 
 
 def _engine_class() -> type[ParameterServerEngine]:

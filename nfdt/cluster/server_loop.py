@@ -11,7 +11,7 @@ import os
 import time
 import traceback
 
-from fdtcore import failures, output
+from fdtcore import failures, message_log, output
 from fdtcore.failures import Failure
 from fdtcore.options import is_set
 from nfdt import algorithms
@@ -25,6 +25,7 @@ from nfdt.cluster.stall_monitor import END_OF_JOB
 from nfdt.glue.shard_factory import maker
 from nfdt.options import Options
 from nfdt.protocol.checkpoints import Mismatch, check_batches
+from nfdt.protocol.message_log import LoggedEndpoint, ServerEndpoint
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service, Wait
 from nfdt.telemetry import trace
@@ -67,7 +68,10 @@ class Serving:
             roles.num_workers, make, self.memory.keepsakes.resume_group
         )
         self.pushes = Pushes(self.service)
-        self.wire = MpiServer(peers, self.pushes.buffer)
+        self.wire: ServerEndpoint = MpiServer(peers, self.pushes.buffer)
+        directory = os.environ.get("NFDT_JOB_DIR")
+        if log := message_log.wanted(options, peers.rank, directory):
+            self.wire = LoggedEndpoint(self.wire, self.index, log)
         self.departures = Departures(
             roles.num_workers, peers.survives, options.on_worker_loss
         )

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from fdtcore import failures, output
 from fdtcore.failures import ENDED, Failure
 from nfdt.cluster.mpi import PeerLost, Peers, PollingBackoff, Tag
-from nfdt.cluster.mpi_transport import MpiServer
+from nfdt.protocol.message_log import ServerEndpoint
 from nfdt.protocol.messages import Kind, Message, read_header
 from nfdt.telemetry.recorder import Recording
 
@@ -72,7 +72,7 @@ class Ending:
             none, and server 0 speaks for itself.
     """
 
-    def __init__(self, peers: Peers, wire: MpiServer, job_dir: str | None):
+    def __init__(self, peers: Peers, wire: ServerEndpoint, job_dir: str | None):
         self._peers, self._wire, self._job_dir = peers, wire, job_dir
         self._speaks = peers.rank == peers.roles.server_rank(0)
 

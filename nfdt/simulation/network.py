@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from fdtcore.message_log import MessageLog
 from nfdt.clusters.machines import Link, Servers
 from nfdt.protocol.gradients import WIRE_TYPES
+from nfdt.protocol.message_log import described, to_server, to_worker
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 from nfdt.rules.corrections import Vector
@@ -117,6 +119,7 @@ class Post:
         links: Each member's own link to the servers.
         wire: Type of gradients on the way; empty: that of the parameters.
         deliver: Called with a server and its answer, when it has come.
+        log: Where a line for each message goes, when it is sent; None for nowhere.
     """
 
     def __init__(
@@ -127,9 +130,11 @@ class Post:
         links: Sequence[Link],
         wire: str,
         deliver: Callable[[int, Message], None],
+        log: MessageLog | None = None,
     ):
         self.services, self._agenda, self._network = services, agenda, network
         self._links, self._wire, self._deliver = links, wire, deliver
+        self._log = log
         self.group = -1  # of variables; -1: none is opened yet
 
     def open(self) -> None:
@@ -149,6 +154,8 @@ class Post:
 
     def tell(self, message: Message) -> None:
         """Gives server 0 a message that takes no time; delivers what it answers."""
+        if self._log:
+            self._log.note(to_server(message, 0), *described(message))
         self._handle(0, message)
 
     def push(self, message: Message, vector: Vector) -> None:
@@ -176,6 +183,13 @@ class Post:
         arrives_s = self._network.arrives_s(
             self._links[message.worker], server, num_bytes, self._agenda.now_s
         )
+        if self._log:
+            self._log.note(
+                to_server(message, server),
+                *described(message),
+                num_bytes=num_bytes,
+                took_s=arrives_s - self._agenda.now_s,
+            )
         self._agenda.plan(arrives_s, self._arrive, server, message)
 
     def _arrive(self, server: int, message: Message) -> None:
@@ -194,6 +208,8 @@ class Post:
         """Brings a server's answers to their workers."""
         for answer in answers:
             if answer.kind not in _OVER_THE_NETWORK:
+                if self._log:
+                    self._log.note(to_worker(answer, server), *described(answer))
                 self._deliver(server, answer)
                 continue
             has_params = answer.kind is Kind.PARAMS
@@ -201,6 +217,13 @@ class Post:
             comes_s = self._network.returns_s(
                 self._links[answer.worker], server, num_bytes, self._agenda.now_s
             )
+            if self._log:
+                self._log.note(
+                    to_worker(answer, server),
+                    *described(answer),
+                    num_bytes=num_bytes,
+                    took_s=comes_s - self._agenda.now_s,
+                )
             self._agenda.plan(comes_s, self._deliver, server, answer)
 
 

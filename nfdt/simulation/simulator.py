@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from fdtcore.message_log import MessageLog
 from nfdt.clusters.cluster import Cluster
 from nfdt.clusters.machines import Dies, Slower
 from nfdt.protocol.server import Service
@@ -24,6 +25,7 @@ class Driver:
         cluster: What the job runs on.
         seed: Seed of all random numbers.
         wire: Type of gradients on the way; empty: that of the parameters.
+        logs_messages: Whether each message is logged, in virtual time.
     """
 
     def __init__(
@@ -32,10 +34,12 @@ class Driver:
         cluster: Cluster,
         seed: int = 0,
         wire: str = "",
+        logs_messages: bool = False,
     ):
         self.services = services
-        self._agenda = Agenda()
-        self._moves = Moves(services, cluster, self._agenda, seed, wire)
+        self._agenda = agenda = Agenda()
+        log = MessageLog("nfdt", now_s=lambda: agenda.now_s) if logs_messages else None
+        self._moves = Moves(services, cluster, agenda, seed, wire, log)
         for member in self._moves.members:
             if member.joins_s:
                 joins_s = member.joins_s

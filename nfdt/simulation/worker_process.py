@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fdtcore.message_log import MessageLog
 from nfdt.clusters.cluster import Cluster
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
@@ -34,6 +35,7 @@ class Moves:
             None.
         seed: Seed of all random numbers.
         wire: Type of gradients on the way; empty: that of the parameters.
+        log: Where a line for each message goes; None for nowhere.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Moves:
         agenda: Agenda,
         seed: int,
         wire: str,
+        log: MessageLog | None = None,
     ):
         self.services, self._agenda = services, agenda
         self.members = members(cluster)
@@ -51,7 +54,7 @@ class Moves:
         self._jitter = np.random.default_rng((seed, 2))
         links = [member.link for member in self.members]
         network = Network(cluster.servers, links, np.random.default_rng((seed, 3)))
-        self._post = Post(services, agenda, network, links, wire, self._receive)
+        self._post = Post(services, agenda, network, links, wire, self._receive, log)
         self._first: Vector | None = None  # what all begin with, once it is known
         self._epoch = self._num_batches = -1
 

@@ -58,6 +58,7 @@ def simulate(
     server_optimizer: Any = "",
     refuse_at_most: int = 10,
     trace: str = "",
+    log: str = "none",
 ) -> Simulation:
     """Trains a model with real gradients as a cluster would, in virtual time.
 

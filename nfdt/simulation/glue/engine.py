@@ -56,7 +56,8 @@ class SimulatedEngine(ParameterServerEngine):
         self.recording = Recording(services[0], options, roles, server=0)
         self.events: list[Event] = []  # pushes, by the time of their release
         wire = "" if options.wire == "own" else options.wire
-        self.driver = Driver(services, cluster, seed, wire)
+        logs = options.log == "messages"
+        self.driver = Driver(services, cluster, seed, wire, logs_messages=logs)
         virtual = VirtualTransport(self.driver, services, self._watch)
         placement = PlacementOfEach(options, count, virtual)
         super().__init__(
