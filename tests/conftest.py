@@ -48,8 +48,7 @@ def _reached(function):
         return set()  # a fixture of pytest's own
     module = reach.module_of(path)
     name = function.__qualname__.partition(".")[0]
-    heavy = {"tensorflow"} if reach.loads_tensorflow(module) else set()
-    return heavy | reach.reached(f"{module}.{name}")
+    return reach.reached(f"{module}.{name}")
 
 
 @pytest.hookimpl(wrapper=True)
