@@ -2,7 +2,7 @@
 
 ``make test`` runs the rows that tell most, ``make faults`` all of them. Not here: two
 fits in two threads; strangers on the control line (tests/hfdt/test_failures.py and
-tests/fdtcore/test_switchboard.py); models and data that train as on one process, which
+tests/fdtcore/test_hub.py); models and data that train as on one process, which
 the tables of equalities compare.
 """
 
