@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 
 import pytest
 
@@ -13,7 +12,6 @@ from tests.hfdt.real_jobs import (
     MPIRUN,
     MPIRUN_PYTHON,
     PROGRAMS,
-    PROMPT_S,
     RUN,
     Job,
     expect_failure,
@@ -88,14 +86,12 @@ def test_what_cannot_start_is_refused_in_one_line(tmp_path, what):
     words, received = REFUSED[what]
     (tmp_path / "fine.py").write_text("print('ran')\n")
     (tmp_path / "broken.py").write_text("x = 1\nx ==\n")
-    start_s = time.time()
     job = Job(tmp_path, *RUN, *words)
     assert job.code != 0
     assert received in job.text
     assert "Traceback" not in job.text
     assert "ran" not in job.text.split()
     assert job.left() == []
-    assert job.end_s - start_s < PROMPT_S
 
 
 @pytest.fixture
