@@ -102,15 +102,20 @@ def pool():
 
 
 @pytest.fixture(scope="session")
-def plain(tmp_path_factory, pool):
+def plain(tmp_path_factory):
     """What plain Keras gives for each row, in one process that knows of no framework.
 
-    It trains in the background until a row is asked for.
+    It trains in the background until a row is asked for, once for all that run tests.
     """
-    folder = tmp_path_factory.mktemp("plain")
-    job = Rows(pool, [sys.executable], TABLE, folder)
-    yield job
-    job.stop()
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # which all of them have
+    (folder := folder / "plain").mkdir(exist_ok=True)
+    # Not of the pool: who waits for another's training must not keep a core idle.
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        job = Rows(thread, [sys.executable], TABLE, folder, shared=True)
+        yield job
+        job.stop()
 
 
 @pytest.fixture(scope="session")
