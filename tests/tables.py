@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.processes import Process
 
-LIMIT_S = 900
+LIMIT_S = 1800
 
 
 class Rows:
@@ -21,13 +21,13 @@ class Rows:
         table: The program: ``table.py OUT.npz [NAME ...]``.
         folder: Where it runs, and what it prints is kept.
         names: The rows to train; none for all.
-        shared: Whether another process may be given the same job and folder: the
-            first one trains, the others read what it has found.
+        shared: Given where other processes have the same job and folder: the first
+            one trains, within this context, and the others read what it has found.
         **environ: Variables to set.
     """
 
     def __init__(
-        self, pool, command, table, folder, names=(), *, shared=False, **environ
+        self, pool, command, table, folder, names=(), *, shared=None, **environ
     ):
         self._folder, self._shared = folder, shared
         self._process = None  # not started yet
@@ -55,13 +55,14 @@ class Rows:
         done = self._folder / "done"
         with self._alone():
             if not done.exists():
-                self._run(words, environ)
+                with (self._shared or contextlib.nullcontext)():
+                    self._run(words, environ)
                 done.touch()
         return dict(np.load(self._folder / "out.npz"))
 
     @contextlib.contextmanager
     def _alone(self):
-        if not self._shared:
+        if self._shared is None:
             yield
             return
         with (self._folder / "lock").open("w") as file:

@@ -1,12 +1,14 @@
 """Rows of a table are trained in a process of their own, once for all who share it."""
 
 import concurrent.futures
+import contextlib
 import sys
 
 import pytest
 
 from tests.tables import Rows
 
+FREE = contextlib.nullcontext  # no slot is needed
 TABLE = """
 import pathlib, sys
 import numpy as np
@@ -45,7 +47,7 @@ def test_a_row_has_its_arrays_by_their_names(table, pool):
 
 def test_those_who_share_a_job_train_once(table, pool):
     jobs = [
-        Rows(pool, [sys.executable], table, table.parent, shared=True) for _ in range(2)
+        Rows(pool, [sys.executable], table, table.parent, shared=FREE) for _ in range(2)
     ]
     assert [job.row("two")["w"] for job in jobs] == [3.0, 3.0]
     assert times(table.parent) == 1
@@ -53,7 +55,14 @@ def test_those_who_share_a_job_train_once(table, pool):
 
 def test_a_job_that_fails_shows_what_it_said_and_is_tried_by_the_next(table, pool):
     for count in (1, 2):
-        job = Rows(pool, [sys.executable], table, table.parent, ["wrong"], shared=True)
+        job = Rows(
+            pool,
+            [sys.executable],
+            table,
+            table.parent,
+            ["wrong"],
+            shared=FREE,
+        )
         with pytest.raises(AssertionError, match="no such row"):
             job.row("one")
         assert times(table.parent) == count
