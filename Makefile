@@ -26,7 +26,7 @@ quick: $(INSTALLED) ## runs the tests that start no process and load no TensorFl
 	$(RUN) python -m pytest -n 2 -m quick
 
 test: $(HOROVOD) ## runs the tests
-	$(RUN) python -m pytest -n 2 --dist loadfile
+	$(RUN) python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-nightly: $(HOROVOD) ## tries the nightly of Keras, which may have moved things (minutes)
 	@$(RUN) python -m tests.nightly

@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from tests import reach
+from tests.pool import Pool
 from tests.processes import ROOT, run
 from tests.tables import Rows
 
@@ -31,7 +32,11 @@ def pytest_ignore_collect(collection_path, config):
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items):
-    """Marks each test with what it and its fixtures reach, or as quick."""
+    """Marks each test with what it and its fixtures reach, or as quick.
+
+    The longest come first, so that none is left at the end for one process alone, and
+    the quick ones last.
+    """
     for item in items:
         fixtures = item._fixtureinfo.name2fixturedefs.values()
         functions = [item.function, *(f.func for several in fixtures for f in several)]
@@ -40,6 +45,11 @@ def pytest_collection_modifyitems(items):
             found -= {"process"}
         for mark in found or {"quick"}:
             item.add_marker(mark)
+    items.sort(key=_turn)
+
+
+def _turn(item):
+    return 2 if item.get_closest_marker("quick") else "pool" not in item.fixturenames
 
 
 def _reached(function):
@@ -48,8 +58,7 @@ def _reached(function):
         return set()  # a fixture of pytest's own
     module = reach.module_of(path)
     name = function.__qualname__.partition(".")[0]
-    heavy = {"tensorflow"} if reach.loads_tensorflow(module) else set()
-    return heavy | reach.reached(f"{module}.{name}")
+    return reach.reached(f"{module}.{name}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -96,22 +105,31 @@ def environment():
 
 
 @pytest.fixture(scope="session")
-def pool():
+def shared_folder(tmp_path_factory):
+    """A folder that all processes of these tests have in common."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def pool(shared_folder):
     """Waits for jobs of the tables."""
-    with concurrent.futures.ThreadPoolExecutor(CORES) as threads:
+    with Pool(shared_folder / "slots", CORES) as threads:
         yield threads
 
 
 @pytest.fixture(scope="session")
-def plain(tmp_path_factory, pool):
+def plain(shared_folder, pool):
     """What plain Keras gives for each row, in one process that knows of no framework.
 
-    It trains in the background until a row is asked for.
+    It trains in the background until a row is asked for, once for all that run tests.
     """
-    folder = tmp_path_factory.mktemp("plain")
-    job = Rows(pool, [sys.executable], TABLE, folder)
-    yield job
-    job.stop()
+    (folder := shared_folder / "plain").mkdir(exist_ok=True)
+    # A thread of its own: who waits for another's training needs no slot.
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        job = Rows(thread, [sys.executable], TABLE, folder, shared=pool.slot)
+        yield job
+        job.stop()
 
 
 @pytest.fixture(scope="session")

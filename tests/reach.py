@@ -29,7 +29,8 @@ STARTERS = (
 IMPORTERS = ("importorskip", "import_module", "run_module")
 
 
-def reached(name: str) -> set[str]:
+@functools.cache
+def reached(name: str) -> frozenset[str]:
     """Returns which of "process" and "tensorflow" a name of a test may lead to.
 
     The code under test counts for processes as far as names lead, for TensorFlow only
@@ -43,7 +44,7 @@ def reached(name: str) -> set[str]:
         module, _ = _split(used)
         if _is_below(used, TENSORFLOW) or (module and loads_tensorflow(module)):
             found.add("tensorflow")
-    return found
+    return frozenset(found)
 
 
 def _followed(name: str, packages: Iterable[str]) -> set[str]:
@@ -52,7 +53,7 @@ def _followed(name: str, packages: Iterable[str]) -> set[str]:
     while waiting:
         module, symbol = _split(waiting.pop())
         if _is_below(module, packages):
-            used = source(module).uses.get(symbol, set()) - seen
+            used = _uses(module, symbol) - seen
             seen |= used
             waiting += used
     return seen
@@ -74,6 +75,11 @@ def loads_tensorflow(module: str) -> bool:
                 seen.add(outer)
                 waiting += source(outer).loads
     return False
+
+
+@functools.cache
+def _uses(module: str, symbol: str) -> set[str]:
+    return source(module).uses(symbol)
 
 
 def module_of(path: pathlib.Path) -> str:
@@ -129,23 +135,30 @@ class Source:
         self._known |= {bound: f"{name}.{bound}" for bound, _ in defined}
         # What importing this module imports.
         self.loads = {whole for s in statements for whole in self._imported(s)}
-        # Name at the top level -> the names that it uses.
-        self.uses: dict[str, set[str]] = {}
+        self._statements: dict[str, list[ast.stmt]] = {}
         for bound, statement in defined:
-            self.uses.setdefault(bound, set()).update(self._used(statement))
-        for bound, whole in self._known.items():
-            self.uses.setdefault(bound, {whole})
+            self._statements.setdefault(bound, []).append(statement)
+
+    def uses(self, name: str) -> set[str]:
+        """Returns the names that a name at the top level uses."""
+        found: set[str] = set()
+        for statement in self._statements.get(name, []):
+            found |= self._used(statement)
+        return found or ({self._known[name]} if name in self._known else set())
 
     def _used(self, statement: ast.stmt) -> set[str]:
         """Returns all names that a statement uses, wherever in it."""
-        found, known = set(), dict(self._known)
-        for node in ast.walk(statement):
-            found |= set(self._imported(node, deep=True))
-            known |= dict(self._bound(node))
-        for node in ast.walk(statement):
-            first, *rest = _dotted(node)
-            if first in known:
-                found.add(".".join([known[first], *rest]))
+        nodes = list(ast.walk(statement))
+        found, known = set(self._imported(statement, deep=True)), dict(self._known)
+        for node in nodes:
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                found |= set(self._imported(node))
+                known |= dict(self._bound(node))
+        for node in nodes:
+            if isinstance(node, (ast.Name, ast.Attribute)):
+                first, *rest = _dotted(node)
+                if first in known:
+                    found.add(".".join([known[first], *rest]))
         return found
 
     def _imported(self, node: ast.AST, deep: bool = False) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 ``make test`` runs the rows that tell most, ``make faults`` all of them. Not here: two
 fits in two threads; strangers on the control line (tests/hfdt/test_failures.py and
-tests/fdtcore/test_switchboard.py); models and data that train as on one process, which
+tests/fdtcore/test_hub.py); models and data that train as on one process, which
 the tables of equalities compare.
 """
 
@@ -32,8 +32,6 @@ COMMANDS = {
     name: (sys.executable, "-m", f"{package}.cli", "run", "-np", "2")
     for name, package in (("h", "hfdt"), ("n", "nfdt"))
 }
-# From what goes wrong to the end of the job, on two cores that others use as well.
-PROMPT_S = 15
 # As tmpfs, for what needs a disk that is full; only root may.
 MOUNTS = os.getuid() == 0
 
@@ -87,7 +85,7 @@ def to_all(number, times=1):
         for _ in range(times):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
-            time.sleep(0.05)
+            time.sleep(0.05)  # as fast as fingers are
 
     act.__name__ = f"{signal.Signals(number).name} to all x {times}"
     return act
@@ -247,7 +245,6 @@ def test_a_job_ends_as_it_should_and_leaves_nothing(folder, framework, row):
     ]
     if row.around:
         words = ["bash", "-c", f"exec 2>&1; {row.around}", "bash", *words]
-    began_s = time.time()
     job = real_jobs.Job(
         folder,
         *words,
@@ -257,6 +254,3 @@ def test_a_job_ends_as_it_should_and_leaves_nothing(folder, framework, row):
     assert job.left() == [], job.text
     assert job.code == row.code, job.text
     assert re.search(row.said, job.text, re.MULTILINE), job.text
-    failed_s = re.findall(r"failed at ([\d.]+) s", job.text)
-    limit_s = real_jobs.TIME_LIMIT_S if not failed_s or not row.code else PROMPT_S
-    assert job.end_s - float(failed_s[0] if failed_s else began_s) < limit_s

@@ -4,11 +4,12 @@ Which module of the project stands above which is a contract in setup.cfg.
 """
 
 import ast
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.processes import run
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("fdtcore", "hfdt", "nfdt")
@@ -187,11 +188,5 @@ def test_importing_a_package_starts_nothing(package):
         "heavy = {'tensorflow', 'keras', 'horovod', 'mpi4py', 'numpy'}\n"
         "print(sorted(heavy & set(sys.modules)), threading.active_count())"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = run(sys.executable, "-c", program)
     assert done.stdout == "[] 1\n", done.stderr

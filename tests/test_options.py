@@ -7,7 +7,6 @@ import inspect
 import math
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import nfdt.cli
 from fdtcore import options as declared
 from fdtcore.launcher.foreground import Foreground
 from nfdt.simulation.glue import api as simulation
+from tests.processes import run
 from tests.test_layers import FILES, ROOT
 
 FRAMEWORKS = {"hfdt": hfdt.Options, "nfdt": nfdt.Options}
@@ -306,14 +306,9 @@ def test_editors_see_the_types_of_what_is_public(tmp_path):
     """By mypy, from a program outside of this tree that imports the packages."""
     program = ["import hfdt, nfdt", "class Model: x = 1", "model = Model()", *CALLS]
     (tmp_path / "program.py").write_text("\n".join(program) + "\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--config-file", "", "program.py"],
-        cwd=tmp_path,
-        env=os.environ | {"MYPYPATH": str(ROOT), "MYPY_CACHE_DIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    places = {"MYPYPATH": str(ROOT), "MYPY_CACHE_DIR": str(tmp_path)}
+    words = (sys.executable, "-m", "mypy", "--config-file", "", "program.py")
+    done = run(*words, folder=tmp_path, time_limit_s=600, **places)
     lines = [line for line in done.stdout.splitlines() if line.startswith("program.py")]
     for number, (call, message) in enumerate(CALLS.items(), 4):
         said = [line for line in lines if line.startswith(f"program.py:{number}:")]
@@ -337,11 +332,7 @@ def test_public_names_are_the_same_for_editors_and_programs(package):
 
 def test_marks_of_typed_packages_are_installed(tmp_path):
     words = ["-c", "from setuptools import setup; setup()", "-q", "build_py"]
-    subprocess.run(
-        [sys.executable, *words, "--build-lib", str(tmp_path)],
-        cwd=ROOT,
-        check=True,
-        timeout=300,
-    )
+    done = run(sys.executable, *words, "--build-lib", tmp_path)
+    assert done.returncode == 0, done.stderr
     for package in ("fdtcore", "hfdt", "nfdt"):
         assert (tmp_path / package / "py.typed").is_file()

@@ -99,7 +99,6 @@ def at(where):
     if RANK == "0":
         print(f"at {where}", flush=True)
     if where == WHERE and WHAT in ACTS and WHO in ("", RANK):
-        print(f"failed at {time.time()} s", flush=True)
         ACTS[WHAT]()
 
 

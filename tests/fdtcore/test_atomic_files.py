@@ -1,12 +1,12 @@
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from fdtcore import atomic_files
+from tests.processes import run
 
 ROOT = Path(__file__).parents[2]
 KILLED = f"""
@@ -26,9 +26,7 @@ atomic_files.whole(write, "best.keras")
 
 def test_a_kill_while_it_is_written_leaves_the_old_file(tmp_path):
     (tmp_path / "best.keras").write_text("old")
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED], cwd=tmp_path, timeout=60, check=False
-    )
+    done = run(sys.executable, "-c", KILLED, folder=tmp_path)
     assert done.returncode == -signal.SIGKILL
     assert (tmp_path / "best.keras").read_text() == "old"
     [left] = [p for p in tmp_path.iterdir() if p.name != "best.keras"]

@@ -1,12 +1,11 @@
 import datetime
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from fdtcore import output
+from tests import processes
 
 ROOT = Path(__file__).parents[2]
 CHATTER = """\
@@ -29,15 +28,8 @@ UserWarning: mine
 
 def run(code, **environ):
     """Runs ``code`` in a process of its own and returns what it wrote."""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": str(ROOT)} | environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": None}
+    return processes.run(sys.executable, "-c", code, **(quiet | environ))
 
 
 REDIRECT = """
@@ -196,8 +188,6 @@ def test_a_rank_that_takes_the_place_of_rank_0_gets_the_terminal(tmp_path):
         "output.restore()\n"
         "print('to the terminal'); os.system('echo and this, too')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
-    )
+    done = run(program)
     assert done.stdout == "to the terminal\nand this, too\n", done.stderr
     assert (tmp_path / "rank-1.log").read_text() == "to the file\nand this\n"

@@ -1,10 +1,10 @@
 import os
-import subprocess
 import sys
 
 import pytest
 
 from fdtcore import settings
+from tests.processes import run
 
 
 def test_ranks_share_the_cores_of_the_node():
@@ -73,5 +73,4 @@ def test_cores_are_those_this_process_may_use():
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "from fdtcore import settings; print(settings.available_cores())"
     )
-    output = subprocess.check_output([sys.executable, "-c", code], text=True)
-    assert output == "1\n"
+    assert run(sys.executable, "-c", code).stdout == "1\n"

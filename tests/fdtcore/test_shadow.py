@@ -2,11 +2,12 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests import processes
 
 ROOT = Path(__file__).parents[2]
 # {prelude} gives the process a shadow, or nothing.
@@ -141,18 +142,8 @@ if not os.path.islink("latest"): os.symlink("kept.txt", "latest")
 
 
 def run(code, folder, prelude=""):
-    return subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            PROGRAM.format(root=str(ROOT), prelude=prelude, code=code),
-        ],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    text = PROGRAM.format(root=str(ROOT), prelude=prelude, code=code)
+    return processes.run(sys.executable, "-c", text, folder=folder)
 
 
 @pytest.fixture

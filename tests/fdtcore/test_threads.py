@@ -1,9 +1,8 @@
 """Two threads that train at once end the process, whoever catches what they raise."""
 
-import os
-import subprocess
 import sys
-from pathlib import Path
+
+from tests import processes
 
 PROGRAM = """
 import concurrent.futures, threading
@@ -25,14 +24,7 @@ print("trained")
 
 
 def run(**words):
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(**words)],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return processes.run(sys.executable, "-c", PROGRAM.format(**words))
 
 
 def test_two_threads_end_the_process_with_a_line():
@@ -67,14 +59,7 @@ for thread in threads: thread.join()
 
 def test_two_fits_at_once_end_a_job_with_an_error(tmp_path):
     (tmp_path / "fits.py").write_text(FITS)
-    done = subprocess.run(
-        [sys.executable, "-m", "nfdt", tmp_path / "fits.py"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
+    words = (sys.executable, "-m", "nfdt", "fits.py")
+    done = processes.run(*words, folder=tmp_path)
     assert done.returncode == 1
     assert "a program trains in one thread at a time" in done.stderr.splitlines()[-1]

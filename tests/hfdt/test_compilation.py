@@ -3,15 +3,14 @@
 import io
 import os
 import signal
-import subprocess
 import sys
 import textwrap
-import time
 
 import pytest
 
 from hfdt.install.compilation import Progress, last_errors, run_logged
 from hfdt.install.stack import InstallError
+from tests.processes import Process
 
 
 def test_everything_goes_into_the_log(tmp_path):
@@ -77,35 +76,12 @@ def test_interruption_ends_the_compilers_too(tmp_path):
         command = ["sh", "-c", "sleep 60 & echo $! > child; wait"]
         run_logged(command, folder, os.environ, log=folder / "log", report=print)
     """)
-    command = [sys.executable, "-c", program, str(tmp_path)]
-    child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        pid = int(_wait_for(tmp_path / "child"))
-        child.send_signal(signal.SIGINT)
-        assert child.wait(timeout=20) != 0
-        assert not _is_running(pid)
-    finally:
-        child.kill()
-        child.wait()
+    with Process(sys.executable, "-c", program, tmp_path) as job:
+        job.wait_until(lambda: pid_in(tmp_path / "child"), "the compiler")
+        job.send(signal.SIGINT)
+        assert job.ended().returncode != 0
+        assert job.left() == {}
 
 
-def _wait_for(path) -> str:
-    deadline_s = time.monotonic() + 20
-    while time.monotonic() < deadline_s:
-        if path.exists() and (text := path.read_text()):
-            return text
-        time.sleep(0.05)
-    raise AssertionError(f"no {path}")
-
-
-def _is_running(pid: int) -> bool:
-    deadline_s = time.monotonic() + 5
-    while time.monotonic() < deadline_s:
-        try:
-            with open(f"/proc/{pid}/stat") as stat:
-                if stat.read().rpartition(")")[2].split()[0] == "Z":
-                    return False
-        except FileNotFoundError:
-            return False
-        time.sleep(0.05)
-    return True
+def pid_in(path):
+    return path.read_text() if path.exists() else ""

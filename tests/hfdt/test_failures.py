@@ -11,7 +11,6 @@ from tests.hfdt.real_jobs import (
     GLOO,
     MPIRUN,
     PROGRAMS,
-    PROMPT_S,
     Job,
     expect_failure,
     run_program,
@@ -49,7 +48,6 @@ def test_exception_on_one_rank_is_named_everywhere(run, place):
     assert "rank 0/2 stops: rank 1/2" in job.text
     assert "Traceback" in job.log()
     assert job.log().rstrip().endswith("LookupError: no such label: 7")
-    assert job.delay_s < PROMPT_S
 
 
 def test_exception_while_a_step_is_traced(run):
@@ -70,7 +68,6 @@ def test_other_launchers_end_as_soon_and_name_the_rank(tmp_path, command):
     assert job.code != 0
     assert "rank 0/2 stops: rank 1/2" in job.text
     assert "LookupError: no such label: 7 (fits.py:" in job.text
-    assert job.delay_s < PROMPT_S
 
 
 def test_killed_rank_is_named_with_its_signal(run):
@@ -79,7 +76,6 @@ def test_killed_rank_is_named_with_its_signal(run):
     assert "rank 1/2" in job.last_line()
     assert "SIGKILL" in job.last_line()
     assert "rank 0/2 stops: rank 1/2" in job.text
-    assert job.delay_s < PROMPT_S
 
 
 def test_different_models_name_both_ranks_and_the_variable(run):
@@ -132,7 +128,6 @@ def test_stall_is_reported_with_the_stacks_of_all(run, where):
     for rank in (0, 1):
         assert f"\nrank {rank}/2 (" in job.text
     assert "time.sleep(1e4)" in job.text  # the line on which the sleeper is
-    assert job.delay_s < PROMPT_S + STALL_S
 
 
 def test_nan_names_rank_and_variable(run):
@@ -185,7 +180,6 @@ def test_exit_code_of_one_rank_is_the_jobs(run):
     assert "rank 1/2 (" in job.last_line()
     assert "failed: SystemExit: 3 (fits.py:" in job.last_line()
     assert "rank 0/2 stops: rank 1/2" in job.text
-    assert job.delay_s < PROMPT_S
 
 
 def test_ctrl_c_ends_every_rank(run):
@@ -199,7 +193,6 @@ def test_checkpoint_stays_whole_when_a_rank_dies(run):
     job = run("fits", "saved")
     assert job.code != 0
     assert (job.folder / "writing").exists()  # it was being replaced
-    assert job.delay_s < PROMPT_S
     with zipfile.ZipFile(job.folder / "model.keras") as archive:
         assert archive.testzip() is None
         assert "model.weights.h5" in archive.namelist()

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import subprocess
 import sys
 import types
 from pathlib import Path
@@ -14,6 +13,7 @@ from hfdt.install.install import check_installed, install_horovod, require_compi
 from hfdt.install.sources import RECORD_NAME
 from hfdt.install.stack import InstallError
 from tests.hfdt.stacks import STACK, program
+from tests.processes import run
 
 CURE = "hfdt install-horovod"
 
@@ -71,9 +71,7 @@ def test_check_loads_neither_tensorflow_nor_horovod():
         "print([m for m in sys.modules if m.split('.')[0] in "
         "('tensorflow', 'keras', 'horovod', 'mpi4py')])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
-    )
+    done = run(sys.executable, "-c", code)
     assert done.stdout.strip() == "[]"
 
 

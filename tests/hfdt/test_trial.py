@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import sys
-import time
 
 import pytest
 
@@ -53,11 +52,9 @@ def test_no_mpirun_is_a_problem(monkeypatch):
 
 
 def test_a_job_that_hangs_is_ended():
-    script = "import subprocess, sys; subprocess.run(['sleep', '60'])"
-    started_s = time.monotonic()
+    script = "import subprocess, sys; subprocess.run(['sleep', '1e6'])"
     done = trial.run([sys.executable, "-c", script], time_limit_s=1.0)
     assert done.problem == "no answer within 1 s"
-    assert time.monotonic() - started_s < 20
 
 
 @pytest.mark.horovod

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from nfdt.cluster import checkpoint_store
 from nfdt.options import Options
 from nfdt.protocol import checkpoints
 from nfdt.telemetry.summary import Summary
+from tests.processes import run
 
 ROOT = Path(__file__).parents[2]
 MPIRUN = OpenMpi("/opt/mpi/bin/mpirun", major=5)
@@ -252,7 +252,5 @@ def test_importing_the_command_loads_neither_mpi_nor_tensorflow():
     program = (
         "import sys, nfdt.cli\nprint({'mpi4py.MPI', 'tensorflow'} & set(sys.modules))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
-    )
+    done = run(sys.executable, "-c", program)
     assert done.stdout.strip() == "set()", done.stderr

@@ -12,8 +12,13 @@ from tests.nfdt.services import service
 class Waiting(LocalTransport):
     """Waits for what another worker's thread releases."""
 
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.waits = threading.Event()  # it has looked, and there was nothing
+
     def take(self, server, message, into=None):
         while (answer := self._found(server, message)) is None:
+            self.waits.set()
             time.sleep(0.001)
         return answer
 
@@ -70,7 +75,7 @@ def test_the_first_worker_speaks():
 def test_the_next_one_speaks_where_it_was_lost_before_it_came():
     workers = Workers(3)
     threads, got = workers.broadcast(1, 2)
-    time.sleep(0.05)
+    assert all(workers.transports[worker].waits.wait(5) for worker in (1, 2))
     assert got == {}  # worker 0 is awaited
     workers.lose(0)
     assert finished(threads, got) == dict.fromkeys((1, 2), b"from 1")

@@ -5,6 +5,7 @@ import pytest
 from nfdt.protocol import serialization
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.rendezvous import Meetings
+from tests.nfdt.services import SPEC, opening, service
 
 
 class Room:
@@ -92,3 +93,31 @@ def test_where_all_wait_for_each_other_all_are_told(loss):
 def test_a_meeting_without_a_description_is_refused():
     with pytest.raises(ValueError):
         Meetings().bring(Message(Kind.MEET, 0, payload=b"\1"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"algorithm": "dc-asgd-a"}, ["algorithm asgd", "dc-asgd-a on worker 1"]),
+        (
+            {"variables": (("dense/kernel", (5,)),)},
+            ["[2, 2]] on worker 0", "[5]] on worker 1"],
+        ),
+        (
+            {"variables": (*SPEC.variables, ("dense/gain", (1,)))},
+            ["nothing on worker 0", "'dense/gain', [1]] on worker 1"],
+        ),
+        (
+            {"optimizer": {"class_name": "Adam", "config": {}}},
+            ["optimizer", "Adam", "worker 1"],
+        ),
+    ],
+)
+def test_another_model_is_refused(changes, words):
+    made = service()
+    made.handle(opening(0), 0.0)
+    (answer,) = made.handle(opening(1, **changes), 0.0)
+    assert answer.kind is Kind.REFUSED
+    text = answer.payload.decode()
+    assert text.startswith("all workers must train the same model. Received: ")
+    assert all(word in text for word in words)

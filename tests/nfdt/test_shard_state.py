@@ -8,7 +8,14 @@ import pytest
 from nfdt.protocol.controllers import Backup, BulkSynchronous
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.shard_server import ShardServer
-from nfdt.protocol.shard_state import Copy, ProgressTable, WorkerProgress, WorkerState
+from nfdt.protocol.shard_state import (
+    Copy,
+    ProgressTable,
+    WorkerProgress,
+    WorkerState,
+    first_wrong,
+    is_finite,
+)
 from tests.nfdt import test_controllers
 from tests.nfdt.rules import CONTROLLERS, push, server
 
@@ -162,3 +169,22 @@ HELD = WorkerProgress(3, clock=41, waiting_since_s=12.4, pulled=Copy(ONES, 118))
 )
 def test_a_worker_is_told_of_in_one_line(one, line):
     assert str(one) == line
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 4999, 9999])
+def test_one_element_is_enough(place, wrong):
+    vector = np.ones(10_000, np.float32)
+    vector[place] = wrong
+    assert not is_finite(vector)
+    assert first_wrong(vector) == place
+
+
+@pytest.mark.parametrize("value", [0.0, 3e38, -3e38, 1e-45])
+def test_finite_numbers_are_finite_even_where_their_sum_is_not(value):
+    with np.errstate(all="raise"):  # and nobody is warned
+        assert is_finite(np.full(100, value, np.float32))
+
+
+def test_an_empty_shard_is_finite():
+    assert is_finite(np.zeros(0, np.float32))

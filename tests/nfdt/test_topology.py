@@ -1,8 +1,8 @@
-"""Who is what, and the checks on how many there are."""
+"""Who is what, how many there are, and which part of a vector is whose."""
 
 import pytest
 
-from nfdt.protocol.topology import Roles
+from nfdt.protocol.topology import Range, Roles, overlap, split
 
 
 def test_workers_come_first():
@@ -37,3 +37,29 @@ def test_too_many_servers_says_how_many_processes_to_start(num_servers):
 def test_there_is_a_server(num_servers):
     with pytest.raises(ValueError, match=rf"Received: {num_servers}\. Use --servers 1"):
         Roles(size=4, num_servers=num_servers)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 7, 100, 101])
+@pytest.mark.parametrize("num_servers", [1, 2, 3, 7])
+def test_shards_cover_the_vector_evenly(size, num_servers):
+    shards = split(size, num_servers)
+    assert len(shards) == num_servers
+    assert [n for shard in shards for n in range(*shard)] == list(range(size))
+    sizes = [shard.size for shard in shards]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "found"),
+    [
+        (0, 3, Range(5, 5)),
+        (0, 7, Range(5, 7)),
+        (6, 8, Range(6, 8)),
+        (0, 99, Range(5, 10)),
+        (8, 12, Range(8, 10)),
+        (12, 15, Range(10, 10)),
+        (7, 7, Range(7, 7)),
+    ],
+)
+def test_what_a_range_has_in_common_with_a_shard(start, stop, found):
+    assert overlap(Range(5, 10), start, stop) == found

@@ -15,6 +15,7 @@ from nfdt.protocol.server import Service
 from nfdt.protocol.topology import Range
 from nfdt.protocol.transport import LocalTransport
 from tests.nfdt.rules import server
+from tests.processes import wait_until
 
 START = np.arange(6, dtype=np.float32)
 SPEC = GroupSpec(
@@ -53,8 +54,8 @@ def test_who_waits_for_a_batch_is_let_go_when_all_is_over():
     found = queue.SimpleQueue()
     asks = threading.Thread(target=lambda: found.put(call(way, ask)), daemon=True)
     asks.start()  # its only batch is in hand
-    with pytest.raises(queue.Empty):
-        found.get(timeout=0.2)
+    wait_until(lambda: way._asking._count, "it to wait")
+    assert found.empty()
     assert way.close()
     assert found.get(timeout=10).number == -1
 

@@ -44,7 +44,6 @@ def train(traced=True, act=lambda i: None, spoil=lambda i, y: y, model=None, **c
 
 def sleep(i):
     if (RANK, i) == (1, 2):
-        print(f"failed at {time.time()} s", flush=True)
         time.sleep(1e4)
 
 

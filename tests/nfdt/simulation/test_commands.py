@@ -2,9 +2,7 @@
 
 import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from click.testing import CliRunner
 
 from nfdt.cli.command import main
 from nfdt.telemetry import trace
+from tests.processes import Process, run
 
 CLUSTERS = Path(__file__).parents[3] / "examples" / "clusters"
 NFDT = (sys.executable, "-m", "nfdt.cli")
@@ -62,31 +61,20 @@ def test_a_simulation_ends_at_once_and_leaves_its_trace_when_interrupted(
     folder = script.parent / "run"
     cluster = ("--cluster", CLUSTERS / "even.yaml", "--workers", "3")
     words = [*NFDT, "simulate", *cluster, "--trace", folder, script, "100000"]
-    child = subprocess.Popen(
-        [str(word) for word in words], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        _wait_for_pushes(folder, 30)
-        child.send_signal(signal.SIGINT)
-        said = child.communicate(timeout=30)[1]
-    finally:
-        child.kill()
-    assert child.returncode != 0
-    assert "nfdt: simulated " in said
+    with Process(*words) as job:
+        job.wait_until(lambda: num_pushes(folder) >= 30, "30 pushes")
+        job.send(signal.SIGINT)
+        done = job.ended()
+    assert done.returncode != 0
+    assert "nfdt: simulated " in done.stderr
     found = trace.read(folder)
     assert found.facts["workers"] == 3
     assert {event.worker for event in found.events} == {0, 1, 2}
     assert max(event.staleness for event in found.events) >= 2
 
 
-def _wait_for_pushes(folder, count):
-    ends = time.monotonic() + 90
-    while time.monotonic() < ends:
-        if folder.exists() and (folder / trace.NAME).exists():
-            if len(trace.read(folder).events) >= count:
-                return
-        time.sleep(0.2)
-    raise TimeoutError(f"fewer than {count} pushes")
+def num_pushes(folder):
+    return len(trace.read(folder).events) if (folder / trace.NAME).exists() else 0
 
 
 @pytest.mark.slow
@@ -96,9 +84,7 @@ def test_ways_to_train_are_compared(script):
     words = [*NFDT, "compare", "--cluster", CLUSTERS / "straggler.yaml"]
     words += ["--pair", "asgd/asp", "--pair", "asgd/bsp", "--output", output]
     words += [script, "2"]
-    done = subprocess.run(
-        [str(word) for word in words], capture_output=True, text=True, timeout=240
-    )
+    done = run(*words, lean=False)
     assert done.returncode == 0, done.stderr
     table, recommended = done.stdout.split("\n\n")[:2]
     rows = [row.split()[0] for row in table.splitlines()[1:]]

@@ -1,13 +1,13 @@
 """``nfdt.simulate``: Keras as all workers, against plain Keras and by hand."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from nfdt.telemetry import report
+from tests.processes import run
 
 ROOT = Path(__file__).parents[3]
 
@@ -16,8 +16,7 @@ ROOT = Path(__file__).parents[3]
 def found(tmp_path_factory):
     """What the job has printed, and its folder of a trace."""
     folder = tmp_path_factory.mktemp("trace")
-    words = [sys.executable, "-m", "tests.nfdt.simulation.keras_job", str(folder)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    done = run(sys.executable, "-m", "tests.nfdt.simulation.keras_job", folder)
     assert done.returncode == 0, done.stderr
     (line,) = [one for one in done.stdout.splitlines() if one.startswith("found ")]
     return {**json.loads(line.removeprefix("found ")), "folder": folder}
