@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from fdtcore.options import FrameworkOptions
@@ -67,24 +65,6 @@ class MessageLog:
             *([write_time(took_s)] if not math.isnan(took_s) else []),
         ]
         self._logger.debug("%s", "  ".join(words))
-
-    @contextlib.contextmanager
-    def noting(self, way: str, *facts: str, num_bytes: int = 0) -> Iterator[None]:
-        """Logs what the block does, with the time that it takes, if it fails as well.
-
-        Args:
-            way: Between whom.
-            *facts: What it is.
-            num_bytes: Size of its payload, bytes; 0 for none.
-        """
-        begun_s = time.perf_counter()
-        failed = "failed"
-        try:
-            yield
-            failed = ""
-        finally:
-            took_s = time.perf_counter() - begun_s
-            self.note(way, *facts, failed, num_bytes=num_bytes, took_s=took_s)
 
 
 def wanted(

@@ -35,6 +35,7 @@ GIVEN = {
         "op": {"adasum": "adasum"},
         "nonfinite": {"skip": "skip"},
         "stall_timeout": {"5": 5.0, "500ms": 0.5, "5min": 300.0, "inf": math.inf},
+        "log": {"messages": "messages"},
         "process_sets": {},
     },
     "nfdt": {
@@ -50,6 +51,7 @@ GIVEN = {
         "stall_timeout": {"60s": 60.0, "1h": 3600.0, "inf": math.inf},
         "refuse_at_most": {"3": 3},
         "trace": {"/tmp/x": "/tmp/x"},
+        "log": {"messages": "messages"},
         "checkpoint": {"/tmp/x": "/tmp/x"},
         "checkpoint_every": {"30s": 30.0, "5min": 300.0, "1h": 3600.0, "1.5": 1.5},
         "resume": {"/tmp/x": "/tmp/x"},
@@ -72,6 +74,7 @@ WRONG = {
         "op": ("max", 3),
         "nonfinite": ("ignore", ""),
         "stall_timeout": ("soon", "5min"),
+        "log": ("message", "all"),
     },
     "nfdt": {
         "algorithm": ("sgd", "sgd"),
@@ -84,6 +87,7 @@ WRONG = {
         "stall_timeout": ("0s", -1.0),
         "refuse_at_most": ("1.0", 0),
         "trace": (None, 3),
+        "log": ("message", "all"),
         "checkpoint": (None, 3),
         "checkpoint_every": ("inf", math.inf),
         "resume": (None, 3),
@@ -143,7 +147,7 @@ def test_an_option_of_the_command_sets_it_and_wins(call, program, name, text, va
     option = declared.options_of(options)[name]
     if not option.has_flag or value is False:
         return
-    words = [f"--{name.replace('_', '-')}", *([] if option.is_switch else [text])]
+    words = [option.flag(name), *([] if option.is_bare else [text])]
     other = {f"{program.upper()}_{name.upper()}": "nonsense"}
     environ = call(program, *words, **other)
     assert options.from_environ(environ) == options(**{name: value})
@@ -170,12 +174,13 @@ def test_a_wrong_value_is_refused_each_way_and_named(call, program, name, text, 
         assert repr(value) in str(caught.value)
     if text is None:
         return
-    variable, flag = f"{program.upper()}_{name.upper()}", f"--{name.replace('_', '-')}"
+    option = declared.options_of(options)[name]
+    variable, flag = f"{program.upper()}_{name.upper()}", option.flag(name)
     with pytest.raises(ValueError, match=rf"{variable}|{name} must"):
         options.from_environ({variable: text})
     said = call(program, **{variable: text})
     assert re.match(rf"{program}: ({variable}|{name}) must", said)
-    if not declared.options_of(options)[name].is_switch:
+    if not option.is_bare:
         said = call(program, f"{flag}={text}")
         assert re.match(rf"{program}: ({flag}|{name}) must.*Received: .*{text}", said)
         assert len(said.splitlines()) == 1
@@ -186,7 +191,11 @@ def test_a_wrong_value_is_refused_each_way_and_named(call, program, name, text, 
     [
         ("nfdt", "NFDT_CONSISTANCY", "Did you mean NFDT_CONSISTENCY?"),
         ("nfdt", "NFDT_OVERLAPS", "Did you mean NFDT_OVERLAP?"),
-        ("nfdt", "NFDT_XYZ", "Unset it; nfdt run --help lists what there is."),
+        (
+            "nfdt",
+            "NFDT_WWWW_QQQQ",
+            "Unset it; nfdt run --help lists what there is.",
+        ),
         ("hfdt", "HFDT_STALL_TIMEOUT_S", "Did you mean HFDT_STALL_TIMEOUT?"),
         ("hfdt", "HFDT_PROCESS_SETS", "Give process_sets to hfdt.distribute."),
         ("hfdt", "HFDT_DEBUGG", "Did you mean HFDT_DEBUG?"),
