@@ -9,11 +9,12 @@ launcher/           from ``run`` and its words to a job, supervised to its end
 shadow_files/       files that a program writes on other ranks than 0
 examination/        ``doctor SCRIPT``: is a script safe to distribute?
 rank_program        ``python -m FRAMEWORK SCRIPT``: one process of a job
-exit_barrier        ranks that end with an error let each other say why
+shutdown            the last words of a process, its exit, a barrier before it
 user_program        what the user asks to run, checked, and run
 failures            one failure: what, where, on which rank
 tracebacks          tracebacks and stacks without the project's own frames
 output              rank 0 has the terminal, the others a file each
+message_log         a line for each message, by Python's ``logging``
 settings            environment variables that let ranks share a machine
 options             options, each declared once; read from variables
 option_tables       their table and page, as Markdown

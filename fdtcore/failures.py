@@ -95,6 +95,18 @@ class Failure:
             traceback=text[-_LIMITS["traceback"] :],
         )
 
+    @classmethod
+    def ended(cls, rank: int, size: int, text: str) -> Failure:
+        """Records why the framework itself ends a job.
+
+        Args:
+            rank: Whose output says more.
+            size: Number of processes of the job.
+            text: Why, in a sentence for the user.
+        """
+        text = _clip_middle(text, _LIMITS["message"])
+        return cls(rank, size, "", "JobEnded", text, kind=ENDED)
+
     def headline(self) -> str:
         """Says it in one line, e.g. ``rank 1/4 (a) failed: ValueError: bad (t.py:3)``.
 
@@ -113,6 +125,14 @@ class Failure:
             line = f": {self.source_line}" if self.source_line else ""
             text += f" ({self.where}{line})"
         return text
+
+    def sentence(self) -> str:
+        """Returns the line that a user reads of it, with a full stop.
+
+        The one place where it is made: the launcher prints it, and a job of servers
+        tells it to all workers.
+        """
+        return self.headline().rstrip(".") + "."
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as a JSON object."""
@@ -201,6 +221,25 @@ def write_record(directory: str | os.PathLike[str], failure: Failure) -> bool:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(draft)
+    return True
+
+
+def try_record(directory: str | os.PathLike[str] | None, failure: Failure) -> bool:
+    """Leaves a failure to whoever started the job, where that is possible.
+
+    Args:
+        directory: The job's directory; None where nobody looks there.
+        failure: Failure to record.
+
+    Returns:
+        Whether a failure stands there now: this one, or an earlier one.
+    """
+    if directory is None:
+        return False
+    try:
+        write_record(directory, failure)
+    except OSError:  # a full disk must not keep a job from its end
+        return False
     return True
 
 

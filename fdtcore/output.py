@@ -260,9 +260,16 @@ def speak_as(program: str) -> None:
     _program[0] = program
 
 
+def write(text: str, stream: TextIO) -> None:
+    """Writes a text at once; where nobody reads it any more, the job still goes on."""
+    with contextlib.suppress(OSError, ValueError):
+        stream.write(text)
+        stream.flush()
+
+
 def shout(text: str) -> None:
     """Prints a line of any rank where the user sees it."""
-    print(f"{_program[0]}: {text}", file=terminal(), flush=True)
+    write(f"{_program[0]}: {text}\n", terminal())
 
 
 def say(process: Process, text: str) -> None:

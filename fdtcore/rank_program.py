@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-from fdtcore import exit_barrier, output, settings, tracebacks, user_program
+from fdtcore import output, settings, shutdown, tracebacks, user_program
 from fdtcore.launcher import descendants
 from fdtcore.options import is_set
 from fdtcore.process import Process
@@ -153,7 +153,7 @@ class RankProgram:
         if process.size > 1:
             directory = os.environ.get(self._variable("JOB_DIR"))
             ranks = range(process.size)
-            exit_barrier.wait_for_others(directory, process.rank, ranks)
+            shutdown.wait_for_others(directory, process.rank, ranks)
 
     def _variable(self, name: str) -> str:
         return f"{self.name.upper()}_{name}"
@@ -177,5 +177,4 @@ def _end_child(error: BaseException) -> NoReturn:
     elif isinstance(error, Exception | KeyboardInterrupt):
         sys.excepthook(type(error), error, error.__traceback__)
     atexit._run_exitfuncs()
-    output.flush()
-    os._exit(code & 0xFF)
+    shutdown.leave(code & 0xFF)

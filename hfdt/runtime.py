@@ -83,7 +83,7 @@ def _start(options: Options) -> HorovodEngine:
         excepthook.install_hooks(
             line,
             process,
-            shutdown=_shutdown,
+            end_transport=_end_horovod,
             is_collateral=_is_collateral,
             terminal=output.terminal() if process.rank else None,
             hidden=_HIDDEN,
@@ -125,7 +125,7 @@ def _start_horovod(process: Process, options: Options) -> Process:
     )
 
 
-def _shutdown() -> None:
+def _end_horovod() -> None:
     import horovod.tensorflow as hvd
 
     hvd.shutdown()

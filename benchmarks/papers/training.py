@@ -22,7 +22,7 @@ from nfdt.protocol.group_spec import GroupSpec
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 from nfdt.rules.corrections import Vector
-from nfdt.simulation.simulator import Driver
+from nfdt.simulation.simulator import Simulator
 from nfdt.simulation.workers import Sent, Wanted
 
 
@@ -33,7 +33,7 @@ def train(run: Run) -> Outcome:
     workers = Workers(run, goal)
     service = _service(run, goal, workers.first)
     machines = cluster(run, workers.first.nbytes)
-    driver = Driver([service], machines, run.seed)
+    simulator = Simulator([service], machines, run.seed)
     scores: list[Score] = []
 
     def find(wanted: Wanted) -> Sent:
@@ -41,7 +41,7 @@ def train(run: Run) -> Outcome:
             scores.append(goal.score(service.groups[0].params))
         return workers.find(wanted)
 
-    _advance(driver, run.steps, workers, find)
+    _advance(simulator, run.steps, workers, find)
     scores.append(goal.score(service.groups[0].params))
     events, _ = service.take_records()
     return Outcome(
@@ -49,8 +49,8 @@ def train(run: Run) -> Outcome:
         _number(scores[-1].loss),
         workers.have_diverged,
         **_staleness(events),
-        waiting=sum(e.wait_s for e in events) / (run.workers * driver.now_s),
-        time_s=driver.now_s,
+        waiting=sum(e.wait_s for e in events) / (run.workers * simulator.now_s),
+        time_s=simulator.now_s,
         seconds=time.perf_counter() - started_s,
         accuracies=tuple(score.accuracy for score in scores),
         losses=tuple(_number(score.loss) for score in scores),
@@ -58,14 +58,17 @@ def train(run: Run) -> Outcome:
 
 
 def _advance(
-    driver: Driver, num_steps: int, workers: Workers, find: Callable[[Wanted], Sent]
+    simulator: Simulator,
+    num_steps: int,
+    workers: Workers,
+    find: Callable[[Wanted], Sent],
 ) -> None:
     """Lets workers compute until they have made their steps, or have diverged.
 
     Those that train copies of their own make an epoch of them: at its end all bring
     what they have not sent yet. The others are stopped in the middle of their steps.
     """
-    steps = driver.epoch(0, num_steps) if workers.are_paced else driver.stream()
+    steps = simulator.epoch(0, num_steps) if workers.are_paced else simulator.stream()
     with contextlib.suppress(StopIteration):  # the epoch is over
         wanted = next(steps)
         while not workers.have_diverged and (

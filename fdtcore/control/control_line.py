@@ -21,7 +21,7 @@ from fdtcore.control import endpoint, hub, stall
 from fdtcore.control.channel import Channel
 from fdtcore.control.deadline import Countdown
 from fdtcore.control.endpoint import ControlError
-from fdtcore.control.first_failure import News
+from fdtcore.control.first_failure import FirstFailure
 from fdtcore.control.hub import Hub, Message
 from fdtcore.control.process_identity import ProcessIdentity
 from fdtcore.control.sockets import Switchboard
@@ -99,12 +99,14 @@ class ControlLine:
         self._acknowledged = threading.Event()  # every peer knows what we said
         self._over = threading.Event()  # finished, failed, or the hub has left
         self._countdown = Countdown(on_abort)
-        self._news = News(process, job_dir, self._countdown, self._name(process.rank))
+        self._first = FirstFailure(
+            process, job_dir, self._countdown, self._name(process.rank)
+        )
 
     @property
     def failure(self) -> Failure | None:
         """The job's first failure, as far as this rank knows."""
-        return self._news.failure
+        return self._first.failure
 
     def open(self) -> None:
         """Connects all ranks; every rank calls it once, after its transport is up.
@@ -177,11 +179,11 @@ class ControlLine:
             Whether it is the job's first, which is then in ``self.failure``.
         """
         channel = self._usable_channel()
-        if channel is not None and not self._news.told.is_set():
+        if channel is not None and not self._first.told.is_set():
             message = {"type": "failure", "failure": failure.to_json()}
             if channel.send(message):
-                self._news.told.wait(_ECHO_TIMEOUT_S)
-        self._news.learn(failure)  # changes nothing where the hub has answered
+                self._first.told.wait(_ECHO_TIMEOUT_S)
+        self._first.learn(failure)  # changes nothing where the hub has answered
         return self.failure == failure
 
     def wait_failure(self, timeout_s: float) -> Failure | None:
@@ -191,7 +193,7 @@ class ControlLine:
             timeout_s: How long at most.
         """
         if self._usable_channel() is not None:
-            self._news.told.wait(timeout_s)
+            self._first.told.wait(timeout_s)
         return self.failure
 
     def wait_for_peers(self, timeout_s: float) -> None:
@@ -271,7 +273,7 @@ class ControlLine:
                     finished = self._handle(channel, message) or finished
                 self._report(channel)
                 if silence.is_over(time.monotonic()) and not self._stopping:
-                    self._news.learn(self._silent_hub(silence.silent_s), alone=True)
+                    self._first.learn(self._silent_hub(silence.silent_s), alone=True)
                     finished = True
         except (OSError, ValueError):
             if self._on_hub_lost is not None:
@@ -281,7 +283,7 @@ class ControlLine:
                 failure = hub.gone(
                     self._hub_rank, self.process.size, self._keeper, name
                 )
-                self._news.learn(failure)
+                self._first.learn(failure)
         finally:
             self._over.set()
 
@@ -303,8 +305,8 @@ class ControlLine:
         match message.get("type"):
             case "failure":
                 failure = Failure.from_json(message.get("failure"))
-                self._news.learn(failure)
-                if not self._news.is_own(failure):
+                self._first.learn(failure)
+                if not self._first.is_own(failure):
                     channel.send({"type": "received"})
                 self._over.set()
             case "kill":

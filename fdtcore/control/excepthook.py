@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import traceback
@@ -10,7 +9,7 @@ import types
 from collections.abc import Callable, Collection
 from typing import TextIO
 
-from fdtcore import output
+from fdtcore import output, shutdown
 from fdtcore.control.control_line import INTERRUPT_CODE, ControlLine
 from fdtcore.failures import Failure, PeerFailure
 from fdtcore.process import Process
@@ -22,7 +21,7 @@ _PEERS_TIMEOUT_S = 3.0
 def install_hooks(
     line: ControlLine,
     process: Process,
-    shutdown: Callable[[], None],
+    end_transport: Callable[[], None],
     *,
     is_collateral: Callable[[BaseException], bool] = lambda error: False,
     terminal: TextIO | None = None,
@@ -34,7 +33,7 @@ def install_hooks(
     Args:
         line: The open control line.
         process: This process: its rank, the number of ranks, its host.
-        shutdown: Ends the transport, so that calls pending on other ranks fail.
+        end_transport: Ends the transport, so that calls pending on other ranks fail.
         is_collateral: Tells an error that only follows from another rank's failure.
         terminal: The user's terminal where ``sys.stderr`` is not; the first rank to
             fail shows its traceback there, too.
@@ -55,7 +54,7 @@ def install_hooks(
             return
         if interrupted:
             line.interrupt()
-            _leave(INTERRUPT_CODE)
+            shutdown.leave(INTERRUPT_CODE)
         if not _is_explained(line, error, is_collateral):
             failure = Failure.from_exception(process, error, hidden=hidden, debug=debug)
             first = line.fail(failure)
@@ -63,8 +62,8 @@ def install_hooks(
         if process.size > 1:
             line.wait_for_peers(_PEERS_TIMEOUT_S)
             # It may hang; the line then ends this process after its grace.
-            _try(shutdown)
-            _leave(1)
+            _try(end_transport)
+            shutdown.leave(1)
 
     sys.excepthook = hook
 
@@ -94,18 +93,11 @@ def _show(line: ControlLine, failure: Failure, terminal: TextIO | None) -> None:
     prefix = f"rank {failure.rank}/{failure.size}: " if failure.size > 1 else ""
     for stream in (sys.stderr, terminal):
         if stream is not None:
-            with contextlib.suppress(OSError, ValueError):
-                stream.write(prefix + failure.traceback)
-                stream.flush()
+            output.write(prefix + failure.traceback, stream)
 
 
-def _try(shutdown: Callable[[], None]) -> None:
+def _try(end_transport: Callable[[], None]) -> None:
     try:
-        shutdown()
+        end_transport()
     except Exception:  # the process ends here; the failure has been shown
         traceback.print_exc()
-
-
-def _leave(code: int) -> None:
-    output.flush()
-    os._exit(code)

@@ -6,7 +6,6 @@ import contextlib
 import os
 import sys
 import threading
-from typing import TextIO
 
 from fdtcore import failures, output
 from fdtcore.control.deadline import Countdown
@@ -18,7 +17,7 @@ _PEER_GRACE_S = 3.0  # the others unwind: their collectives fail by themselves
 _STALL_GRACE_S = 1.0  # nothing unwinds from a stall
 
 
-class News:
+class FirstFailure:
     """Takes the first failure and no other.
 
     Args:
@@ -77,7 +76,8 @@ class News:
         try:
             return failures.write_record(self._job_dir, failure)
         except OSError as error:
-            _say(f"{self._name} cannot record the failure: {error}\n", sys.stderr)
+            text = f"{self._name} cannot record the failure: {error}\n"
+            output.write(text, sys.stderr)
             return True
 
     def _print(self, failure: Failure, *, tells: bool) -> None:
@@ -85,14 +85,8 @@ class News:
         has_report = failure.kind == failures.STALL
         if has_report and (tells or self._process.rank == 0):
             text += failure.traceback
-        _say(text, sys.stderr)
+        output.write(text, sys.stderr)
         if tells and output.has_file():
-            _say(text, output.terminal())
+            output.write(text, output.terminal())
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()  # what the user printed comes out before the end
-
-
-def _say(text: str, stream: TextIO) -> None:
-    with contextlib.suppress(OSError, ValueError):  # closed; the job ends anyway
-        stream.write(text)
-        stream.flush()

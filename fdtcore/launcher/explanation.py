@@ -57,7 +57,7 @@ def explain(
         return None
     ended = outcome.ended
     if failure is not None and not (failure.kind == GONE and ended):
-        return failure.headline().rstrip(".") + "." + _see(failure.rank, directory)
+        return failure.sentence() + _see(failure.rank, directory)
     if outcome.killed:
         who = "rank 0/1" if size == 1 else "the launcher"
         return f"{who} {_killed(outcome.killed)}"

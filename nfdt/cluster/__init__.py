@@ -7,7 +7,7 @@ mpi_transport       a worker's way to its servers, a server's to its workers
 in_process          a worker whose servers are in its own process
 server_loop         what a server process does, from its first line to its end
 membership          who has left, how, and whether the job goes on
-shutdown            how servers end together, and processes part
+server_shutdown     how servers end together, and what they say then
 worker_exit         how a worker leaves: in order, by an exception, with the job
 checkpoint_store    when a server writes checkpoints, their files, and resuming
 job_watch           the control line: who hangs is known to the rest

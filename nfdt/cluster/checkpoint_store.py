@@ -20,7 +20,7 @@ from typing import Any
 
 from nfdt.options import Options
 from nfdt.protocol import checkpoints, serialization
-from nfdt.protocol.checkpoints import Keepsakes
+from nfdt.protocol.checkpoints import CheckpointState
 from nfdt.protocol.server import Service
 from nfdt.protocol.topology import Roles
 
@@ -47,7 +47,7 @@ def check_directory(directory: str | Path) -> None:
         ) from error
 
 
-class Keeper:
+class CheckpointWriter:
     """Writes the checkpoints of one server, in a thread of its own.
 
     Args:
@@ -189,7 +189,7 @@ def _numbers(directory: Path) -> dict[int, set[tuple[int, int]]]:
     return found
 
 
-class Memory:
+class CheckpointStore:
     """The checkpoints of one server, where any are wanted.
 
     Args:
@@ -209,32 +209,32 @@ class Memory:
             "servers": roles.num_servers,
             "workers": roles.num_workers,
         }
-        self.keepsakes = Keepsakes(about, found_earlier(options, roles, server))
-        self._keeper = None
+        self.state = CheckpointState(about, found_earlier(options, roles, server))
+        self._writer = None
         if options.checkpoint:
-            self._keeper = Keeper(
+            self._writer = CheckpointWriter(
                 options.checkpoint, server, roles.num_servers, options.checkpoint_every
             )
 
     def begin(self, service: Service) -> None:
         """Makes a service go on from what was kept, where something was."""
-        self.keepsakes.begin(service)
+        self.state.begin(service)
 
     def keep(self, service: Service, now_s: float) -> str:
         """Writes a checkpoint where it is time; returns what has gone wrong."""
-        keeper = self._keeper
-        if keeper is None:
+        writer = self._writer
+        if writer is None:
             return ""
-        if keeper.is_due(now_s, is_open=bool(service.groups)):
-            keeper.keep(self.keepsakes.kept(service), keeper.number(now_s))
-        problem, keeper.problem = keeper.problem, ""
+        if writer.is_due(now_s, is_open=bool(service.groups)):
+            writer.keep(self.state.kept(service), writer.number(now_s))
+        problem, writer.problem = writer.problem, ""
         return problem
 
     def last_number(self) -> int:
         """Returns the number that this server would give to the last one."""
-        if self._keeper is None:
+        if self._writer is None:
             return 0
-        return self._keeper.number(time.perf_counter()) + 1
+        return self._writer.number(time.perf_counter()) + 1
 
     def close(self, service: Service, number: int) -> str:
         """Writes the last one, of all that was done; returns what has gone wrong.
@@ -243,11 +243,11 @@ class Memory:
             service: State machine of the server process, whose state is kept.
             number: Number of the checkpoint.
         """
-        if self._keeper is None or not service.groups:
+        if self._writer is None or not service.groups:
             return ""
-        self._keeper.keep(self.keepsakes.kept(service), number)
-        self._keeper.wait()
-        return self._keeper.problem
+        self._writer.keep(self.state.kept(service), number)
+        self._writer.wait()
+        return self._writer.problem
 
 
 def found_earlier(options: Options, roles: Roles, server: int) -> Any:

@@ -11,11 +11,11 @@ import queue
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from fdtcore import shutdown
 from fdtcore.control.control_line import ControlLine
 from fdtcore.control.hub import Hub, Stall
 from fdtcore.control.stall import Patience
 from fdtcore.process import Process
-from nfdt.cluster.shutdown import exit_at_once
 from nfdt.cluster.stall_monitor import StallMonitor, name_of
 from nfdt.options import Options
 from nfdt.protocol.server import Wait
@@ -58,7 +58,7 @@ class JobWatch:
             make_hub=self._make_hub,
             name=lambda rank: name_of(self._roles, rank),
             on_hub_lost=lambda: self.on_server_lost(),
-            on_abort=lambda: exit_at_once(1),
+            on_abort=lambda: shutdown.exit_at_once(1),
             hidden=HIDDEN,
             debug=environ.get("NFDT_DEBUG") == "1",
         )

@@ -5,19 +5,18 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fdtcore.control.hub import Stall
-from fdtcore.failures import ENDED, Failure
+from fdtcore.failures import Failure
 
 
 class DepartureNotice(NamedTuple):
     """What follows from a departure."""
 
     line: str  # for the user
-    ends: bool  # whether the whole job ends, for that reason
-    rank: int  # whose output tells more
+    failure: Failure | None = None  # what the whole job ends for; None: it continues
 
 
-class Departures:
-    """The workers that have left the job.
+class Membership:
+    """The workers of a job that are left, and those that are not.
 
     A worker that vanishes is missed by nobody where that may be survived: the others
     take over its batches, and the job ends well if one of them does. One that says
@@ -26,12 +25,15 @@ class Departures:
 
     Args:
         num_workers: Number of workers, M.
+        size: Number of processes of the job.
         survives: Whether MPI goes on without a process that died.
         on_worker_loss: ``"continue"`` or ``"abort"``.
     """
 
-    def __init__(self, num_workers: int, survives: bool, on_worker_loss: str):
-        self.num_workers = num_workers
+    def __init__(
+        self, num_workers: int, size: int, survives: bool, on_worker_loss: str
+    ):
+        self.num_workers, self._size = num_workers, size
         self.finished: list[int] = []  # workers that ended well
         self.has_ended = False  # whether one of them did so behind all its fits
         self.lost: list[int] = []  # that vanished
@@ -51,7 +53,7 @@ class Departures:
         if not early or not left:
             return None
         what = f"worker {worker} (rank {worker}) ended its script in the middle of fit"
-        return DepartureNotice(f"{what}; {_who(left)} over its batches.", False, worker)
+        return DepartureNotice(f"{what}; {_who(left)} over its batches.")
 
     def stall(self, stall: Stall) -> DepartureNotice:
         """Draws the conclusion from a process that makes no progress.
@@ -68,22 +70,20 @@ class Departures:
         others = self._left() - 1 or len(self.finished)
         lingers = self.has_ended and stall.answers
         if is_worker and self._goes_on and others and stall.can_end and not lingers:
-            return DepartureNotice(f"{line} It is ended.", False, rank)
-        return DepartureNotice(line, True, rank)
+            return DepartureNotice(f"{line} It is ended.")
+        return DepartureNotice(line, stall.failure)
 
     def lose(self, worker: int) -> DepartureNotice:
         """Notes that a worker has vanished."""
         self.lost.append(worker)
         what = f"worker {worker} (rank {worker}) was lost"
         if not self._goes_on:
-            return DepartureNotice(f"{what}.", True, worker)
+            return self._end(f"{what}.", worker)
         if left := self._left():
-            return DepartureNotice(
-                f"{what}; {_who(left)} over its batches.", False, worker
-            )
+            return DepartureNotice(f"{what}; {_who(left)} over its batches.")
         if self.finished:
-            return DepartureNotice(f"{what}; the others have finished.", False, worker)
-        return DepartureNotice("all workers were lost.", True, worker)
+            return DepartureNotice(f"{what}; the others have finished.")
+        return self._end("all workers were lost.", worker)
 
     def fail(self, failure: Failure, code: int) -> DepartureNotice:
         """Notes that a worker ends with an error, which ends the job.
@@ -94,9 +94,10 @@ class Departures:
         """
         # What a process ends with has eight bits; none of a failure are all 0.
         self.code = code & 0xFF or 1
-        if failure.kind == ENDED:
-            return DepartureNotice(failure.message, True, failure.rank)
-        return DepartureNotice(failure.headline().rstrip(".") + ".", True, failure.rank)
+        return DepartureNotice(failure.sentence(), failure)
+
+    def _end(self, line: str, rank: int) -> DepartureNotice:
+        return DepartureNotice(line, Failure.ended(rank, self._size, line))
 
     def _left(self) -> int:
         return self.num_workers - len(self.finished) - len(self.lost)

@@ -21,6 +21,7 @@ from typing import Any
 import mpi4py
 import numpy as np
 
+from fdtcore import output, shutdown
 from nfdt.protocol.messages import HEADER_BYTES, Message, as_bytes
 from nfdt.protocol.topology import Roles
 
@@ -80,6 +81,8 @@ class PeerLost(RuntimeError):
 
 
 _TEXT_BYTES = 4096
+# What is still being sent at the end has this long to arrive.
+_SEND_S = 5.0
 
 mpi4py.rc.finalize = False  # survivors of a death cannot
 from mpi4py import MPI  # noqa: E402
@@ -201,9 +204,25 @@ class Peers:
             self.lost |= set(new)
         return new
 
-    def close(self) -> None:
-        """Ends MPI; returns when all do."""
-        MPI.Finalize()
+    def flush(self, limit_s: float = _SEND_S) -> None:
+        """Returns when what is being sent has arrived, or after a time.
+
+        Args:
+            limit_s: Time limit in seconds.
+        """
+        patience, deadline_s = PollingBackoff(), time.monotonic() + limit_s
+        while self.is_sending() and time.monotonic() < deadline_s:
+            patience.wait()
+
+    def part(self) -> None:
+        """Leaves the job in order; ends the process where losses are survived."""
+        self.flush()
+        output.flush()
+        if self.survives:
+            # After a death Open MPI occasionally keeps a survivor in its end for ever;
+            # under fault tolerance mpirun asks nobody for that end.
+            shutdown.exit_at_once(0)
+        MPI.Finalize()  # returns when all call it
 
 
 def survives_loss(environ: Mapping[str, str]) -> bool:

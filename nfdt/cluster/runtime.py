@@ -7,17 +7,17 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fdtcore import evidence, message_log, settings
+from fdtcore import evidence, message_log, output, settings
 from fdtcore.options import is_set
 from fdtcore.process import Process
 from fdtcore.settings import uncollected
 from nfdt import algorithms
 from nfdt.glue import monitor, shard_factory
 from nfdt.options import Options
-from nfdt.protocol.message_log import LoggedTransport
 from nfdt.protocol.topology import Roles
 from nfdt.protocol.transport import Transport
 from nfdt.simulation import launch as simulating
+from nfdt.telemetry.message_log import LoggedTransport
 
 if TYPE_CHECKING:
     from nfdt.glue.engine import ParameterServerEngine
@@ -109,6 +109,7 @@ def _join(process: Process, options: Options) -> tuple[Any, Any]:
 
 
 def _start(options: Options) -> ParameterServerEngine:
+    output.speak_as("nfdt")
     process = Process.from_environ(os.environ)
     if simulating.is_wanted(os.environ):
         settings.apply_two_at_once(os.environ)
@@ -137,7 +138,7 @@ def _worker(
 ) -> ParameterServerEngine:
     """Makes the engine of a worker, which leaves the job as it must."""
     from nfdt.cluster import mpi_transport
-    from nfdt.cluster.worker_exit import Leaving, install
+    from nfdt.cluster.worker_exit import WorkerExit, install
 
     worker = Process(
         process.rank,
@@ -148,21 +149,21 @@ def _worker(
     )
     line = watch.line
     transport = mpi_transport.MpiTransport(peers, line)
-    leaving = Leaving(worker, peers, transport, launchers_dir(os.environ), line)
-    watch.on_server_lost = leaving.note_server_loss
+    worker_exit = WorkerExit(worker, peers, transport, launchers_dir(os.environ), line)
+    watch.on_server_lost = worker_exit.note_server_loss
     logged = _logged(transport, options, process.rank)
     try:
         made = _engine_class()(worker, logged, options)
         line.connect()
         made.collectives.note_progress = line.note
     except Exception as error:
-        leaving.by_exception(error)
-    leaving.finding = lambda: made.strategy.finding
-    leaving.is_in_fit = lambda: made.strategy.is_unfinished
-    install(leaving)
+        worker_exit.by_exception(error)
+    worker_exit.finding = lambda: made.strategy.finding
+    worker_exit.is_in_fit = lambda: made.strategy.is_unfinished
+    install(worker_exit)
     # A script that forgets to distribute what it trains is to be told.
     _bind(made)
-    evidence.look_at_the_end("nfdt", lambda: peers.size, leaving.refuse)
+    evidence.look_at_the_end("nfdt", lambda: peers.size, worker_exit.refuse)
     return made
 
 

@@ -5,7 +5,6 @@ A server process from its first line, whatever its start may meet.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import time
@@ -15,20 +14,25 @@ from fdtcore import failures, message_log, output
 from fdtcore.failures import Failure
 from fdtcore.options import is_set
 from nfdt import algorithms
-from nfdt.cluster.checkpoint_store import Memory
+from nfdt.cluster.checkpoint_store import CheckpointStore
 from nfdt.cluster.job_watch import JobWatch
-from nfdt.cluster.membership import DepartureNotice, Departures
+from nfdt.cluster.membership import DepartureNotice, Membership
 from nfdt.cluster.mpi import Peers, PollingBackoff
 from nfdt.cluster.mpi_transport import MpiServer, Pushes
-from nfdt.cluster.shutdown import FRAGILE, LIMIT_S, Colleagues, Ending, part, say
+from nfdt.cluster.server_shutdown import (
+    FRAGILE,
+    LIMIT_S,
+    ServerBarrier,
+    ServerShutdown,
+)
 from nfdt.cluster.stall_monitor import END_OF_JOB
 from nfdt.glue.shard_factory import maker
 from nfdt.options import Options
 from nfdt.protocol.checkpoints import Mismatch, check_batches
-from nfdt.protocol.message_log import LoggedEndpoint, ServerEndpoint
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service, Wait
 from nfdt.telemetry import trace
+from nfdt.telemetry.message_log import LoggedEndpoint, ServerEndpoint
 from nfdt.telemetry.recorder import Recording
 
 # A process that is killed is seen to be gone within this.
@@ -37,7 +41,7 @@ _KILL_S = 15.0
 _LOOK_S = 0.1
 
 
-class Serving:
+class ServerLoop:
     """One server of a job, until all its workers have ended.
 
     Args:
@@ -63,28 +67,28 @@ class Serving:
             roles.num_workers,
             roles.num_servers,
         )
-        self.memory = Memory(options, roles, self.index)
+        self.checkpoints = CheckpointStore(options, roles, self.index)
         self.service = Service(
-            roles.num_workers, make, self.memory.keepsakes.resume_group
+            roles.num_workers, make, self.checkpoints.state.resume_group
         )
         self.pushes = Pushes(self.service)
         self.wire: ServerEndpoint = MpiServer(peers, self.pushes.buffer)
         directory = os.environ.get("NFDT_JOB_DIR")
         if log := message_log.wanted(options, peers.rank, directory):
             self.wire = LoggedEndpoint(self.wire, self.index, log)
-        self.departures = Departures(
-            roles.num_workers, peers.survives, options.on_worker_loss
+        self.membership = Membership(
+            roles.num_workers, peers.size, peers.survives, options.on_worker_loss
         )
         self.recording = Recording(self.service, options, roles, self.index)
-        self.ending = Ending(peers, self.wire, job_dir)
-        self.failing = ""  # why the job fails, once it does
+        self.shutdown = ServerShutdown(peers, self.wire, job_dir)
+        self.failure: Failure | None = None  # the first of the job
         self._patience = PollingBackoff()
         self._looked_s = 0.0
         self._watch = watch
         self._turns = 0
         self._ending_due_s: dict[int, float] = {}  # a worker that is ended -> until
         self._ends_s = float("inf")  # when it ends at the latest
-        self.memory.begin(self.service)
+        self.checkpoints.begin(self.service)
 
     def run(self) -> int:
         """Serves until all workers have ended.
@@ -93,16 +97,16 @@ class Serving:
             The exit code; of a job that fails it does not return.
         """
         if self.index == 0 and not self.peers.survives:
-            say(FRAGILE)
+            output.shout(FRAGILE)
         if self._watch is not None:
             self._watch.line.connect()
         while self.service.present and time.monotonic() < self._ends_s:
             try:
                 self._turn()
             except Exception as error:
-                if not self.failing:
+                if not self.failure:
                     show_frames()
-                self._end_job(f"server {self.index} failed: {name_of(error)}")
+                self._end_for(f"server {self.index} failed: {name_of(error)}")
         return self._end()
 
     def _turn(self) -> None:
@@ -120,7 +124,7 @@ class Serving:
     def _take(self, message: Message, now_s: float) -> None:
         kind, worker = message.kind, message.worker
         is_end = kind in (Kind.BYE, Kind.FAIL)
-        if worker not in self.service.present or (self.failing and not is_end):
+        if worker not in self.service.present or (self.failure and not is_end):
             return  # it has been told already
         if kind is Kind.PUSH:
             message = self.pushes.decoded(message)
@@ -133,24 +137,24 @@ class Serving:
             self.pushes.give_back(message)
         elif kind is Kind.BYE:
             self.recording.note(trace.FINISHED, now_s, worker)
-            self._judge(self.departures.finish(worker, early=bool(message.parts)))
+            self._judge(self.membership.finish(worker, early=bool(message.parts)))
         elif kind is Kind.FAIL:
             self._take_failure(message, now_s)
 
     def _answers(self, message: Message, now_s: float) -> list[Message]:
         if message.kind in (Kind.NOTE, Kind.RECALL):
-            return self.memory.keepsakes.handle(message)
+            return self.checkpoints.state.handle(message)
         try:
             check_batches(self.service, message)
             return self.service.handle(message, now_s)
         except Mismatch as error:
-            self._end_job(str(error))
+            self._end_for(str(error))
             return []
 
     def _end_at_refusals(self, answer: Message) -> None:
         """Ends the job where too many gradients in a row were not finite."""
         if answer.clock >= self.options.refuse_at_most:
-            self._end_job(
+            self._end_for(
                 f"{answer.clock} gradients in a row were NaN or infinite; the last "
                 f"came from worker {answer.worker}. Lower the learning rate, clip the "
                 "gradients, or look for NaN in the data."
@@ -159,8 +163,8 @@ class Serving:
     def _take_failure(self, message: Message, now_s: float) -> None:
         failure = Failure.from_json(json.loads(bytes(message.payload)))
         self.recording.note(trace.FAILED, now_s, message.worker, text=failure.type)
-        if not self.failing:  # else it follows from what has ended the job
-            self._judge(self.departures.fail(failure, message.number))
+        if not self.failure:  # else it follows from what has ended the job
+            self._judge(self.membership.fail(failure, message.number))
 
     def _look(self, now_s: float) -> None:
         """What need not be done at once: the dead, and the trace."""
@@ -169,12 +173,12 @@ class Serving:
                 self._lose(rank, now_s)
             elif self.peers.roles.is_server(rank):
                 name = self.peers.roles.name(rank)
-                self._end_job(f"{name} (rank {rank}) was lost, and its parameters.")
+                self._end_for(f"{name} (rank {rank}) was lost, and its parameters.")
         if self._watch is not None:
             self._look_for_stalls(self._watch)
         self.recording.take()
-        if problem := self.memory.keep(self.service, now_s):
-            say(problem)
+        if problem := self.checkpoints.keep(self.service, now_s):
+            output.shout(problem)
 
     def _look_for_stalls(self, watch: JobWatch) -> None:
         """Says that this server turns, and takes what the hub has found."""
@@ -182,78 +186,76 @@ class Serving:
         now_s = time.monotonic()
         watch.line.note(f"turn {self._turns}")
         waits = self.service.waits()
-        if self.departures.has_ended:
+        if self.membership.has_ended:
             present = frozenset(self.service.present)
-            for worker in self.departures.finished:
+            for worker in self.membership.finished:
                 waits[worker] = Wait(END_OF_JOB, present)
         watch.update(waits, now_s)
         for stall in watch.stalls():
-            rank, notice = stall.failure.rank, self.departures.stall(stall)
-            if self.failing or (rank not in self.service.present and not notice.ends):
+            rank, notice = stall.failure.rank, self.membership.stall(stall)
+            is_known = rank not in self.service.present and notice.failure is None
+            if self.failure or is_known:
                 continue
-            show(stall.failure.traceback)
+            output.write(f"{stall.failure.traceback}\n", output.terminal())
             self._judge(notice)
-            if not notice.ends:
+            if notice.failure is None:
                 self._ending_due_s[rank] = now_s + _KILL_S
                 watch.kill(rank)
         for rank, due_s in self._ending_due_s.items():
             if rank in self.service.present and now_s > due_s:
-                self._end_job(f"{self.peers.roles.name(rank)} could not be ended.")
+                self._end_for(f"{self.peers.roles.name(rank)} could not be ended.")
 
     def _lose(self, worker: int, now_s: float) -> None:
         answers = self.service.lose(worker, now_s)
         self.recording.note(trace.LOST, now_s, worker)
-        self._judge(self.departures.lose(worker))
-        for answer in answers if not self.failing else []:
+        self._judge(self.membership.lose(worker))
+        for answer in answers if not self.failure else []:
             self.wire.send(answer)
 
-    def _judge(self, verdict: DepartureNotice | None) -> None:
-        if self.failing or verdict is None:
+    def _judge(self, notice: DepartureNotice | None) -> None:
+        if self.failure or notice is None:
             return
-        if verdict.ends:
-            self._end_job(verdict.line, verdict.rank)
+        if notice.failure is not None:
+            self._end_job(notice.failure)
         elif self.index == 0:
-            say(verdict.line)
+            output.shout(notice.line)
 
-    def _end_job(self, text: str, rank: int | None = None) -> None:
+    def _end_for(self, text: str) -> None:
+        """Ends the job as failed, for a reason that this server has found."""
+        self._end_job(Failure.ended(self.peers.rank, self.peers.size, text))
+
+    def _end_job(self, failure: Failure) -> None:
         """Ends the job as failed, for the first reason that there is."""
-        if self.failing:
+        if self.failure:
             return
-        self.failing, self._ends_s = text, time.monotonic() + LIMIT_S
-        rank = self.peers.rank if rank is None else rank
-        self.ending.fail(text, self.service.present, rank)
+        self.failure, self._ends_s = failure, time.monotonic() + LIMIT_S
+        self.shutdown.fail(failure, self.service.present)
 
     def _end(self) -> int:
-        colleagues = Colleagues(self.peers)
-        number = colleagues.agree(self.memory.last_number())
-        last = self.memory.close(self.service, number)
+        barrier = ServerBarrier(self.peers)
+        number = barrier.agree(self.checkpoints.last_number())
+        last = self.checkpoints.close(self.service, number)
         for problem in (last, self.recording.close()):
             if problem:
-                say(problem)
-        self.ending.summarise(self.recording, failed=bool(self.failing))
+                output.shout(problem)
+        self.shutdown.summarise(self.recording, failed=bool(self.failure))
         # Whoever leaves first may take the others along, and what they still write.
-        colleagues.leave_together()
+        barrier.leave_together()
         if self._watch is not None:
             self._watch.line.dismiss()
         if self.index == 0:
-            for worker in self.departures.finished:
-                self.wire.end(worker, self.failing)
-        if not self.failing:
-            part(self.peers)
+            for worker in self.membership.finished:
+                self.wire.end(worker, self.failure.sentence() if self.failure else "")
+        if not self.failure:
+            self.peers.part()
             return 0
-        self.ending.leave(self.departures.code)
+        self.shutdown.leave(self.membership.code)
 
 
 def show_frames() -> None:
     """Prints where an exception of a server comes from, for who looks into NFDT."""
     if is_set(os.environ, "NFDT_DEBUG"):
         traceback.print_exc(file=output.terminal())
-
-
-def show(report: str) -> None:
-    """Prints a report where the user sees it."""
-    with contextlib.suppress(OSError, ValueError):  # nobody reads: the job goes on
-        print(report, file=output.terminal(), flush=True)
 
 
 def name_of(error: Exception) -> str:
@@ -274,12 +276,13 @@ def serve(peers: Peers, options: Options, job_dir: str | None, watch: JobWatch) 
         The exit code; of a job that fails it does not return.
     """
     try:
-        server = Serving(peers, options, job_dir, watch)
+        server = ServerLoop(peers, options, job_dir, watch)
     except Exception as error:  # what the launcher could not see
         show_frames()
         wire = MpiServer(peers, lambda message, payload_bytes: bytearray(payload_bytes))
-        ending = Ending(peers, wire, job_dir)
+        ending = ServerShutdown(peers, wire, job_dir)
         text = str(error) if isinstance(error, ValueError) else name_of(error)
-        ending.fail(text, range(peers.roles.num_workers), peers.rank)
+        failure = Failure.ended(peers.rank, peers.size, text)
+        ending.fail(failure, range(peers.roles.num_workers))
         ending.leave(1)
     return server.run()

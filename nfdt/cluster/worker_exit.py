@@ -14,15 +14,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn
 
-from fdtcore import exit_barrier, output
+from fdtcore import failures, output, shutdown
 from fdtcore.control.control_line import ControlLine
-from fdtcore.failures import ENDED, Failure
+from fdtcore.failures import Failure
 from fdtcore.options import is_set
 from fdtcore.process import Process
 from fdtcore.threads import TwoThreads
 from nfdt.cluster.job_watch import HIDDEN
 from nfdt.cluster.mpi_transport import server_lost
-from nfdt.cluster.shutdown import exit_at_once, flush, part, record_in
 from nfdt.protocol.client import Refused
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.transport import ServerLost
@@ -36,7 +35,7 @@ _LOSS_S = 5.0
 _LOOK_S = 0.02
 
 
-class Leaving:
+class WorkerExit:
     """Ends one worker.
 
     Args:
@@ -79,10 +78,10 @@ class Leaving:
             self.line.finish()
             self.transport.wait_for_others()
         except KeyboardInterrupt:
-            self._end(INTERRUPT_CODE)
+            shutdown.leave(INTERRUPT_CODE)
         except Exception:
             self._by_job()
-        part(self.peers)
+        self.peers.part()
 
     def by_exception(self, error: BaseException) -> NoReturn:
         """Shows the user's traceback, tells the servers, and ends this process."""
@@ -109,8 +108,8 @@ class Leaving:
             self._fail(dataclasses.replace(found, type="os._exit"), code)
         with contextlib.suppress(Exception):
             self._tell(Kind.BYE, parts=int(self.is_in_fit()))
-        flush(self.peers, _SEND_S)
-        exit_at_once(code)
+        self.peers.flush(_SEND_S)
+        shutdown.exit_at_once(code)
 
     def _show(self, error: BaseException) -> int:
         """Prints what has gone wrong, once; returns the exit code."""
@@ -123,9 +122,7 @@ class Leaving:
             text = f"worker {self.worker}: {text}"
         streams = {sys.stderr, output.terminal()} if self.worker else {sys.stderr}
         for stream in streams:
-            with contextlib.suppress(OSError, ValueError):
-                stream.write(text)
-                stream.flush()
+            output.write(text, stream)
         return code
 
     def _failure(self, error: BaseException) -> Failure:
@@ -141,20 +138,17 @@ class Leaving:
 
     def _refused(self, error: BaseException) -> NoReturn:
         """Ends the job: the same would happen to every worker."""
-        failure = Failure(
-            self.worker, self.peers.size, "", "Refused", str(error)[:4000], kind=ENDED
-        )
         self._note(str(error))
-        self._fail(failure, 1)
+        self._fail(Failure.ended(self.worker, self.peers.size, str(error)), 1)
 
     def _fail(self, failure: Failure, code: int) -> NoReturn:
         payload = json.dumps(failure.to_json()).encode()
         with contextlib.suppress(Exception):  # whoever is told may be gone
             self._tell(Kind.FAIL, payload=payload, number=code)
-        flush(self.peers, _SEND_S)
+        self.peers.flush(_SEND_S)
         # To the survivors an exit in order, but without its end of MPI, is a death
         # that they see at once; one with an error code they would not see.
-        self._end(0 if self.peers.survives else code)
+        shutdown.leave(0 if self.peers.survives else code)
 
     def _by_job(self) -> NoReturn:
         """Ends because a server is gone, or has ended the job."""
@@ -162,22 +156,21 @@ class Leaving:
         text, rank, is_lost = str(cause), self.worker, isinstance(cause, ServerLost)
         if is_lost:
             rank = cause.rank
-        size = self.peers.size
-        record = Failure(rank, size, "", "JobEnded", text[:4000], kind=ENDED)
+        record = Failure.ended(rank, self.peers.size, text)
         if is_lost:
-            record_in(self.job_dir, record)
+            failures.try_record(self.job_dir, record)
         # Else the first server says it.
         self._note(text, shown=is_lost and rank == roles.server_rank(0))
         has_server = self._has_server()
         with contextlib.suppress(Exception):  # of several servers one may be left
             payload = json.dumps(record.to_json()).encode()
             self._tell(Kind.FAIL, payload=payload, number=1)
-        flush(self.peers, _SEND_S)
+        self.peers.flush(_SEND_S)
         if not has_server and self.peers.survives:
             # With the first exit code other than 0 mpirun ends the others.
             left = set(range(roles.num_workers)) - self.peers.lost
-            exit_barrier.wait_for_others(self._log_dir, self.worker, left)
-        self._end(0 if has_server else 1)
+            shutdown.wait_for_others(self._log_dir, self.worker, left)
+        shutdown.leave(0 if has_server else 1)
 
     def _has_server(self) -> bool:
         """Whether a server gives the job's exit code.
@@ -209,7 +202,7 @@ class Leaving:
         if self.peers.survives:
             self._note(str(server_lost(self.peers, rank)), shown=True)
             if self._log_dir is not None:
-                exit_barrier.note(self._log_dir, self.worker)
+                shutdown.note(self._log_dir, self.worker)
 
     def _note(self, text: str, shown: bool = False) -> None:
         """Writes a line to this worker's output, unless it or another says it there."""
@@ -219,8 +212,7 @@ class Leaving:
             if text in self._noted:
                 return
             self._noted.add(text)
-        with contextlib.suppress(OSError, ValueError):
-            print(f"nfdt: {text}", file=sys.stderr, flush=True)
+        output.write(f"nfdt: {text}\n", sys.stderr)
 
     def _tell(self, kind: Kind, **fields: Any) -> None:
         """Tells all servers; raises where one is gone, when the others know."""
@@ -233,12 +225,8 @@ class Leaving:
         if lost is not None:
             raise lost
 
-    def _end(self, code: int) -> NoReturn:
-        output.flush()
-        exit_at_once(code)
 
-
-def install(leaving: Leaving) -> None:
+def install(worker_exit: WorkerExit) -> None:
     """Makes this worker leave its job in one of the ways above."""
     previous = sys.excepthook
     main = threading.main_thread()
@@ -247,16 +235,16 @@ def install(leaving: Leaving) -> None:
         kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:
         is_main = threading.current_thread() is main or isinstance(error, TwoThreads)
-        if not leaving.is_here() or not is_main:
+        if not worker_exit.is_here() or not is_main:
             previous(kind, error, trace)
             return
-        leaving.by_exception(error)
+        worker_exit.by_exception(error)
 
     def end(status: int) -> NoReturn:
-        if leaving.is_here():
-            leaving.by_exit(status)
-        exit_at_once(status)
+        if worker_exit.is_here():
+            worker_exit.by_exit(status)
+        shutdown.exit_at_once(status)
 
     sys.excepthook = hook
     os._exit = end  # with an error code the others would wait for this worker
-    atexit.register(leaving.in_order)
+    atexit.register(worker_exit.in_order)

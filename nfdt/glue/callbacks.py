@@ -22,7 +22,7 @@ from fdtcore.glue.keras_internals import OrbaxCheckpoint, is_default
 from fdtcore.keras_types import Callback, Callbacks, Logs, Model
 
 
-class Understudy(keras.callbacks.Callback):
+class StandbyCallback(keras.callbacks.Callback):
     """Keeps a callback still until this worker speaks for the job.
 
     The callback begins then as at the start of a ``fit``: an ``EarlyStopping`` counts
@@ -219,9 +219,10 @@ def _chosen(
     if not collectives.process.rank:
         return callbacks
     kept = [
-        Understudy(c, collectives) if isinstance(c, _ON_CHIEF) else c for c in callbacks
+        StandbyCallback(c, collectives) if isinstance(c, _ON_CHIEF) else c
+        for c in callbacks
     ]
     if verbose and not any(isinstance(c, keras.callbacks.ProgbarLogger) for c in kept):
         bar = keras.callbacks.ProgbarLogger()
-        kept.append(Understudy(bar, collectives, verbose))
+        kept.append(StandbyCallback(bar, collectives, verbose))
     return kept

@@ -19,7 +19,7 @@ from nfdt.protocol.events import Event
 from nfdt.protocol.group_spec import GroupSpec
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
-from nfdt.simulation.simulator import Driver
+from nfdt.simulation.simulator import Simulator
 from nfdt.simulation.workers import Sent
 
 _RULE = "asgd"  # the cheapest; how long updates take is told by the cluster
@@ -55,8 +55,8 @@ def forecast(
     services = [Service(len(members), make, present=here) for _ in range(num_servers)]
     for server, service in enumerate(services):
         service.handle(_opening(server, num_servers), 0.0)
-    driver = Driver(services, _thinned(cluster, num_params / num_servers), seed)
-    steps = driver.stream()
+    simulator = Simulator(services, _thinned(cluster, num_params / num_servers), seed)
+    steps = simulator.stream()
     next(steps)
     events: list[Event] = []
     while len(events) < num_pushes:

@@ -107,7 +107,7 @@ class Mismatch(ValueError):
     """What workers do does not fit what the servers have; no worker can go on."""
 
 
-class Keepsakes:
+class CheckpointState:
     """The memory of one server.
 
     Args:

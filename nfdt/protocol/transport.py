@@ -20,7 +20,7 @@ from nfdt.protocol.server import Service
 LEAVE_S = 0.2
 
 
-class Asking:
+class LeaseWait:
     """Lets threads wait for batches until there are some, or nobody wants them.
 
     At the end of Python TensorFlow waits for every thread of its inputs, and one that
@@ -116,12 +116,12 @@ class LocalTransport:
         self.services, self._now = services, now
         self.num_servers = len(services)
         self.inbox = [] if inbox is None else inbox  # (server, answer)
-        self._asking = Asking()
+        self._asking = LeaseWait()
         self._lock = self._asking.lock
         self._waits, self._pushed = waits, pushed
 
     def close(self) -> bool:
-        """Ends what still asks for batches; see :meth:`Asking.close`."""
+        """Ends what still asks for batches; see :meth:`LeaseWait.close`."""
         return self._asking.close()
 
     def post(self, server: int, message: Message) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-class Agenda:
+class EventQueue:
     """Events to come, and the time of the last that has happened."""
 
     def __init__(self) -> None:

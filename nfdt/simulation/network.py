@@ -13,11 +13,11 @@ import numpy as np
 from fdtcore.message_log import MessageLog
 from nfdt.clusters.machines import Link, Servers
 from nfdt.protocol.gradients import WIRE_TYPES
-from nfdt.protocol.message_log import described, to_server, to_worker
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 from nfdt.rules.corrections import Vector
-from nfdt.simulation.event_queue import Agenda
+from nfdt.simulation.event_queue import EventQueue
+from nfdt.telemetry.message_log import described, to_server, to_worker
 
 
 def transfer_s(link: Link, num_bytes: float, random: np.random.Generator) -> float:
@@ -109,12 +109,12 @@ class Network:
 _OVER_THE_NETWORK = (Kind.PARAMS, Kind.REFUSED, Kind.PACE)
 
 
-class Post:
+class MessageCarrier:
     """Carries messages in virtual time.
 
     Args:
         services: State machine of each server process, by server index.
-        agenda: Queue of events.
+        events: Queue of events.
         network: Simulated network.
         links: Each member's own link to the servers.
         wire: Type of gradients on the way; empty: that of the parameters.
@@ -125,14 +125,14 @@ class Post:
     def __init__(
         self,
         services: Sequence[Service],
-        agenda: Agenda,
+        events: EventQueue,
         network: Network,
         links: Sequence[Link],
         wire: str,
         deliver: Callable[[int, Message], None],
         log: MessageLog | None = None,
     ):
-        self.services, self._agenda, self._network = services, agenda, network
+        self.services, self._events, self._network = services, events, network
         self._links, self._wire, self._deliver = links, wire, deliver
         self._log = log
         self.group = -1  # of variables; -1: none is opened yet
@@ -181,27 +181,27 @@ class Post:
 
     def _send(self, server: int, message: Message, num_bytes: int) -> None:
         arrives_s = self._network.arrives_s(
-            self._links[message.worker], server, num_bytes, self._agenda.now_s
+            self._links[message.worker], server, num_bytes, self._events.now_s
         )
         if self._log:
             self._log.note(
                 to_server(message, server),
                 *described(message),
                 num_bytes=num_bytes,
-                took_s=arrives_s - self._agenda.now_s,
+                took_s=arrives_s - self._events.now_s,
             )
-        self._agenda.plan(arrives_s, self._arrive, server, message)
+        self._events.plan(arrives_s, self._arrive, server, message)
 
     def _arrive(self, server: int, message: Message) -> None:
         if message.kind is not Kind.PUSH:
             self._handle(server, message)
             return
         num_bytes = self._shards[server].nbytes
-        done_s = self._network.updated_s(server, num_bytes, self._agenda.now_s)
-        self._agenda.plan(done_s, self._handle, server, message)
+        done_s = self._network.updated_s(server, num_bytes, self._events.now_s)
+        self._events.plan(done_s, self._handle, server, message)
 
     def _handle(self, server: int, message: Message) -> None:
-        answers = self.services[server].handle(message, self._agenda.now_s)
+        answers = self.services[server].handle(message, self._events.now_s)
         self.carry(server, answers)
 
     def carry(self, server: int, answers: Sequence[Message]) -> None:
@@ -215,16 +215,16 @@ class Post:
             has_params = answer.kind is Kind.PARAMS
             num_bytes = self._shards[server].nbytes if has_params else 0
             comes_s = self._network.returns_s(
-                self._links[answer.worker], server, num_bytes, self._agenda.now_s
+                self._links[answer.worker], server, num_bytes, self._events.now_s
             )
             if self._log:
                 self._log.note(
                     to_worker(answer, server),
                     *described(answer),
                     num_bytes=num_bytes,
-                    took_s=comes_s - self._agenda.now_s,
+                    took_s=comes_s - self._events.now_s,
                 )
-            self._agenda.plan(comes_s, self._deliver, server, answer)
+            self._events.plan(comes_s, self._deliver, server, answer)
 
 
 def only_group(service: Service) -> int:

@@ -12,12 +12,12 @@ from fdtcore.message_log import MessageLog
 from nfdt.clusters.cluster import Cluster
 from nfdt.clusters.machines import Dies, Slower
 from nfdt.protocol.server import Service
-from nfdt.simulation.event_queue import Agenda
-from nfdt.simulation.worker_process import Moves
+from nfdt.simulation.event_queue import EventQueue
+from nfdt.simulation.worker_process import WorkerProcesses
 from nfdt.simulation.workers import Steps
 
 
-class Driver:
+class Simulator:
     """All workers of a simulated job.
 
     Args:
@@ -37,24 +37,24 @@ class Driver:
         logs_messages: bool = False,
     ):
         self.services = services
-        self._agenda = agenda = Agenda()
-        log = MessageLog("nfdt", now_s=lambda: agenda.now_s) if logs_messages else None
-        self._moves = Moves(services, cluster, agenda, seed, wire, log)
-        for member in self._moves.members:
+        self._events = events = EventQueue()
+        log = MessageLog("nfdt", now_s=lambda: events.now_s) if logs_messages else None
+        self._processes = WorkerProcesses(services, cluster, events, seed, wire, log)
+        for member in self._processes.members:
             if member.joins_s:
                 joins_s = member.joins_s
-                self._agenda.plan_for_good(joins_s, self._moves.join, member)
+                self._events.plan_for_good(joins_s, self._processes.join, member)
         for change in cluster.changes:
             if isinstance(change, Slower):
-                self._agenda.plan_for_good(change.at_s, self._slow, change)
+                self._events.plan_for_good(change.at_s, self._slow, change)
             elif isinstance(change, Dies):
                 at_s, worker = change.at_s, change.worker
-                self._agenda.plan_for_good(at_s, self._moves.die, worker)
+                self._events.plan_for_good(at_s, self._processes.die, worker)
 
     @property
     def now_s(self) -> float:
         """The virtual time."""
-        return self._agenda.now_s
+        return self._events.now_s
 
     def epoch(self, epoch: int, num_batches: int) -> Steps:
         """Yields the steps of one epoch, in the order in which they end.
@@ -63,19 +63,19 @@ class Driver:
             epoch: Index of the epoch.
             num_batches: Number of batches of the epoch.
         """
-        yield from self._run(epoch, num_batches, self._moves.have_all_met)
+        yield from self._run(epoch, num_batches, self._processes.have_all_met)
 
     def stream(self) -> Steps:
         """Yields steps on batches without a number, for ever."""
         yield from self._run(-1, -1, lambda: False)
 
     def _run(self, epoch: int, num_batches: int, is_over: Callable[[], bool]) -> Steps:
-        self._agenda.forget()  # what was under way when the last steps were left
-        self._moves.begin(epoch, num_batches)
+        self._events.forget()  # what was under way when the last steps were left
+        self._processes.begin(epoch, num_batches)
         while not is_over():
-            wanted = self._agenda.next()
+            wanted = self._events.next()
             if wanted is not None:
-                self._moves.found(wanted, (yield wanted))
+                self._processes.found(wanted, (yield wanted))
 
     def _slow(self, change: Slower) -> None:
-        self._moves.nodes[change.worker].factor *= change.factor
+        self._processes.nodes[change.worker].factor *= change.factor

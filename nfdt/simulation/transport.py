@@ -18,10 +18,10 @@ from nfdt.protocol.gradients import unpack_gradient
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.rendezvous import Meetings
 from nfdt.protocol.server import Service
-from nfdt.protocol.transport import Asking
+from nfdt.protocol.transport import LeaseWait
 from nfdt.rules.corrections import Vector
 from nfdt.simulation.network import only_group
-from nfdt.simulation.simulator import Driver
+from nfdt.simulation.simulator import Simulator
 from nfdt.simulation.workers import Sent, Steps, Wanted
 
 
@@ -29,15 +29,15 @@ class VirtualTransport:
     """A transport of all simulated workers; see ``nfdt.protocol.transport``.
 
     Args:
-        driver: The workers in virtual time.
+        simulator: The workers in virtual time.
         services: State machine of each server process, by server index.
         watch: Called after each step.
     """
 
     def __init__(
-        self, driver: Driver, services: list[Service], watch: Callable[[], None]
+        self, simulator: Simulator, services: list[Service], watch: Callable[[], None]
     ):
-        self.driver, self.services, self._watch = driver, services, watch
+        self.simulator, self.services, self._watch = simulator, services, watch
         self.num_servers = len(services)
         # What a worker's own steps have come to, where it has made some.
         self.submit: Callable[[Wanted], Vector] = _nothing
@@ -46,14 +46,14 @@ class VirtualTransport:
         self._is_given = False  # whether its batch has been leased
         self._is_over = False  # the epoch
         self._meetings = Meetings()
-        self._asking = Asking()
+        self._asking = LeaseWait()
         self._lock = self._asking.lock
 
     def post(self, server: int, message: Message) -> None:
         """Sends a message that is not answered."""
         with self._lock:
             if message.kind is Kind.STOP:
-                self.services[server].handle(message, self.driver.now_s)
+                self.services[server].handle(message, self.simulator.now_s)
                 self._leave()
 
     def call_all(
@@ -73,7 +73,7 @@ class VirtualTransport:
             return {0: answer}
         found = {}
         for server, message in messages.items():
-            (answer,) = self.services[server].handle(message, self.driver.now_s)
+            (answer,) = self.services[server].handle(message, self.simulator.now_s)
             found[server] = _taken(answer, into.get(server))
         return found
 
@@ -81,7 +81,7 @@ class VirtualTransport:
         """Returns the step that is computed; begins steps, if none are under way."""
         with self._lock:
             if self._steps is None:  # batches have no number
-                self._begin(self.driver.stream())
+                self._begin(self.simulator.stream())
             assert self.wanted is not None  # a stream has no end
             return self.wanted
 
@@ -103,7 +103,7 @@ class VirtualTransport:
         return self.wanted
 
     def close(self) -> bool:
-        """Ends what still asks for batches; see ``Asking.close``."""
+        """Ends what still asks for batches; see ``LeaseWait.close``."""
         with self._lock:
             self._leave()
             return self._asking.close()
@@ -129,7 +129,7 @@ class VirtualTransport:
         with self._lock:
             has_stopped = self._has_stopped(message)
             if self._steps is None and not has_stopped:
-                self._begin(self.driver.epoch(message.epoch, message.parts))
+                self._begin(self.simulator.epoch(message.epoch, message.parts))
             self._asking.wait(lambda: not self._is_given or self._is_over)
             if self.wanted is None:
                 self._steps = None

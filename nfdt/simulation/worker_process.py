@@ -12,8 +12,8 @@ from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 from nfdt.rules.corrections import Vector
 from nfdt.simulation import workers
-from nfdt.simulation.event_queue import Agenda
-from nfdt.simulation.network import Network, Post, transfer_s
+from nfdt.simulation.event_queue import EventQueue
+from nfdt.simulation.network import MessageCarrier, Network, transfer_s
 from nfdt.simulation.workers import (
     NO_BATCH,
     Result,
@@ -25,14 +25,14 @@ from nfdt.simulation.workers import (
 )
 
 
-class Moves:
+class WorkerProcesses:
     """The members of a cluster, and what each does next.
 
     Args:
         services: State machine of each server process, by server index.
         cluster: Cluster to simulate.
-        agenda: Where what comes next is planned; what is planned returns a wish or
-            None.
+        events: Where what comes next is planned; what is planned returns a
+            ``Wanted`` or None.
         seed: Seed of all random numbers.
         wire: Type of gradients on the way; empty: that of the parameters.
         log: Where a line for each message goes; None for nowhere.
@@ -42,19 +42,21 @@ class Moves:
         self,
         services: Sequence[Service],
         cluster: Cluster,
-        agenda: Agenda,
+        events: EventQueue,
         seed: int,
         wire: str,
         log: MessageLog | None = None,
     ):
-        self.services, self._agenda = services, agenda
+        self.services, self._events = services, events
         self.members = members(cluster)
         self.of_worker = {t: m for m in self.members for t in m.terminals}
         self.nodes = nodes(cluster, seed)
         self._jitter = np.random.default_rng((seed, 2))
         links = [member.link for member in self.members]
         network = Network(cluster.servers, links, np.random.default_rng((seed, 3)))
-        self._post = Post(services, agenda, network, links, wire, self._receive, log)
+        self._carrier = MessageCarrier(
+            services, events, network, links, wire, self._receive, log
+        )
         self._first: Vector | None = None  # what all begin with, once it is known
         self._epoch = self._num_batches = -1
 
@@ -80,8 +82,8 @@ class Moves:
         """Lets a member that was not there take part."""
         member.is_there = True
         for server, service in enumerate(self.services):
-            now_s = self._agenda.now_s
-            self._post.carry(server, service.join(member.index, now_s))
+            now_s = self._events.now_s
+            self._carrier.carry(server, service.join(member.index, now_s))
         self._enter(member)
 
     def die(self, worker: int) -> None:
@@ -98,16 +100,16 @@ class Moves:
             return
         member.is_there = False
         for server, service in enumerate(self.services):
-            answers = service.lose(member.index, self._agenda.now_s)
-            self._post.carry(server, answers)
+            answers = service.lose(member.index, self._events.now_s)
+            self._carrier.carry(server, answers)
 
     def _enter(self, member: SimulatedWorker) -> None:
         """Lets a member begin with the newest parameters."""
-        if self._post.group < 0:  # all begin with the same values
+        if self._carrier.group < 0:  # all begin with the same values
             self._go_on(member)
         else:
             member.awaited = len(self.services)
-            self._post.pull(member.index)
+            self._carrier.pull(member.index)
 
     def _go_on(self, member: SimulatedWorker) -> None:
         """Lets each terminal that has nothing to do take a batch."""
@@ -119,20 +121,20 @@ class Moves:
             else:
                 member.asking.append(terminal)
                 ask = workers.lease(member, self._epoch, self._num_batches)
-                self._post.tell(ask)
+                self._carrier.tell(ask)
 
     def _begin(self, member: SimulatedWorker, terminal: int, number: int) -> None:
         member.busy[terminal] = number
-        ends_s = self._agenda.now_s + self.nodes[terminal].step_s()
+        ends_s = self._events.now_s + self.nodes[terminal].step_s()
         ends_s += self._inside_s(member, terminal)  # its parameters come down first
-        self._agenda.plan(ends_s, self._computed, member, terminal, member.params)
+        self._events.plan(ends_s, self._computed, member, terminal, member.params)
 
     def _inside_s(self, member: SimulatedWorker, terminal: int) -> float:
         """Returns the time of a vector between a terminal and its edge node."""
-        if not member.is_edge or self._post.group < 0:
+        if not member.is_edge or self._carrier.group < 0:
             return 0.0
         link = self.nodes[terminal].link
-        return transfer_s(link, self._post.push_bytes, self._jitter)
+        return transfer_s(link, self._carrier.push_bytes, self._jitter)
 
     def _computed(
         self, member: SimulatedWorker, terminal: int, params: Vector | None
@@ -145,7 +147,7 @@ class Moves:
     def found(self, wanted: Wanted, sent: Sent) -> None:
         """Goes on with what was found."""
         member = self.of_worker[wanted.worker]
-        if self._post.group < 0:
+        if self._carrier.group < 0:
             self._open()
         if sent.vector is None:
             del member.busy[wanted.worker]
@@ -155,19 +157,19 @@ class Moves:
         if wanted.submits:
             self._push(member, result)
         else:
-            arrives_s = self._agenda.now_s + self._inside_s(member, wanted.worker)
-            self._agenda.plan(arrives_s, self._merge, member, wanted.worker, result)
+            arrives_s = self._events.now_s + self._inside_s(member, wanted.worker)
+            self._events.plan(arrives_s, self._merge, member, wanted.worker, result)
 
     def _open(self) -> None:
         """Gives all the first values, at which they have begun to compute."""
-        self._post.open()
+        self._carrier.open()
         for member in filter(lambda member: member.is_there, self.members):
             for server, service in enumerate(self.services):
-                pull = Message(Kind.PULL, member.index, self._post.group)
-                (answer,) = service.handle(pull, self._agenda.now_s)
+                pull = Message(Kind.PULL, member.index, self._carrier.group)
+                (answer,) = service.handle(pull, self._events.now_s)
                 member.shards[server] = answer.payload
         self._first = np.concatenate(
-            [s.groups[self._post.group].params for s in self.services]
+            [s.groups[self._carrier.group].params for s in self.services]
         )
 
     def _merge(self, member: SimulatedWorker, terminal: int, result: Result) -> None:
@@ -180,44 +182,46 @@ class Moves:
         if member.busy or member.awaited or not member.results:
             return
         for one in member.results[1:]:  # what the push itself does not tell
-            self._post.tell(workers.done(member, self._epoch, one.number))
+            self._carrier.tell(workers.done(member, self._epoch, one.number))
         self._push(member, member.take_round())
 
     def _push(self, member: SimulatedWorker, result: Result) -> None:
         member.unsent = 0
         member.awaited = len(self.services)
         compute_s = self._count(member)
-        message = workers.push(member, self._post.group, self._epoch, result, compute_s)
-        self._post.push(message, result.vector)
+        message = workers.push(
+            member, self._carrier.group, self._epoch, result, compute_s
+        )
+        self._carrier.push(message, result.vector)
 
     def _step_alone(self, member: SimulatedWorker, number: int, loss: float) -> None:
         """Goes on after a step that a worker has made on parameters of its own."""
         member.unsent += 1
-        if not self._post.paces:
-            self._post.tell(workers.done(member, self._epoch, number))
+        if not self._carrier.paces:
+            self._carrier.tell(workers.done(member, self._epoch, number))
             self._go_on(member)
             return
         compute_s = self._count(member)
         readings = b""
-        if self._post.monitors:
-            readings = member.speed.step(compute_s, self._agenda.now_s)
+        if self._carrier.monitors:
+            readings = member.speed.step(compute_s, self._events.now_s)
         message = workers.step(
-            *(member, self._post.group, self._epoch, number, loss),
+            *(member, self._carrier.group, self._epoch, number, loss),
             compute_s=compute_s,
             readings=readings,
         )
-        self._post.step(message)
+        self._carrier.step(message)
 
     def _count(self, member: SimulatedWorker) -> float:
         """Counts what a member says after a step; returns how long it has computed."""
         member.clock += 1
-        member.pushed_s = self._agenda.now_s
-        return self._agenda.now_s - member.released_s
+        member.pushed_s = self._events.now_s
+        return self._events.now_s - member.released_s
 
     def _paced(self, member: SimulatedWorker, *, submits: bool) -> None:
         self._note_release(member)
         if submits:
-            self._agenda.plan(self._agenda.now_s, self._submits, member)
+            self._events.plan(self._events.now_s, self._submits, member)
         else:
             self._go_on(member)
 
@@ -238,7 +242,7 @@ class Moves:
                 if answer.number >= 0:
                     self._begin(member, terminal, answer.number)
                 elif member.is_idle:
-                    self._agenda.plan(self._agenda.now_s, self._end_epoch, member)
+                    self._events.plan(self._events.now_s, self._end_epoch, member)
             case Kind.BYTES:
                 member.has_met = True
             case Kind.PACE:
@@ -260,8 +264,8 @@ class Moves:
         self._close_round(member)
 
     def _note_release(self, member: SimulatedWorker) -> None:
-        member.released_s = self._agenda.now_s
-        member.exchange_s = self._agenda.now_s - member.pushed_s
+        member.released_s = self._events.now_s
+        member.exchange_s = self._events.now_s - member.pushed_s
 
     def _end_epoch(self, member: SimulatedWorker) -> Wanted | None:
         """Sends what it has not sent yet; then meets the others."""
@@ -269,5 +273,5 @@ class Moves:
             return None
         if member.unsent:
             return self._submits(member)
-        self._post.tell(workers.meet(member, self._epoch))
+        self._carrier.tell(workers.meet(member, self._epoch))
         return None

@@ -10,6 +10,7 @@ figure, panels   the picture; ``dsp_panels``, the part about DSP
 html_page        the page
 perfetto         Chrome trace events
 recorder         the records that the first server writes of a run
+message_log      each message between worker and server as a line
 ===============  ===========================================================
 
 May import ``protocol`` and ``rules``.

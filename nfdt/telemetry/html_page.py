@@ -9,7 +9,7 @@ from typing import Any
 
 from nfdt.telemetry import worker_outcomes
 from nfdt.telemetry.summary import grouped, percent
-from nfdt.telemetry.worker_outcomes import Fate
+from nfdt.telemetry.worker_outcomes import WorkerOutcome
 
 _MOST_HAPPENINGS = 300
 _STYLE = """
@@ -80,7 +80,7 @@ def page(
     title: str,
     lines: Sequence[str],
     pictures: tuple[bytes, bytes],
-    workers: Sequence[Fate],
+    workers: Sequence[WorkerOutcome],
     happenings: Sequence[Mapping[str, Any]],
     *,
     facts: Mapping[str, Any],
@@ -114,7 +114,7 @@ def page(
     )
 
 
-def _worker_table(workers: Sequence[Fate]) -> str:
+def _worker_table(workers: Sequence[WorkerOutcome]) -> str:
     heads = "".join(f'<th scope="col" class="number">{name}</th>' for name in _COLUMNS)
     rows = "\n".join(_worker_row(fate) for fate in workers)
     return f"""<div class="wide"><table aria-labelledby="workers">
@@ -124,7 +124,7 @@ def _worker_table(workers: Sequence[Fate]) -> str:
 </tbody></table></div>"""
 
 
-def _worker_row(fate: Fate) -> str:
+def _worker_row(fate: WorkerOutcome) -> str:
     cells = (
         grouped(fate.pushes),
         grouped(fate.batches),

@@ -24,7 +24,7 @@ _PHRASES = {
 }
 
 
-class Fate(NamedTuple):
+class WorkerOutcome(NamedTuple):
     """One worker, from its first push to its end."""
 
     worker: int
@@ -38,7 +38,9 @@ class Fate(NamedTuple):
     end: str  # "finished", "lost at 3.1 s" ...; "" where nothing is known
 
 
-def find(trace: Trace, table: Table, summary: Summary, origin_s: float) -> list[Fate]:
+def find(
+    trace: Trace, table: Table, summary: Summary, origin_s: float
+) -> list[WorkerOutcome]:
     """Returns all workers, also those without a push.
 
     Args:
@@ -101,17 +103,17 @@ def in_words(happening: Mapping[str, Any]) -> str:
 
 def _fate(
     worker: int, mine: Table, trace: Trace, summary: Summary, origin_s: float
-) -> Fate:
+) -> WorkerOutcome:
     end = ends(trace.happenings).get(worker)
     word = ""
     if end is not None:
         word = f"{end['kind']} at {end['time_s'] - origin_s:.1f} s"
     if not len(mine):
-        return Fate(worker, 0, 0, 0, None, None, None, None, word)
+        return WorkerOutcome(worker, 0, 0, 0, None, None, None, None, word)
     staleness = mine["staleness"][mine["use"] == Use.UPDATE]
     own = mine[mine["use"] == Use.OWN]
     told = own if len(own) else mine  # with local steps, a push is of no batch
-    return Fate(
+    return WorkerOutcome(
         worker,
         summary.pushes_of(worker),
         _batches(told),

@@ -11,7 +11,7 @@ import pytest
 
 from nfdt.cluster import checkpoint_store
 from nfdt.protocol import checkpoints, serialization
-from nfdt.protocol.checkpoints import Keepsakes, Mismatch, check_batches
+from nfdt.protocol.checkpoints import CheckpointState, Mismatch, check_batches
 from nfdt.protocol.controllers import BulkSynchronous
 from nfdt.protocol.messages import Kind, Message
 from tests.nfdt import real_runs
@@ -23,7 +23,7 @@ ABOUT = {"format": checkpoints.FORMAT, "server": 0, "servers": 1, "workers": 2}
 
 def trained(earlier=None, **changes):
     """Returns a service that has made some updates, and its keepsakes."""
-    kept = Keepsakes(ABOUT, earlier)
+    kept = CheckpointState(ABOUT, earlier)
     made = service(opened=kept.resume_group)
     kept.begin(made)
     made.handle(opening(0, **changes), 0.0)
@@ -67,7 +67,7 @@ def test_batches_in_hand_are_not_done_and_are_leased_again():
 
 
 def test_a_gradient_that_is_held_back_is_not_done():
-    kept = Keepsakes(ABOUT, None)
+    kept = CheckpointState(ABOUT, None)
     whole = service(controller=BulkSynchronous(), opened=kept.resume_group)
     whole.handle(opening(0), 0.0)
     step(whole, 0)  # the other worker is awaited
@@ -86,7 +86,7 @@ def test_what_is_noted_is_recalled_also_after_two_interruptions():
             )
             kept.handle(Message(Kind.NOTE, 0, payload=payload))
         earlier = through_a_file(kept.kept(whole))
-    (answer,) = Keepsakes(ABOUT, earlier).handle(Message(Kind.RECALL, 1))
+    (answer,) = CheckpointState(ABOUT, earlier).handle(Message(Kind.RECALL, 1))
     notes = serialization.load(bytes(answer.payload))["notes"]
     assert serialization.load(notes["one"].tobytes()) == [3]
 
@@ -95,7 +95,7 @@ def test_a_group_that_was_not_opened_again_is_not_lost():
     whole, kept = trained()
     step(whole, 0)
     first = through_a_file(kept.kept(whole))
-    idle = Keepsakes(ABOUT, first)
+    idle = CheckpointState(ABOUT, first)
     second = through_a_file(idle.kept(service()))
     other, _ = trained(second)
     assert other.groups[0].version == 1
@@ -129,7 +129,9 @@ def test_what_another_kind_of_job_has_kept_is_refused(changes, words):
 
 
 def keep(folder, *times_s, server=0, servers=1):
-    keeper = checkpoint_store.Keeper(str(folder), server, servers, every_s=1.0)
+    keeper = checkpoint_store.CheckpointWriter(
+        str(folder), server, servers, every_s=1.0
+    )
     assert not keeper.is_due(0.0, is_open=True)
     for time_s in times_s:
         assert keeper.is_due(time_s, is_open=True)
@@ -173,7 +175,7 @@ def test_an_empty_folder_and_a_broken_file_are_refused(tmp_path):
 
 
 def test_the_first_is_due_a_time_after_something_was_opened(tmp_path):
-    keeper = checkpoint_store.Keeper(str(tmp_path), 0, 1, every_s=10.0)
+    keeper = checkpoint_store.CheckpointWriter(str(tmp_path), 0, 1, every_s=10.0)
     assert not keeper.is_due(100.0, is_open=False)
     assert not keeper.is_due(200.0, is_open=True)
     assert not keeper.is_due(209.0, is_open=True)

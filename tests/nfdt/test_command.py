@@ -1,6 +1,5 @@
 """What ``nfdt run`` makes of its words: a job, or a refusal before anything starts."""
 
-import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from click.testing import CliRunner
 from fdtcore.launcher.foreground import Foreground
 from fdtcore.launcher.hosts import Host
 from fdtcore.launcher.launchers import Direct, OpenMpi
+from fdtcore.options import options_of
 from nfdt.cli import command, job_setup
 from nfdt.cluster import checkpoint_store
 from nfdt.options import Options
@@ -174,7 +174,7 @@ def test_scripts_that_cannot_run_are_refused(script, jobs_run):
 
 
 def test_a_checkpoint_of_another_kind_of_job_is_refused(script, jobs_run, tmp_path):
-    keeper = checkpoint_store.Keeper(str(tmp_path / "ck"), 0, 1, 1.0)
+    keeper = checkpoint_store.CheckpointWriter(str(tmp_path / "ck"), 0, 1, 1.0)
     about = {"format": checkpoints.FORMAT, "server": 0, "servers": 1, "workers": 2}
     keeper.keep(about, 1)
     keeper.wait()
@@ -200,9 +200,9 @@ def test_help_teaches():
     for word in ("Examples:", "nfdt report runs/1", "--resume ck", "worker 0"):
         assert word in text
     missing = {
-        field
-        for field in (f.name for f in dataclasses.fields(Options))
-        if f"--{field.replace('_', '-')} " not in text
+        name
+        for name, option in options_of(Options).items()
+        if f"{option.flag(name)} " not in text
     }
     assert missing <= {"worker_optimizer", "server_optimizer"}  # of distribute alone
 

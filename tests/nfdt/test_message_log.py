@@ -10,9 +10,9 @@ import pytest
 
 from fdtcore.message_log import MessageLog
 from nfdt.protocol import serialization
-from nfdt.protocol.message_log import LoggedEndpoint, LoggedTransport
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.transport import LocalTransport, ServerLost
+from nfdt.telemetry.message_log import LoggedEndpoint, LoggedTransport
 from tests.nfdt.services import START, opening, service
 
 MEGABYTE = np.zeros(1_000_000, np.uint8)

@@ -26,7 +26,7 @@ def test_counts_of_one_worker():
         event(number=0, epoch=1, version=3, exchange_s=2.0, compute_s=6.0),
     ]
     (fate,) = find(events)
-    assert fate == worker_outcomes.Fate(0, 4, 3, 0, 0.25, 0, 1.5, 4, "")
+    assert fate == worker_outcomes.WorkerOutcome(0, 4, 3, 0, 0.25, 0, 1.5, 4, "")
 
 
 def test_batches_without_a_number_are_told_by_the_first_group():
@@ -49,7 +49,9 @@ def test_workers_without_a_push_are_there_too():
     lost = {"kind": "lost", "time_s": 5001.0, "worker": 3}
     found = find([event()], [lost], workers=2)
     assert [fate.worker for fate in found] == [0, 1, 3]
-    assert found[1] == worker_outcomes.Fate(1, 0, 0, 0, None, None, None, None, "")
+    assert found[1] == worker_outcomes.WorkerOutcome(
+        1, 0, 0, 0, None, None, None, None, ""
+    )
     assert found[2].end == "lost at 1.0 s"
 
 

@@ -104,5 +104,5 @@ def simulate(
     finally:
         engine.close()
     return Simulation(
-        history.history, engine.events, engine.recording.summary, engine.driver.now_s
+        history.history, engine.events, engine.recording.summary, engine.simulator.now_s
     )

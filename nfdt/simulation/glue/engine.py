@@ -20,7 +20,7 @@ from nfdt.protocol.topology import Roles
 from nfdt.protocol.transport import LEAVE_S
 from nfdt.simulation import supported
 from nfdt.simulation.glue.worker_state import PlacementOfEach, PushPullOfEach
-from nfdt.simulation.simulator import Driver
+from nfdt.simulation.simulator import Simulator
 from nfdt.simulation.transport import VirtualTransport
 from nfdt.telemetry.recorder import Recording
 
@@ -57,8 +57,8 @@ class SimulatedEngine(ParameterServerEngine):
         self.events: list[Event] = []  # pushes, by the time of their release
         wire = "" if options.wire == "own" else options.wire
         logs = options.log == "messages"
-        self.driver = Driver(services, cluster, seed, wire, logs_messages=logs)
-        virtual = VirtualTransport(self.driver, services, self._watch)
+        self.simulator = Simulator(services, cluster, seed, wire, logs_messages=logs)
+        virtual = VirtualTransport(self.simulator, services, self._watch)
         placement = PlacementOfEach(options, count, virtual)
         super().__init__(
             Process(0, 1),
@@ -84,7 +84,7 @@ class SimulatedEngine(ParameterServerEngine):
             time.sleep(LEAVE_S)
         self.events += self.recording.take()
         problem = self.recording.close()
-        lines = [f"simulated  {self.driver.now_s:.1f} s of the cluster's time"]
+        lines = [f"simulated  {self.simulator.now_s:.1f} s of the cluster's time"]
         return [
             *lines,
             *self.recording.summary.lines(),
@@ -94,7 +94,7 @@ class SimulatedEngine(ParameterServerEngine):
     def _watch(self) -> None:
         """Takes down what has happened; ends the job where its server would."""
         self.events += self.recording.take()
-        for service in self.driver.services:
+        for service in self.simulator.services:
             for shard in service.groups.values():
                 if shard.refused_in_a_row >= self.options.refuse_at_most:
                     raise FloatingPointError(

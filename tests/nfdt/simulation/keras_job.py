@@ -15,7 +15,7 @@ import tensorflow as tf
 import nfdt
 from nfdt.clusters.step_times import Gamma
 from nfdt.glue.local_training import Lookahead
-from nfdt.simulation.simulator import Driver
+from nfdt.simulation.simulator import Simulator
 from nfdt.simulation.workers import Sent
 from tests.nfdt.simulation import toys
 
@@ -127,14 +127,14 @@ def repeated():
 
 
 def by_hand(algorithm):
-    """The same training by the driver alone, with the gradient of a linear model."""
+    """The same training by the simulator alone, with the gradient of a linear model."""
     momentum = 0.9 if algorithm == "dana-slim" else 0.0
     optimizer = keras.optimizers.SGD(0.02, momentum=momentum)
     own, _ = simulated(model(), optimizer, SHAKY, algorithm=algorithm, epochs=2, seed=5)
     services = toys.services(SHAKY, "asgd", rate=0.02, size=5)
     (group,) = services[0].groups
     services[0].groups[group].params[:] = weights(model())
-    driver = Driver(services, SHAKY, seed=5)
+    simulator = Simulator(services, SHAKY, seed=5)
     ahead = {}
 
     def find(wanted):
@@ -148,7 +148,7 @@ def by_hand(algorithm):
         return Sent(slope)
 
     for epoch in range(2):
-        toys.drive(driver.epoch(epoch, len(X) // BATCH), find)
+        toys.drive(simulator.epoch(epoch, len(X) // BATCH), find)
     return difference(own, services[0].groups[group].params)
 
 

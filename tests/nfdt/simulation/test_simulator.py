@@ -17,7 +17,7 @@ def test_even_workers_are_as_late_as_there_are_others():
     job = Job(cluster([1.0] * 5), batches=200)
     later = [event.staleness for event in job.events[20:-10]]
     assert set(later) == {4}
-    assert job.driver.now_s == pytest.approx(200 / 5)
+    assert job.simulator.now_s == pytest.approx(200 / 5)
 
 
 def test_a_slow_worker_takes_fewer_batches():
@@ -29,7 +29,7 @@ def test_a_slow_worker_takes_fewer_batches():
 
 def test_everybody_waits_for_the_slowest():
     job = Job(cluster([1.0, 1.0, 4.0]), form="bsp", batches=30)
-    assert job.driver.now_s == pytest.approx(10 * 4)
+    assert job.simulator.now_s == pytest.approx(10 * 4)
     assert job.services[0].groups[0].version == 10
 
 
@@ -60,13 +60,13 @@ def test_the_link_of_the_server_is_the_limit():
     fast = Link(0.0, 1e9)
     servers = Servers(link=Link(0.0, 48.0))  # one gradient a second
     job = Job(cluster([0.01] * 8, fast, servers), batches=100)
-    assert job.driver.now_s == pytest.approx(100, rel=0.05)
+    assert job.simulator.now_s == pytest.approx(100, rel=0.05)
 
 
 def test_updates_keep_the_server_busy():
     servers = Servers(bytes_per_s=96.0, overhead_s=0.5)  # a second each
     job = Job(cluster([0.01] * 8, servers=servers), batches=100)
-    assert job.driver.now_s == pytest.approx(100, rel=0.02)
+    assert job.simulator.now_s == pytest.approx(100, rel=0.02)
 
 
 def test_a_message_alone_takes_the_time_of_the_slower_link():
@@ -99,7 +99,7 @@ def test_a_ring_takes_two_rounds_of_parts():
         batches=4,
     )
     ring = 2 * (0.5 + 1)
-    assert job.driver.now_s == pytest.approx(2 * (2 + ring))
+    assert job.simulator.now_s == pytest.approx(2 * (2 + ring))
 
 
 def test_a_worker_becomes_slower():
@@ -120,7 +120,9 @@ def test_who_joins_takes_batches_from_then_on():
     joined = [t for t, w in zip(job.at_s, job.wanted, strict=True) if w.worker > 1]
     assert min(joined) == pytest.approx(10.5)
     assert job.numbers() == list(range(60))
-    assert job.driver.now_s == pytest.approx(20, abs=1)  # 18 batches, then 42 by four
+    assert job.simulator.now_s == pytest.approx(
+        20, abs=1
+    )  # 18 batches, then 42 by four
 
 
 def test_who_joins_between_epochs_begins_with_the_next():

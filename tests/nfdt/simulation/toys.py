@@ -16,7 +16,7 @@ from nfdt.protocol import topology
 from nfdt.protocol.group_spec import GroupSpec
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
-from nfdt.simulation.simulator import Driver
+from nfdt.simulation.simulator import Simulator
 from nfdt.simulation.workers import Sent, Steps, Wanted
 
 SIZE = 6
@@ -26,7 +26,7 @@ def drive(steps: Steps, find: Callable[[Wanted], Sent]) -> None:
     """Runs steps to their end.
 
     Args:
-        steps: As a driver yields them.
+        steps: As a simulator yields them.
         find: From what is wanted to what is sent.
     """
     try:
@@ -103,19 +103,19 @@ class Job:
         batches: int = 40,
     ):
         self.services = services(cluster, algorithm, form)
-        self.driver = Driver(self.services, cluster, seed)
+        self.simulator = Simulator(self.services, cluster, seed)
         self.wanted: list[Wanted] = []
         self.at_s: list[float] = []  # the times of them
         self._paces = consistency.parse(form).paces
         for epoch in range(epochs):
-            drive(self.driver.epoch(epoch, batches), self._find)
+            drive(self.simulator.epoch(epoch, batches), self._find)
         self.events = self.services[0].take_records()[0]
 
     def _find(self, wanted: Wanted) -> Sent:
         if wanted.submits:
             return Sent(np.full(SIZE, 0.01))
         self.wanted.append(wanted)
-        self.at_s.append(self.driver.now_s)
+        self.at_s.append(self.simulator.now_s)
         loss = float(len(self.wanted))
         if self._paces:
             return Sent(None, loss)

@@ -1,9 +1,10 @@
-"""A barrier of ranks that end with an error, for when they cannot talk to each other.
+"""The end of a process of a job: its last words, its exit, and a barrier before it.
 
 A launcher ends all ranks at the first that exits with an error, whatever the others
-still have to say. So each says it, notes in a file of the job's folder that it has, and
-waits for the others. On several machines the folder may not be shared: then only the
-time limit lets a rank go.
+still have to say. Ranks that can talk tell each other over the control line. Those that
+cannot note in a file of the job's folder that they have spoken, and wait for the
+others. On several machines the folder may not be shared: then only the time limit lets
+a rank go.
 """
 
 from __future__ import annotations
@@ -13,14 +14,24 @@ import os
 import time
 from collections.abc import Collection
 from pathlib import Path
+from typing import NoReturn
 
 from fdtcore import output
+
+# Without the end of MPI and of Python. NFDT gives a script another ``os._exit``.
+exit_at_once = os._exit
 
 # For ranks that find out the same at nearly one moment, on a machine that is busy.
 LIMIT_S = 10.0
 _SPEAK_S = 3.0  # for rank 0, where nothing tells whether it has spoken
 _LOOK_S = 0.02
 _NAME = ".ended"
+
+
+def leave(code: int) -> NoReturn:
+    """Ends this process at once, with what it has printed written out."""
+    output.flush()
+    exit_at_once(code)
 
 
 def wait_for_others(

@@ -20,7 +20,7 @@ def described(message: Message, answer: Message | None = None) -> list[str]:
 
     Args:
         message: From a worker or from a server.
-        answer: What a server has answered, where the line tells of both.
+        answer: What a server has answered, where the line reports both.
     """
     one = answer or message
     asks = message.kind is Kind.LEASE
@@ -54,11 +54,17 @@ class LoggedTransport:
     Args:
         inner: Transport to forward to.
         log: Where the lines go.
+        now_s: A clock, in seconds.
     """
 
-    def __init__(self, inner: Transport, log: MessageLog):
+    def __init__(
+        self,
+        inner: Transport,
+        log: MessageLog,
+        now_s: Callable[[], float] = time.perf_counter,
+    ):
         self.inner, self.num_servers = inner, inner.num_servers
-        self._log = log
+        self._log, self._now_s = log, now_s
 
     def post(self, server: int, message: Message) -> None:
         """Sends a message that is not answered."""
@@ -70,12 +76,12 @@ class LoggedTransport:
         self, messages: Mapping[int, Message], into: Mapping[int, Any]
     ) -> dict[int, Message]:
         """Sends one message to each server and returns their answers."""
-        begun_s = time.perf_counter()
+        begun_s = self._now_s()
         answers: dict[int, Message] = {}
         try:
             answers = self.inner.call_all(messages, into)
         finally:
-            took_s = time.perf_counter() - begun_s
+            took_s = self._now_s() - begun_s
             for server, message in messages.items():
                 answer = answers.get(server)
                 self._log.note(

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from nfdt.cluster import shutdown
-from nfdt.cluster.shutdown import Colleagues
+from nfdt.cluster import server_shutdown
+from nfdt.cluster.server_shutdown import ServerBarrier
 from nfdt.protocol.topology import Roles
 from tests.processes import wait_until
 
@@ -60,7 +60,7 @@ def threads():
 
 
 def test_servers_agree_on_the_greater_number_and_leave_together(servers, threads):
-    one, other = map(Colleagues, servers)
+    one, other = map(ServerBarrier, servers)
     agreed = [threads.submit(one.agree, 4), threads.submit(other.agree, 5)]
     assert [found.result(20) for found in agreed] == [5, 5]
     looks = servers[0].looks
@@ -72,17 +72,17 @@ def test_servers_agree_on_the_greater_number_and_leave_together(servers, threads
 
 
 def test_who_does_not_come_is_awaited_once(servers, threads, monkeypatch):
-    monkeypatch.setattr(shutdown, "_COME_S", 0.1)
-    monkeypatch.setattr(shutdown, "_WRITE_S", 60.0)
-    early = Colleagues(servers[0])
+    monkeypatch.setattr(server_shutdown, "_COME_S", 0.1)
+    monkeypatch.setattr(server_shutdown, "_WRITE_S", 60.0)
+    early = ServerBarrier(servers[0])
     assert early.agree(4) == 4
     threads.submit(early.leave_together).result(LIMIT_S)
-    late = Colleagues(servers[1])
+    late = ServerBarrier(servers[1])
     assert late.agree(3) == 4
     late.leave_together()
 
 
 def test_nobody_waits_for_the_lost(servers, threads, monkeypatch):
-    monkeypatch.setattr(shutdown, "_COME_S", 60.0)
+    monkeypatch.setattr(server_shutdown, "_COME_S", 60.0)
     servers[0].lost.add(3)
-    assert threads.submit(Colleagues(servers[0]).agree, 2).result(LIMIT_S) == 2
+    assert threads.submit(ServerBarrier(servers[0]).agree, 2).result(LIMIT_S) == 2

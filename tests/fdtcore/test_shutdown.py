@@ -2,14 +2,14 @@
 
 import threading
 
-from fdtcore import exit_barrier
+from fdtcore import shutdown
 
 
 def test_each_waits_until_all_have_said_why(tmp_path):
     ended = []
 
     def end(rank):
-        exit_barrier.wait_for_others(tmp_path, rank, range(3), limit_s=60.0)
+        shutdown.wait_for_others(tmp_path, rank, range(3), limit_s=60.0)
         ended.append(rank)
 
     ranks = [threading.Thread(target=end, args=(rank,)) for rank in range(3)]
@@ -25,15 +25,15 @@ def test_each_waits_until_all_have_said_why(tmp_path):
 
 def test_a_rank_that_never_comes_and_an_earlier_job_hold_nobody(tmp_path, monkeypatch):
     monkeypatch.setenv("PMIX_NAMESPACE", "an earlier job")
-    exit_barrier.note(tmp_path, 0)
+    shutdown.note(tmp_path, 0)
     monkeypatch.setenv("PMIX_NAMESPACE", "this job")
-    assert exit_barrier._noted(tmp_path) == set()
-    exit_barrier.wait_for_others(tmp_path, 1, range(2), limit_s=0.1)
-    assert exit_barrier._noted(tmp_path) == {1}
+    assert shutdown._noted(tmp_path) == set()
+    shutdown.wait_for_others(tmp_path, 1, range(2), limit_s=0.1)
+    assert shutdown._noted(tmp_path) == {1}
 
 
 def test_without_a_folder_or_with_one_that_cannot_be_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(exit_barrier, "_SPEAK_S", 0.0)
-    exit_barrier.wait_for_others(None, 1, range(2), limit_s=60.0)
+    monkeypatch.setattr(shutdown, "_SPEAK_S", 0.0)
+    shutdown.wait_for_others(None, 1, range(2), limit_s=60.0)
     (tmp_path / "file").touch()
-    exit_barrier.wait_for_others(tmp_path / "file", 0, range(2), limit_s=0.1)
+    shutdown.wait_for_others(tmp_path / "file", 0, range(2), limit_s=0.1)

@@ -1,68 +1,32 @@
-"""The shutdown of a job: what servers tell the user and the workers.
-
-How the servers of a job end together.
+"""The shutdown of servers: what they tell user and workers, and their barrier.
 
 A process that ends with an error makes ``mpirun`` end all others, whatever they still
-write.
-
-How a process parts from the others when all is done.
+write. So the servers of a job meet, write their last files, meet again and leave.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from fdtcore import failures, output
+from fdtcore import failures, output, shutdown
 from fdtcore.failures import ENDED, Failure
 from nfdt.cluster.mpi import PeerLost, Peers, PollingBackoff, Tag
-from nfdt.protocol.message_log import ServerEndpoint
 from nfdt.protocol.messages import Kind, Message, read_header
+from nfdt.telemetry.message_log import ServerEndpoint
 from nfdt.telemetry.recorder import Recording
-
-# Without the end of MPI and of Python; a script's own call is another one by then.
-exit_at_once = os._exit
-
-# What is still being sent at the end has this long to arrive.
-_SEND_S = 5.0
-
-
-def flush(peers: Peers, limit_s: float = _SEND_S) -> None:
-    """Returns when what is being sent has arrived, or after a time.
-
-    Args:
-        peers: This process's end of the job.
-        limit_s: Time limit in seconds.
-    """
-    patience, deadline_s = PollingBackoff(), time.monotonic() + limit_s
-    while peers.is_sending() and time.monotonic() < deadline_s:
-        patience.wait()
-
-
-def part(peers: Peers) -> None:
-    """Leaves the job in order; ends the process where losses are survived."""
-    flush(peers)
-    output.flush()
-    if peers.survives:
-        # After a death Open MPI occasionally keeps a survivor in its end for ever;
-        # under fault tolerance mpirun asks nobody for that end.
-        exit_at_once(0)
-    peers.close()
-
 
 # What workers may still do after they were told that the job ends.
 LIMIT_S = 3.0
-_MESSAGE_LIMIT = 4000
 FRAGILE = (
     "this job ends when a worker dies: it was started without fault tolerance. With "
     "Open MPI 5 use nfdt run, or mpirun --with-ft ulfm."
 )
 
 
-class Ending:
+class ServerShutdown:
     """The last words of one server.
 
     Args:
@@ -76,20 +40,20 @@ class Ending:
         self._peers, self._wire, self._job_dir = peers, wire, job_dir
         self._speaks = peers.rank == peers.roles.server_rank(0)
 
-    def fail(self, text: str, workers: Iterable[int], rank: int) -> None:
+    def fail(self, failure: Failure, workers: Iterable[int]) -> None:
         """Ends the job as failed.
 
         Args:
-            text: Reason, for the user.
+            failure: The first of the job.
             workers: Those who are left.
-            rank: Whose output tells more.
         """
-        text = text[:_MESSAGE_LIMIT]
-        record = Failure(rank, self._peers.size, "", "JobEnded", text, kind=ENDED)
-        if not record_in(self._job_dir, record) and self._speaks:
-            say(text)
+        has_launcher = failures.try_record(self._job_dir, failure)
+        if not has_launcher and self._speaks:
+            # A launcher says it in one line; here a refusal is shown whole.
+            is_ours = failure.kind == ENDED
+            output.shout(failure.message if is_ours else failure.sentence())
         for worker in sorted(workers):
-            self._wire.end(worker, text)
+            self._wire.end(worker, failure.sentence())
 
     def summarise(self, recording: Recording, *, failed: bool) -> None:
         """Leaves the summary to the launcher, or prints it."""
@@ -97,30 +61,12 @@ class Ending:
             return
         if self._speaks and not failed:
             for line in recording.summary.lines():
-                say(line)
+                output.shout(line)
 
     def leave(self, code: int) -> NoReturn:
         """Ends this process of a job that has failed, without the end of MPI."""
-        flush(self._peers, LIMIT_S)
-        output.flush()
-        os._exit(code)
-
-
-def record_in(job_dir: str | None, failure: Failure) -> bool:
-    """Leaves a failure to the launcher; returns whether it can find one there."""
-    if job_dir is None:
-        return False
-    try:
-        failures.write_record(job_dir, failure)
-    except OSError:  # a full disk must not keep a job from its end
-        return False
-    return True
-
-
-def say(text: str) -> None:
-    """Prints a line where the user sees it."""
-    with contextlib.suppress(OSError, ValueError):  # nobody reads: the job goes on
-        print(f"nfdt: {text}", file=output.terminal(), flush=True)
+        self._peers.flush(LIMIT_S)
+        shutdown.leave(code)
 
 
 # A server learns from the workers that the job is over, so not all at one moment.
@@ -129,7 +75,7 @@ _COME_S = 3.0
 _WRITE_S = 10.0
 
 
-class Colleagues:
+class ServerBarrier:
     """The servers of a job, which end together: they meet, write, meet and leave.
 
     Args:
