@@ -82,7 +82,41 @@ def _cut(batch: Structure, stop: int | None) -> Any:
     return tree.map_structure(lambda leaf: batches.rows(leaf, 0, count), batch)
 
 
-class PartAdapter(DataAdapter):
+class WrappedAdapter(DataAdapter):
+    """A data adapter of Keras over another one, which says how large its batches are.
+
+    Args:
+        inner: The adapter of the user's data.
+    """
+
+    def __init__(self, inner: DataAdapter):
+        self.inner = inner
+
+    @property
+    def kind(self) -> str:
+        """Name of the kind of data, as Keras calls its adapter."""
+        return type(self.inner).__name__.removesuffix("Adapter")
+
+    @property
+    def batch_size(self) -> int | None:
+        return self.inner.batch_size
+
+    @property
+    def has_partial_batch(self) -> bool | None:
+        return self.inner.has_partial_batch
+
+    @property
+    def partial_batch_size(self) -> int | None:
+        return self.inner.partial_batch_size
+
+    def on_epoch_begin(self) -> None:
+        self.inner.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        self.inner.on_epoch_end()
+
+
+class PartAdapter(WrappedAdapter):
     """A data adapter of Keras that yields this rank's part of what another yields.
 
     Args:
@@ -93,7 +127,8 @@ class PartAdapter(DataAdapter):
     """
 
     def __init__(self, inner: DataAdapter, process: Process, batch: str):
-        self.inner, self.process, self.batch = inner, process, batch
+        super().__init__(inner)
+        self.process, self.batch = process, batch
         self._is_python = process.size > 1 and readers.hold(inner)
 
     def get_tf_dataset(self) -> tf.data.Dataset:
@@ -127,28 +162,9 @@ class PartAdapter(DataAdapter):
             return whole
         return -(-whole // self.process.size)
 
-    @property
-    def batch_size(self) -> int | None:
-        return self.inner.batch_size
-
-    @property
-    def has_partial_batch(self) -> bool | None:
-        return self.inner.has_partial_batch
-
-    @property
-    def partial_batch_size(self) -> int | None:
-        return self.inner.partial_batch_size
-
-    def on_epoch_begin(self) -> None:
-        self.inner.on_epoch_begin()
-
-    def on_epoch_end(self) -> None:
-        self.inner.on_epoch_end()
-
     def __str__(self) -> str:
-        kind = type(self.inner).__name__.removesuffix("Adapter")
         samples = keras_internals.num_samples(self.inner)
-        what = f"{kind} of {samples} samples" if samples else kind
+        what = f"{self.kind} of {samples} samples" if samples else self.kind
         if self.batch == "per_worker":
             return f"{what}: rank r takes batch r of every {self.process.size}"
         return f"{what}: rank r takes part r of {self.process.size} of each batch"

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import tree
 
 from fdtcore.glue import arrays, keras_internals
+from fdtcore.glue.data import WrappedAdapter
 from fdtcore.glue.keras_internals import ArrayDataAdapter, DataAdapter, PyDatasetAdapter
 from fdtcore.keras_types import Structure, Tensor
 from nfdt.glue.epochs import Epochs, Passes
@@ -20,7 +21,7 @@ from nfdt.glue.epochs import Epochs, Passes
 UNNUMBERED = -1
 
 
-class LeasedAdapter(DataAdapter):
+class LeasedAdapter(WrappedAdapter):
     """Yields ``(epoch, number), batch``: this worker's share of what another yields.
 
     One pass over its data set is this worker's part of one epoch. Batches that have
@@ -44,7 +45,8 @@ class LeasedAdapter(DataAdapter):
         begins: Callable[[], None],
         over: Callable[[], None],
     ):
-        self.inner, self.epochs = inner, epochs
+        super().__init__(inner)
+        self.epochs = epochs
         self.begins, self.over = begins, over
         self._limit = steps_per_epoch
         self._passes = Passes(inner.num_batches, steps_per_epoch)
@@ -180,29 +182,10 @@ class LeasedAdapter(DataAdapter):
         """Batches of an epoch over all workers, None where it is not known."""
         return self._limit or self.inner.num_batches
 
-    @property
-    def batch_size(self) -> int | None:
-        return self.inner.batch_size
-
-    @property
-    def has_partial_batch(self) -> bool | None:
-        return self.inner.has_partial_batch
-
-    @property
-    def partial_batch_size(self) -> int | None:
-        return self.inner.partial_batch_size
-
-    def on_epoch_begin(self) -> None:
-        self.inner.on_epoch_begin()
-
-    def on_epoch_end(self) -> None:
-        self.inner.on_epoch_end()
-
     def __str__(self) -> str:
-        kind = type(self.inner).__name__.removesuffix("Adapter")
         if self.is_leased:
-            return f"{kind}: batches are leased; fast workers take more"
-        return f"{kind}: batch i goes to worker i modulo {self.epochs.num_workers}"
+            return f"{self.kind}: batches are leased; fast workers take more"
+        return f"{self.kind}: batch i goes to worker i modulo {self.epochs.num_workers}"
 
 
 _MARK_SPEC = tf.TensorSpec([2], tf.int64)

@@ -1,10 +1,12 @@
 """The log of messages: its lines, and where they go."""
 
+import doctest
 import logging
 import re
 
 import pytest
 
+from fdtcore import message_log
 from fdtcore.message_log import MessageLog, wanted
 from hfdt.options import Options
 
@@ -15,6 +17,11 @@ def logger(request):
     program = request.node.name
     yield program
     logging.getLogger(f"{program}.messages").handlers.clear()
+
+
+def test_the_examples_of_its_documents_hold():
+    found = doctest.testmod(message_log)
+    assert found.attempted and not found.failed
 
 
 def test_a_line_has_way_facts_size_and_time(logger, tmp_path):

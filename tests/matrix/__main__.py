@@ -32,11 +32,13 @@ def main() -> int:
     cells = {str(index): row for index, row in enumerate(_rows(choices))}
     begun_s = time.monotonic()
     wrong = {}
+    references: dict[str, jobs.Outcome] = {}
     for key, group in jobs.started_alike(cells):
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
-            (folder / "plain").mkdir()
-            references = jobs.plain(group, folder / "plain")
+            if not group.keys() <= references.keys():
+                (folder / "plain").mkdir()
+                references |= jobs.plain(jobs.alike(key, cells), folder / "plain")
             outcomes = jobs.started(key, group, folder)
         for index, cell in group.items():
             right = references[index]

@@ -17,7 +17,7 @@ from tests.processes import ROOT, run
 PROGRAM = pathlib.Path(__file__).parent / "program.py"
 CLUSTER = ROOT / "examples" / "clusters" / "even.yaml"
 Arrays = Mapping[str, np.ndarray]
-TIME_LIMIT_S = 900
+TIME_LIMIT_S = 2400  # for up to a hundred cells
 
 
 class Outcome:
@@ -76,6 +76,16 @@ def started_alike(cells: Mapping[str, Cell]) -> Iterator[tuple[tuple, dict[str, 
 
     for key, group in itertools.groupby(sorted(cells.items(), key=start), start):
         yield key, dict(group)
+
+
+def alike(start: tuple[str, ...], cells: Mapping[str, Cell]) -> dict[str, Cell]:
+    """Returns the cells of one way, form and launch, whose plain runs are one process.
+
+    Args:
+        start: What the cells of one job have in common.
+        cells: By index.
+    """
+    return {i: c for i, c in cells.items() if start_of(i, c)[:3] == start[:3]}
 
 
 def plain(cells: Mapping[str, Cell], folder: pathlib.Path) -> dict[str, Outcome]:
