@@ -84,8 +84,8 @@ class WrappedStep(Protocol):
         """Is told of each call of that.
 
         Args:
-            kind: ``"train"`` or ``"test"``.
-            iterator: Yields the batches.
+            kind: Which call it is: ``"train"`` or ``"test"``.
+            iterator: Keras's own, over this rank's batches.
 
         Returns:
             The iterator that the call takes.
@@ -134,7 +134,7 @@ class TrainingStrategy(Protocol):
         """Iterates what of a data set is this rank's, in a loop written by hand.
 
         Args:
-            dataset: The ``tf.data.Dataset``.
+            dataset: The ``tf.data.Dataset`` of the loop, as the user made it.
             inner: TensorFlow's own way to iterate one.
             line: That of the loop, for messages.
         """
@@ -145,7 +145,7 @@ class TrainingStrategy(Protocol):
         """Returns what wraps a step of a model, or None to leave it to Keras.
 
         Args:
-            kind: ``"train"`` or ``"test"``.
+            kind: Which step it is: ``"train"`` or ``"test"``.
         """
 
     def apply(

@@ -95,7 +95,7 @@ class Option:
         """Refuses a value that breaks the rule.
 
         Args:
-            name: The field.
+            name: Name of the field, for the message.
             value: Value to check, of the field's type.
 
         Raises:
@@ -163,9 +163,9 @@ def duration(help: str, *, endless: bool = False, **more: Any) -> Metadata:
     """Declares a time > 0, in seconds.
 
     Args:
-        help: As of `Option`.
+        help: What it means, one sentence, as for `Option`.
         endless: Whether ``inf`` is one.
-        **more: As of `Option`.
+        **more: Further arguments of `Option`; they win over those made here.
     """
 
     def holds(value: Any) -> bool:
@@ -266,7 +266,7 @@ class FrameworkOptions:
 
         Args:
             environ: The environment of a process, as a launcher has set it.
-            **given: Fields by name.
+            **given: Values of fields, by name, in place of the variables'.
 
         Raises:
             ValueError: A variable is unknown, or a value is wrong.
@@ -349,7 +349,7 @@ def check_compile_arguments(
     Often one is an option, misspelt: else it would be dropped silently.
 
     Args:
-        cls: The options.
+        cls: The framework's class of options, whose names are suggested.
         optimizer: What is to be compiled with; None for nothing.
         arguments: Those of ``compile``, by name.
 
@@ -404,7 +404,7 @@ def keywords(
     which the function's own default could not tell.
 
     Args:
-        cls: The options.
+        cls: The framework's class of options, whose fields the function takes.
     """
     names = [f.name for f in dataclasses.fields(cls)]
 

@@ -217,7 +217,7 @@ def quiet(*, verbose: bool = False) -> Iterator[None]:
     What is not chatter is passed on at the end, whatever happened.
 
     Args:
-        verbose: True drops nothing.
+        verbose: Whether everything is shown, and nothing is dropped.
     """
     if verbose:
         yield
@@ -277,7 +277,7 @@ def say(process: Process, text: str) -> None:
 
     Args:
         process: This process; only rank 0 of several prints.
-        text: Line to print.
+        text: The line, without the program's name and the newline.
     """
     if process.rank == 0 and process.size > 1 and text not in _said:
         _said.add(text)

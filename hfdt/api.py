@@ -66,7 +66,7 @@ def distribute(
     """Compiles a model so that it trains on all processes of the job.
 
     Args:
-        model: The user's ``keras.Model``.
+        model: The user's ``keras.Model``, before or after ``compile``.
         optimizer: Its optimizer, or a name Keras knows. It is distributed as well,
             with the optimizers that it or the model holds: a loop of the user's own
             may call their ``apply`` or ``apply_gradients``. None keeps a compiled

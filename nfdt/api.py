@@ -69,7 +69,7 @@ def distribute(
     On a process that serves it does not return: it serves, and ends the process.
 
     Args:
-        model: The user's ``keras.Model``.
+        model: The user's ``keras.Model``, before or after ``compile``.
         optimizer: Its optimizer, or a name Keras knows; it runs on the server, and so
             do the optimizers that it or the model holds. None keeps a compiled model
             as it is.

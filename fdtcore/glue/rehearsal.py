@@ -77,7 +77,8 @@ class ReductionFinding:
     """What one rank has found of one value.
 
     Args:
-        kind: See ``combining``.
+        kind: How the value depends on its samples: a constant of ``combining``, such as
+            ``MEAN``.
         whole: The value of the rank's part of the batch.
         parts: The mean over the two pieces of it.
     """
@@ -95,7 +96,7 @@ def on_first_batch(
     Args:
         collectives: Those of the ranks, which share each batch.
         model: The user's Keras model.
-        kind: ``"train"`` or ``"test"``.
+        kind: Which step it is: ``"train"`` or ``"test"``.
         iterator: Yields the batches of this rank.
 
     Returns:

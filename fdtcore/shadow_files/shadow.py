@@ -138,7 +138,7 @@ class Shadow:
         """Returns where this rank opens ``path`` for writing.
 
         Args:
-            path: Absolute path.
+            path: Absolute path, as the user's program knows the file.
             empty: Whether what is there is to be lost.
             exists: Whether it must be there.
         """

@@ -56,7 +56,7 @@ def merged(start: int, shape: Sequence[int], values: Any, indices: Any) -> Rows:
 
     Args:
         start: Of the table in the flat vector.
-        shape: Of the table.
+        shape: Shape of the table; its first axis is that of the rows.
         values: Its rows, one for each index.
         indices: Of the rows, in any order.
     """
@@ -109,7 +109,7 @@ def unpack_gradient(parts: int, payload: Any, vector: Vector, wire: str) -> None
 
     Args:
         parts: Number of segments, 0 for a plain vector.
-        payload: What :func:`pack_gradient` made.
+        payload: Bytes or a contiguous array, as :func:`pack_gradient` made it.
         vector: The shard's, [P]; written.
         wire: Type of the values.
 

@@ -82,7 +82,7 @@ class Transport(Protocol):
         """Sends one message to each server and returns their answers.
 
         Args:
-            messages: Server -> message.
+            messages: Index of a server -> the message for it.
             into: Server -> the array that the payload of a PARAMS answer goes into.
 
         Raises:

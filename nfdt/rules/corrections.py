@@ -54,7 +54,7 @@ class Correction(Protocol):
         """Returns the scalars for this push, and the state with its numbers after it.
 
         Args:
-            state: Before this push.
+            state: State of the rule before this push, its arrays whole.
             sums: Of :meth:`measure`, over the whole vector.
             push: What is known of it.
         """
@@ -65,7 +65,7 @@ class Correction(Protocol):
         Args:
             block: Of the gradient and the parameters.
             state: With the same block of each of its arrays.
-            scalars: For this push.
+            scalars: What :meth:`scalars` returned for this push.
         """
 
 

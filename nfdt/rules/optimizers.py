@@ -29,7 +29,7 @@ class Optimizer(Protocol):
         """Returns the scalars for this update, and the state with its numbers after it.
 
         Args:
-            state: Before this update.
+            state: State of the rule before this update, its arrays whole.
             push: Of the gradients in it: the first one's worker, the worst staleness.
         """
 
@@ -37,9 +37,9 @@ class Optimizer(Protocol):
         """Returns one block of the update, and of the state after it.
 
         Args:
-            gradient: One block.
+            gradient: One block of the corrected gradient; not written.
             state: With the same block of each of its arrays.
-            scalars: For this update.
+            scalars: What :meth:`scalars` returned for this update.
         """
 
 

@@ -23,7 +23,7 @@ class StaleSynchronous(Controller):
     an update of its own: it is not :class:`BulkSynchronous`.
 
     Args:
-        max_lead: Steps, >= 0.
+        max_lead: Largest lead at which a worker is released, steps, >= 0.
 
     Raises:
         ValueError: max_lead is not an integer >= 0.

@@ -44,7 +44,7 @@ def set_anew(
     Args:
         factor: Performance factor alpha >= 1: fastest speed over slowest.
         weak: w_0, the weak threshold at equal speeds.
-        stale_bounds: s_min and s_max.
+        stale_bounds: s_min and s_max, the range of the stale threshold, steps.
 
     Returns:
         s and w.
@@ -81,7 +81,7 @@ class DynamicSynchronous(Controller):
         M = M0 + sum of the updates
 
     All are released, counts begin anew, and s and w are set anew from the performance
-    factor: see :func:`nfdt.protocol.controllers.thresholds.set_anew`.
+    factor: see :func:`nfdt.protocol.controllers.dynamic.set_anew`.
 
     Args:
         stale: s until the first barrier, >= 1.
