@@ -13,7 +13,16 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fdtcore.keras_types import Dataset, Gradient, Model, Optimizer, Tensor, Variable
+from fdtcore.keras_types import (
+    Dataset,
+    Gradient,
+    Model,
+    Optimizer,
+    Structure,
+    Tensor,
+    TensorFlowIterator,
+    Variable,
+)
 from fdtcore.process import Process
 
 Array = npt.NDArray[np.generic]
@@ -80,7 +89,7 @@ class WrappedStep(Protocol):
     def function(self, inner: Callable[..., Any]) -> Callable[..., Any]:
         """Returns what Keras's loop calls; ``inner`` is what Keras makes of this."""
 
-    def before(self, kind: str, iterator: Any) -> Any:
+    def before(self, kind: str, iterator: TensorFlowIterator) -> Any:
         """Is told of each call of that.
 
         Args:
@@ -94,7 +103,7 @@ class WrappedStep(Protocol):
     def after(self) -> None:
         """Is told of the end of each call."""
 
-    def __call__(self, data: Any) -> Any:
+    def __call__(self, data: Structure) -> Any:
         """Makes the step on a batch; returns its logs."""
 
 

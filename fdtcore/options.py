@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from fdtcore import text_values
+from fdtcore.keras_types import Optimizer
 from fdtcore.validation import demand, is_count, is_number
 
 P = ParamSpec("P")
@@ -91,7 +92,7 @@ class Option:
         words = [name, *([self.flag_value] if self.flag_value else [])]
         return f"--{'-'.join(words).replace('_', '-')}"
 
-    def check(self, name: str, value: Any) -> None:
+    def check(self, name: str, value: object) -> None:
         """Refuses a value that breaks the rule.
 
         Args:
@@ -120,7 +121,7 @@ class Option:
         self._demand(is_read and self.holds(value), name, text)
         return value
 
-    def _demand(self, holds: bool, name: str, received: Any) -> None:
+    def _demand(self, holds: bool, name: str, received: object) -> None:
         near = difflib.get_close_matches(str(received), self.known, n=1)
         way_out = f"Did you mean {near[0]}?" if near else self.way_out
         demand(holds, f"{name} {self.rule}", way_out, **{name: received})
@@ -168,7 +169,7 @@ def duration(help: str, *, endless: bool = False, **more: Any) -> Metadata:
         **more: Further arguments of `Option`; they win over those made here.
     """
 
-    def holds(value: Any) -> bool:
+    def holds(value: object) -> bool:
         is_time = is_number(value, at_least=0) and value != 0
         return is_time or (endless and value == math.inf)
 
@@ -342,7 +343,9 @@ def refuse_unknown(cls: type[FrameworkOptions], environ: Mapping[str, str]) -> N
 
 
 def check_compile_arguments(
-    cls: type[FrameworkOptions], optimizer: Any, arguments: Mapping[str, Any]
+    cls: type[FrameworkOptions],
+    optimizer: Optimizer | str | None,
+    arguments: Mapping[str, Any],
 ) -> None:
     """Refuses arguments of ``compile`` where nothing is compiled.
 

@@ -17,9 +17,12 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from fdtcore.process import Process
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 # TensorFlow's libraries log before their log level is read. Information and
 # warnings go; of the errors only those that say that there is no GPU.
@@ -56,7 +59,7 @@ class _Log(io.FileIO):
         super().__init__(descriptor, "w", closefd=False)
         self._path, self._program = path, program
 
-    def write(self, data: Any) -> int:
+    def write(self, data: Buffer) -> int:
         try:
             return super().write(data)
         except OSError as error:

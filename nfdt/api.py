@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, TypeVar
 
+from fdtcore.keras_types import Optimizer
 from fdtcore.options import check_compile_arguments, keywords
 from fdtcore.shadow_files import patches
 from nfdt import algorithms
@@ -41,7 +42,7 @@ def size() -> int:
 @keywords(Options)
 def distribute(
     model: Model,
-    optimizer: Any = None,
+    optimizer: Optimizer | str | None = None,
     loss: Any = None,
     *,
     metrics: Any = None,
@@ -51,8 +52,8 @@ def distribute(
     servers: int = 1,
     wire: str = "own",
     local_steps: int = 1,
-    worker_optimizer: Any = "",
-    server_optimizer: Any = "",
+    worker_optimizer: Optimizer | str = "",
+    server_optimizer: Optimizer | str = "",
     overlap: bool = False,
     on_worker_loss: str = "continue",
     stall_timeout: float = 60.0,

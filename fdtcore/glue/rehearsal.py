@@ -277,7 +277,9 @@ class _Rehearsal:
             for one, a, b, again in zip(values, *made, strict=True)
         ]
 
-    def _finding(self, parts: list[Any], whole: Any, again: Any) -> ReductionFinding:
+    def _finding(
+        self, parts: list[np.ndarray], whole: np.ndarray, again: np.ndarray
+    ) -> ReductionFinding:
         shares = self._shares()
         kind = combining.kind(parts, shares, whole, again, self.tolerance)
         return ReductionFinding(
@@ -435,7 +437,9 @@ def _resting(model: Model) -> Iterator[None]:
 
 
 def _inferring(inner: Callable) -> Callable:
-    def call(inputs: Structure, training: Any = None, mask: Tensor = None) -> Any:
+    def call(
+        inputs: Structure, training: bool | None = None, mask: Tensor = None
+    ) -> Any:
         del training
         return inner(inputs, training=False, mask=mask)
 

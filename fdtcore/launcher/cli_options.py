@@ -158,7 +158,7 @@ def option_flags(
     return add
 
 
-def _shown(default: Any, unit: str) -> str:
+def _shown(default: object, unit: str) -> str:
     if isinstance(default, float):
         return write_s(default) if unit == "seconds" else write_number(default)
     return str(default)

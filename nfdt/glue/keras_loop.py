@@ -163,7 +163,7 @@ class LeasedStep(TracedStep):
         if not self.model.run_eagerly:
             on_taken = tf.function(on_taken, autograph=False)
 
-        def run(batches: Any) -> Any:
+        def run(batches: Execution | EpochIterator) -> Any:
             if not isinstance(batches, Execution):
                 return inner(batches)
             for batch in batches:

@@ -85,7 +85,7 @@ def check_unchanged(optimizer: Optimizer, opened: Mapping[str, Any]) -> None:
             )
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     if isinstance(value, list | tuple):
         return bool(value) and all(isinstance(one, _SCALARS) for one in value)
     return isinstance(value, _SCALARS)

@@ -106,7 +106,9 @@ class ShardedVector:
         self._call({server: self._message(Kind.PULL) for server in self._into})
         self._begun_s = self._now()
 
-    def take(self, values: Any, version: int, learning_rate: float) -> None:
+    def take(
+        self, values: bytes | memoryview, version: int, learning_rate: float
+    ) -> None:
         """Takes what another worker has pulled.
 
         Args:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from fdtcore.validation import demand_decay, demand_positive
-from nfdt.rules.rule_state import NoState
+from nfdt.rules.rule_state import NoState, Scalars, State
 from nfdt.rules.rule_state import Vector as Vector
 
 
@@ -44,13 +44,13 @@ class Correction(Protocol):
     needs_pulled: ClassVar[bool]
     elementwise: ClassVar[bool]
 
-    def init(self, params: Vector, num_workers: int) -> Any:
+    def init(self, params: Vector, num_workers: int) -> State:
         """Returns the state before the first push: a NamedTuple of the rule's own."""
 
     def measure(self, block: Block) -> Vector:
         """Returns sums over one block, which are added up over the whole vector."""
 
-    def scalars(self, state: Any, sums: Vector, push: Push) -> tuple[Any, Any]:
+    def scalars(self, state: State, sums: Vector, push: Push) -> tuple[Scalars, State]:
         """Returns the scalars for this push, and the state with its numbers after it.
 
         Args:
@@ -59,7 +59,9 @@ class Correction(Protocol):
             push: What is known of it.
         """
 
-    def correct(self, block: Block, state: Any, scalars: Any) -> tuple[Vector, Any]:
+    def correct(
+        self, block: Block, state: State, scalars: Scalars
+    ) -> tuple[Vector, State]:
         """Returns one block of the corrected gradient, and of the state after it.
 
         Args:
@@ -89,7 +91,7 @@ class Elementwise:
         del block
         return _NO_SUMS
 
-    def scalars(self, state: Any, sums: Vector, push: Push) -> tuple[Any, Any]:
+    def scalars(self, state: State, sums: Vector, push: Push) -> tuple[Scalars, State]:
         """No scalars."""
         del sums, push
         return None, state

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from fdtcore.validation import demand, is_count
 from nfdt.protocol.controllers.barriers import all_are_in
@@ -133,8 +133,8 @@ class DynamicSynchronous(Controller):
         return BarrierInterval(self.stale, self.weak)
 
     def decide(
-        self, ledger: Ledger, state: Any, *, now_s: float
-    ) -> tuple[Decision, Any]:
+        self, ledger: Ledger, state: BarrierInterval, *, now_s: float
+    ) -> tuple[Decision, BarrierInterval]:
         """Lets workers go on until a barrier is due; holds it until all are in."""
         del now_s  # DSP counts steps, not seconds
         interval = state._replace(cause=state.cause or _cause(ledger, state))
