@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def whole(write: Callable, filepath: Any, *, overwrite: bool = True) -> Any:
+def whole(write: Callable, filepath: object, *, overwrite: bool = True) -> Any:
     """Writes a file beside its place and moves it there when it is complete.
 
     Args:

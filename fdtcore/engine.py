@@ -13,7 +13,16 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fdtcore.keras_types import Dataset, Gradient, Model, Optimizer, Tensor, Variable
+from fdtcore.keras_types import (
+    Dataset,
+    Gradient,
+    Model,
+    Optimizer,
+    Structure,
+    Tensor,
+    TensorFlowIterator,
+    Variable,
+)
 from fdtcore.process import Process
 
 Array = npt.NDArray[np.generic]
@@ -80,12 +89,12 @@ class WrappedStep(Protocol):
     def function(self, inner: Callable[..., Any]) -> Callable[..., Any]:
         """Returns what Keras's loop calls; ``inner`` is what Keras makes of this."""
 
-    def before(self, kind: str, iterator: Any) -> Any:
+    def before(self, kind: str, iterator: TensorFlowIterator) -> Any:
         """Is told of each call of that.
 
         Args:
-            kind: ``"train"`` or ``"test"``.
-            iterator: Yields the batches.
+            kind: Which call it is: ``"train"`` or ``"test"``.
+            iterator: Keras's own, over this rank's batches.
 
         Returns:
             The iterator that the call takes.
@@ -94,7 +103,7 @@ class WrappedStep(Protocol):
     def after(self) -> None:
         """Is told of the end of each call."""
 
-    def __call__(self, data: Any) -> Any:
+    def __call__(self, data: Structure) -> Any:
         """Makes the step on a batch; returns its logs."""
 
 
@@ -134,7 +143,7 @@ class TrainingStrategy(Protocol):
         """Iterates what of a data set is this rank's, in a loop written by hand.
 
         Args:
-            dataset: The ``tf.data.Dataset``.
+            dataset: The ``tf.data.Dataset`` of the loop, as the user made it.
             inner: TensorFlow's own way to iterate one.
             line: That of the loop, for messages.
         """
@@ -145,7 +154,7 @@ class TrainingStrategy(Protocol):
         """Returns what wraps a step of a model, or None to leave it to Keras.
 
         Args:
-            kind: ``"train"`` or ``"test"``.
+            kind: Which step it is: ``"train"`` or ``"test"``.
         """
 
     def apply(

@@ -24,6 +24,9 @@ Variable: TypeAlias = Any  # ``keras.Variable`` or ``tf.Variable``
 Tensor: TypeAlias = Any  # ``tf.Tensor``, or what TensorFlow makes one of
 Gradient: TypeAlias = Any  # ``tf.Tensor``, ``tf.IndexedSlices`` or None
 Dataset: TypeAlias = Any  # ``tf.data.Dataset``
+PyDataset: TypeAlias = Any  # ``keras.utils.PyDataset``
+# What ``tf.function`` returns, called as the Python function that it is made of.
+TensorFlowFunction: TypeAlias = Any
 EpochIterator: TypeAlias = Any  # Keras's, over the steps of an epoch
 TensorFlowIterator: TypeAlias = Any  # over a ``tf.data.Dataset``
 Structure: TypeAlias = Any  # of tensors, nested, such as a batch

@@ -48,7 +48,7 @@ def replaced(text: str, cls: type[FrameworkOptions]) -> str:
 
     Args:
         text: Markdown with such a table, which an empty line ends.
-        cls: The options.
+        cls: The framework's class of options, which the table lists.
     """
     head = re.escape(f"| {HEAD.format(program=cls.program)} |")
     found = re.compile(rf"^{head}\n(?:\|.*\n)*", re.MULTILINE)

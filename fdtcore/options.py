@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from fdtcore import text_values
+from fdtcore.keras_types import Optimizer
 from fdtcore.validation import demand, is_count, is_number
 
 P = ParamSpec("P")
@@ -91,11 +92,11 @@ class Option:
         words = [name, *([self.flag_value] if self.flag_value else [])]
         return f"--{'-'.join(words).replace('_', '-')}"
 
-    def check(self, name: str, value: Any) -> None:
+    def check(self, name: str, value: object) -> None:
         """Refuses a value that breaks the rule.
 
         Args:
-            name: The field.
+            name: Name of the field, for the message.
             value: Value to check, of the field's type.
 
         Raises:
@@ -120,7 +121,7 @@ class Option:
         self._demand(is_read and self.holds(value), name, text)
         return value
 
-    def _demand(self, holds: bool, name: str, received: Any) -> None:
+    def _demand(self, holds: bool, name: str, received: object) -> None:
         near = difflib.get_close_matches(str(received), self.known, n=1)
         way_out = f"Did you mean {near[0]}?" if near else self.way_out
         demand(holds, f"{name} {self.rule}", way_out, **{name: received})
@@ -163,12 +164,12 @@ def duration(help: str, *, endless: bool = False, **more: Any) -> Metadata:
     """Declares a time > 0, in seconds.
 
     Args:
-        help: As of `Option`.
+        help: What it means, one sentence, as for `Option`.
         endless: Whether ``inf`` is one.
-        **more: As of `Option`.
+        **more: Further arguments of `Option`; they win over those made here.
     """
 
-    def holds(value: Any) -> bool:
+    def holds(value: object) -> bool:
         is_time = is_number(value, at_least=0) and value != 0
         return is_time or (endless and value == math.inf)
 
@@ -266,7 +267,7 @@ class FrameworkOptions:
 
         Args:
             environ: The environment of a process, as a launcher has set it.
-            **given: Fields by name.
+            **given: Values of fields, by name, in place of the variables'.
 
         Raises:
             ValueError: A variable is unknown, or a value is wrong.
@@ -342,14 +343,16 @@ def refuse_unknown(cls: type[FrameworkOptions], environ: Mapping[str, str]) -> N
 
 
 def check_compile_arguments(
-    cls: type[FrameworkOptions], optimizer: Any, arguments: Mapping[str, Any]
+    cls: type[FrameworkOptions],
+    optimizer: Optimizer | str | None,
+    arguments: Mapping[str, Any],
 ) -> None:
     """Refuses arguments of ``compile`` where nothing is compiled.
 
     Often one is an option, misspelt: else it would be dropped silently.
 
     Args:
-        cls: The options.
+        cls: The framework's class of options, whose names are suggested.
         optimizer: What is to be compiled with; None for nothing.
         arguments: Those of ``compile``, by name.
 
@@ -404,7 +407,7 @@ def keywords(
     which the function's own default could not tell.
 
     Args:
-        cls: The options.
+        cls: The framework's class of options, whose fields the function takes.
     """
     names = [f.name for f in dataclasses.fields(cls)]
 

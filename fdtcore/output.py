@@ -17,9 +17,12 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from fdtcore.process import Process
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 # TensorFlow's libraries log before their log level is read. Information and
 # warnings go; of the errors only those that say that there is no GPU.
@@ -56,7 +59,7 @@ class _Log(io.FileIO):
         super().__init__(descriptor, "w", closefd=False)
         self._path, self._program = path, program
 
-    def write(self, data: Any) -> int:
+    def write(self, data: Buffer) -> int:
         try:
             return super().write(data)
         except OSError as error:
@@ -217,7 +220,7 @@ def quiet(*, verbose: bool = False) -> Iterator[None]:
     What is not chatter is passed on at the end, whatever happened.
 
     Args:
-        verbose: True drops nothing.
+        verbose: Whether everything is shown, and nothing is dropped.
     """
     if verbose:
         yield
@@ -277,7 +280,7 @@ def say(process: Process, text: str) -> None:
 
     Args:
         process: This process; only rank 0 of several prints.
-        text: Line to print.
+        text: The line, without the program's name and the newline.
     """
     if process.rank == 0 and process.size > 1 and text not in _said:
         _said.add(text)

@@ -27,7 +27,7 @@ class Process:
 
     Args:
         rank: Index in the job, ``0 <= rank < size``.
-        size: Number of processes.
+        size: Number of processes of the job, >= 1.
         local_rank: Index among the processes on this host.
         local_size: Number of processes on this host.
         host: Name of the host.
@@ -54,7 +54,7 @@ class Process:
         """Reads what the launcher said, before MPI or Horovod is started.
 
         Args:
-            environ: The process's environment.
+            environ: The process's environment, with the variables of its launcher.
 
         Returns:
             The process; rank 0 of 1 where no launcher is recognised.

@@ -106,7 +106,7 @@ def read_quantity(
 
     Args:
         text: The number, with a unit or without.
-        units: Each unit's factor.
+        units: Name of a unit -> its factor, as in ``{"s": 1, "min": 60}``.
         what: What errors call it, such as ``"a time"``.
         example: One that is well written.
 
@@ -128,7 +128,7 @@ def write_quantity(value: float, units: Mapping[str, Decimal], unit: str) -> str
 
     Args:
         value: It, in the unit whose factor is 1.
-        units: Each unit's factor.
+        units: Name of a unit -> its factor, as in ``{"s": 1, "min": 60}``.
         unit: The one to write it in.
     """
     # An exponent would be read back as well, but not by people.

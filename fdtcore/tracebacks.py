@@ -23,7 +23,7 @@ def format_traceback(
     """Formats an exception with its chain, without the frames of some packages.
 
     Args:
-        error: Exception to describe.
+        error: Exception to describe, with what it was raised from.
         hidden: Names of top-level packages whose frames are left out.
         debug: Whether the project's own frames stay in the traceback.
 
@@ -51,7 +51,7 @@ def find_user_line(
     exception that has none, that of the exception it was raised from.
 
     Args:
-        error: Exception to describe.
+        error: Exception to describe, with what it was raised from.
         hidden: Names of our top-level packages.
 
     Returns:

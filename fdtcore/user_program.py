@@ -76,7 +76,7 @@ def check_module(name: str) -> None:
     Only the top-level package is looked for: going deeper would import it.
 
     Args:
-        name: A dotted name.
+        name: Dotted name of the module, as after ``-m``.
 
     Raises:
         ValueError: No package of that name is found.

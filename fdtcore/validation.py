@@ -6,7 +6,7 @@ import numbers
 from typing import Any
 
 
-def demand(holds: bool, rule: str, way_out: str, **received: Any) -> None:
+def demand(holds: bool, rule: str, way_out: str, **received: object) -> None:
     """Refuses options that break a rule.
 
     Args:
@@ -31,12 +31,12 @@ def is_number(
     return is_real and bool(at_least <= value < below)
 
 
-def is_count(value: Any, at_least: int) -> bool:
+def is_count(value: object, at_least: int) -> bool:
     """Whether a value is an integer, no bool, of at least ``at_least``."""
     return isinstance(value, numbers.Integral) and is_number(value, at_least=at_least)
 
 
-def demand_positive(way_out: str, **option: Any) -> None:
+def demand_positive(way_out: str, **option: object) -> None:
     """Refuses one option, by name, that is no number > 0.
 
     Raises:
@@ -47,7 +47,7 @@ def demand_positive(way_out: str, **option: Any) -> None:
     demand(holds, f"{name} must be a number > 0", way_out, **option)
 
 
-def demand_decay(way_out: str, **option: Any) -> None:
+def demand_decay(way_out: str, **option: object) -> None:
     """Refuses one option, by name, that is no number in [0, 1).
 
     Raises:

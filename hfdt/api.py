@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from fdtcore import evidence
-from fdtcore.keras_types import Dataset, Tensor
+from fdtcore.keras_types import Dataset, Optimizer, Tensor
 from fdtcore.options import check_compile_arguments, keywords
 from fdtcore.shadow_files import patches
 from hfdt import runtime
@@ -46,7 +46,7 @@ def local_size() -> int:
 @keywords(Options)
 def distribute(
     model: Model,
-    optimizer: Any = None,
+    optimizer: Optimizer | str | None = None,
     loss: Any = None,
     *,
     metrics: Any = None,
@@ -66,7 +66,7 @@ def distribute(
     """Compiles a model so that it trains on all processes of the job.
 
     Args:
-        model: The user's ``keras.Model``.
+        model: The user's ``keras.Model``, before or after ``compile``.
         optimizer: Its optimizer, or a name Keras knows. It is distributed as well,
             with the optimizers that it or the model holds: a loop of the user's own
             may call their ``apply`` or ``apply_gradients``. None keeps a compiled

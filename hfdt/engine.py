@@ -14,7 +14,7 @@ class HorovodEngine:
 
     Args:
         collectives: Those of the ranks.
-        options: The user's options.
+        options: The user's options of HFDT, the same on every rank.
         line: Tells the other ranks what this one does, and how it fails.
     """
 

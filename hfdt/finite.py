@@ -138,6 +138,6 @@ def _finite(gradient: Gradient) -> tf.Tensor:
     return tf.reduce_all(tf.math.is_finite(values))
 
 
-def _nothing(result: Any) -> Any:
+def _nothing(result: object) -> Any:
     del result
     return tf.no_op()

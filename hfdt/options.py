@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from fdtcore import options, text_values
 from fdtcore.validation import demand, is_number
 
 
-def _is_scale(value: Any) -> bool:
+def _is_scale(value: object) -> bool:
     return value == "linear" or (is_number(value, at_least=0) and value != 0)
 
 

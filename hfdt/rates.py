@@ -20,7 +20,7 @@ def prepare(
 
     Args:
         inner: An optimizer that takes steps itself, and has made none yet.
-        options: The user's options.
+        options: The user's options: ``lr_scale`` and ``accumulate`` are read.
         process: This process: its rank, the number of ranks, its host.
         whose: Names the optimizer where it is one of several.
 

@@ -45,7 +45,7 @@ class SynchronousTraining:
 
     Args:
         collectives: Those of the ranks.
-        options: The user's options.
+        options: The user's options of HFDT, the same on every rank.
     """
 
     in_parts = True
@@ -142,7 +142,7 @@ class SynchronousTraining:
             g = sum_r share_r * g_r,   sum_r share_r = 1
 
         Args:
-            optimizer: The outermost optimizer.
+            optimizer: The outermost optimizer, which holds any others.
             gradients: A tensor, ``IndexedSlices`` or None for each variable.
             variables: The variables, or None for those it was built with.
             inner: The optimizer's own ``apply``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, TypeVar
 
+from fdtcore.keras_types import Optimizer
 from fdtcore.options import check_compile_arguments, keywords
 from fdtcore.shadow_files import patches
 from nfdt import algorithms
@@ -41,7 +42,7 @@ def size() -> int:
 @keywords(Options)
 def distribute(
     model: Model,
-    optimizer: Any = None,
+    optimizer: Optimizer | str | None = None,
     loss: Any = None,
     *,
     metrics: Any = None,
@@ -51,8 +52,8 @@ def distribute(
     servers: int = 1,
     wire: str = "own",
     local_steps: int = 1,
-    worker_optimizer: Any = "",
-    server_optimizer: Any = "",
+    worker_optimizer: Optimizer | str = "",
+    server_optimizer: Optimizer | str = "",
     overlap: bool = False,
     on_worker_loss: str = "continue",
     stall_timeout: float = 60.0,
@@ -69,7 +70,7 @@ def distribute(
     On a process that serves it does not return: it serves, and ends the process.
 
     Args:
-        model: The user's ``keras.Model``.
+        model: The user's ``keras.Model``, before or after ``compile``.
         optimizer: Its optimizer, or a name Keras knows; it runs on the server, and so
             do the optimizers that it or the model holds. None keeps a compiled model
             as it is.

@@ -47,7 +47,7 @@ class Way:
     Args:
         name: As the report calls it.
         command: What comes before the program.
-        num_ranks: Processes that train.
+        num_ranks: Number of processes that train: ranks 0 .. num_ranks - 1.
         is_exact: Whether its numbers are to be those of one process.
     """
 
@@ -227,7 +227,7 @@ def said(run: Run, framework: str) -> Iterator[str]:
     """Yields lines of a framework that are of this script, and not of every job.
 
     Args:
-        run: The run.
+        run: A finished run by the framework, with its output.
         framework: Its name, with which its lines begin.
     """
     begin = f"{framework}: "

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ def _updated(
     return update(*args, **kwargs)
 
 
-def _look(metric: Metric, update: Callable, count: tf.Tensor, given: Any) -> None:
+def _look(metric: Metric, update: Callable, count: tf.Tensor, given: Structure) -> None:
     fits = _fits_of(metric)
     is_open = tf.reduce_any(tf.reduce_sum(tf.cast(fits, tf.int32), 1) > 1)
 
@@ -102,7 +102,9 @@ def _state(metric: Metric) -> list[tf.Tensor]:
     return [tf.identity(v.value) for v in metric.variables]
 
 
-def _after(metric: Metric, update: Callable, parts: Any) -> list[tf.Tensor]:
+def _after(
+    metric: Metric, update: Callable, parts: Sequence[Structure]
+) -> list[tf.Tensor]:
     metric.reset_state()
     for args, kwargs in parts:
         update(*args, **kwargs)

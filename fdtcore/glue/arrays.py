@@ -34,7 +34,7 @@ def gathered(indices: tf.data.Dataset, adapter: DataAdapter) -> tf.data.Dataset:
     inputs = keras_internals.sliceable_inputs(adapter)
     held = tf.data.Dataset.from_tensors(inputs).repeat()
 
-    def gather(element: Any, data: Structure) -> Any:
+    def gather(element: Structure, data: Structure) -> Any:
         *mark, index = element if isinstance(element, tuple) else (element,)
         rows = tree.traverse(lambda leaf: _gathered(leaf, index), data)
         return (*mark, rows) if mark else rows

@@ -118,7 +118,7 @@ def is_left_alone(optimizer: Optimizer) -> bool:
 
 
 @contextlib.contextmanager
-def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+def replaced(owner: object, name: str, value: object) -> Iterator[None]:
     """Gives ``owner`` another attribute for the time of the ``with`` block."""
     before, is_own = getattr(owner, name), name in vars(owner)
     setattr(owner, name, value)

@@ -18,6 +18,7 @@ from fdtcore import output
 from fdtcore.engine import Collectives
 from fdtcore.glue import binding, keras_internals
 from fdtcore.glue.step import NeedsCollective
+from fdtcore.keras_types import TensorFlowFunction
 
 
 class Communicates(Exception):
@@ -69,7 +70,7 @@ def patch() -> None:
 
 def _told(inner: Callable) -> Callable:
     @functools.wraps(inner)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(self: TensorFlowFunction, *args: Any, **kwargs: Any) -> Any:
         context = binding.context()
         self = context.uncompiled.get(self, self)
         try:
@@ -91,7 +92,7 @@ def _told(inner: Callable) -> Callable:
 
 
 @contextlib.contextmanager
-def _run(function: Any) -> Iterator[None]:
+def _run(function: TensorFlowFunction) -> Iterator[None]:
     context = binding.context()
     if context.running.now or not tf.executing_eagerly():
         yield  # part of the run of another
@@ -103,13 +104,13 @@ def _run(function: Any) -> Iterator[None]:
         yield
 
 
-def _label(function: Any) -> str:
+def _label(function: TensorFlowFunction) -> str:
     runs = binding.context().run_counts
     runs[function] = runs.get(function, 0) + 1
     return f"run {runs[function]} of tf.function {_name(function)}"
 
 
-def _without_xla(function: Any) -> Any:
+def _without_xla(function: TensorFlowFunction) -> Any:
     bound = binding.current()
     assert bound is not None  # it has patched the call
     output.say(
@@ -122,5 +123,5 @@ def _without_xla(function: Any) -> Any:
     return replacement
 
 
-def _name(function: Any) -> str:
+def _name(function: TensorFlowFunction) -> str:
     return getattr(function.python_function, "__name__", "of a callable object")

@@ -38,7 +38,7 @@ def _once(inner: Callable) -> Callable:
     place = list(inspect.signature(inner).parameters)[1]
 
     @functools.wraps(inner)
-    def write(written: Any, *args: Any, **kwargs: Any) -> Any:
+    def write(written: object, *args: Any, **kwargs: Any) -> Any:
         path = args[0] if args else kwargs[place]
         with saving.once(path) as writes:
             return inner(written, *args, **kwargs) if writes else path
@@ -48,7 +48,11 @@ def _once(inner: Callable) -> Callable:
 
 def _of_rank_zero(inner: Callable) -> Callable:
     @functools.wraps(inner)
-    def read(self: Any, save_path: FilePath, options: Any = None) -> Any:
+    def read(
+        self: tf.train.Checkpoint,
+        save_path: FilePath,
+        options: tf.train.CheckpointOptions | None = None,
+    ) -> Any:
         collectives = saving.together()
         if collectives is None:
             return inner(self, save_path, options)
@@ -66,7 +70,7 @@ def _known_to_all(inner: Callable) -> Callable:
     """Tells the managers of ranks that do not write what rank 0's has written."""
 
     @functools.wraps(inner)
-    def save(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def save(self: tf.train.CheckpointManager, *args: Any, **kwargs: Any) -> Any:
         path = inner(self, *args, **kwargs)
         if path is not None:
             keras_internals.note_checkpoint(self, path)

@@ -11,7 +11,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
 
@@ -22,7 +22,14 @@ import tensorflow as tf
 from fdtcore.examination import observations
 from fdtcore.examination.observations import Observation
 from fdtcore.glue import keras_internals
-from fdtcore.keras_types import Callbacks, Logs, Model, Optimizer, Variable
+from fdtcore.keras_types import (
+    Callbacks,
+    Logs,
+    Model,
+    Optimizer,
+    TensorFlowFunction,
+    Variable,
+)
 from fdtcore.process import Process
 
 BATCHES = 12  # of a ``fit``, or steps of a loop
@@ -127,7 +134,7 @@ class Examination:
 
     def _counted(self, inner: Callable) -> Callable:
         @functools.wraps(inner)
-        def call(function: Any, *args: Any, **kwargs: Any) -> Any:
+        def call(function: TensorFlowFunction, *args: Any, **kwargs: Any) -> Any:
             result = inner(function, *args, **kwargs)
             if self._optimizers and not self._fitting and not _is_traced():
                 self._count()
@@ -156,7 +163,11 @@ class Examination:
         return any(optimizer.name in one.iterations for one in self._found)
 
     def _note(
-        self, what: str, history: dict[str, Any], variables: Any, optimizers: list[Any]
+        self,
+        what: str,
+        history: dict[str, Any],
+        variables: Iterable[Variable],
+        optimizers: list[Any],
     ) -> None:
         numbers = {
             name: [float(np.mean(np.asarray(value))) for value in values]

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fdtcore.glue import binding, native_files
+from fdtcore.keras_types import FilePath
 from fdtcore.shadow_files.rank0_view import Watch
 from fdtcore.shadow_files.shadow import Shadow
 
@@ -50,7 +51,7 @@ def publish() -> None:
         drafts.publish()
 
 
-def _of_others(view: Shadow, given: Any, is_kept: Callable[[str], bool]) -> Any:
+def _of_others(view: Shadow, given: FilePath, is_kept: Callable[[str], bool]) -> Any:
     path = native_files.local(view, given)
     if path is None or is_kept(path):
         return given  # what an earlier run has kept is read by all
@@ -77,7 +78,7 @@ class Drafts:
         self._pid = os.getpid()
         self._places: dict[str, str] = {}  # where a cache belongs -> its draft
 
-    def name(self, given: Any) -> Any:
+    def name(self, given: FilePath) -> Any:
         """Returns the name under which TensorFlow is to make a cache, or to read it."""
         path = native_files.local(self._view, given)
         if path is None:

@@ -25,6 +25,7 @@ from fdtcore.glue.keras_internals import (
     lookup_ops,
     more_dataset_ops,
 )
+from fdtcore.keras_types import FilePath, Tensor
 from fdtcore.shadow_files.rank0_view import Watch
 from fdtcore.shadow_files.shadow import Shadow
 
@@ -101,7 +102,7 @@ def _reading(view: Shadow | Watch, inner: Callable) -> Callable:
     """A file that is read at once is this rank's; one that will be read is rank 0's."""
 
     @functools.wraps(inner)
-    def read_file(filename: Any, *args: Any, **kwargs: Any) -> Any:
+    def read_file(filename: FilePath | Tensor, *args: Any, **kwargs: Any) -> Any:
         path = _path(filename)
         if path is None:
             _meet("tf.io.read_file")
@@ -126,7 +127,7 @@ def _named(argument: str, move: Callable[[Any], Any], inner: Callable) -> Callab
     return write
 
 
-def _path(name: Any) -> Any:
+def _path(name: FilePath | Tensor) -> Any:
     """A name of a file as text or bytes, where it is known now."""
     if isinstance(name, str | bytes | os.PathLike):
         return name

@@ -137,7 +137,7 @@ def evaluate_in_parts(
         model: The user's Keras model.
         arguments: Of the call, by name; changed.
         run: Keras's own ``evaluate`` with them.
-        batch: As for :func:`fit_in_parts`.
+        batch: How a batch is divided, as for :func:`fit_in_parts`.
     """
     collectives.average(metrics.moving_statistics(model) if model.built else [])
     with _reading(collectives.process, arguments, batch):

@@ -17,7 +17,17 @@ import keras
 import tensorflow as tf
 from keras import tree
 
-from fdtcore.keras_types import Logs, Model, Optimizer, Structure, Tensor, Variable
+from fdtcore import keras_types
+from fdtcore.keras_types import (
+    Layer,
+    Logs,
+    Model,
+    Optimizer,
+    Structure,
+    Tensor,
+    TensorFlowFunction,
+    Variable,
+)
 
 _moved: list[str] = []
 
@@ -140,7 +150,7 @@ def layers_of(model: Model) -> list[Any]:
     return list(model._flatten_layers())
 
 
-def own_state(layer: Any) -> list[Any]:
+def own_state(layer: Layer) -> list[Any]:
     """Returns what one layer was given by ``add_weight`` as not trainable.
 
     Without that of layers in it, seeds, and weights that are frozen
@@ -149,7 +159,7 @@ def own_state(layer: Any) -> list[Any]:
     return list(layer._non_trainable_variables)
 
 
-def seed_generators(layer: Any) -> list[Any]:
+def seed_generators(layer: Layer) -> list[Any]:
     """Returns what one layer draws from (``_seed_generators``)."""
     return list(layer._seed_generators)
 
@@ -242,7 +252,7 @@ def compute_loss(model: Model, data: Structure, *, is_training: bool) -> Any:
     )
 
 
-def batches_of_epoch(epoch_iterator: Any) -> Any:
+def batches_of_epoch(epoch_iterator: keras_types.EpochIterator) -> Any:
     """Returns what an epoch iterator takes batches from, anew (``_get_iterator``)."""
     return epoch_iterator._get_iterator()
 
@@ -250,13 +260,13 @@ def batches_of_epoch(epoch_iterator: Any) -> Any:
 # --- Data adapters -------------------------------------------------------------------
 
 
-def num_samples(adapter: Any) -> int | None:
+def num_samples(adapter: keras_types.DataAdapter) -> int | None:
     """Returns how many samples an adapter of arrays has; None of any other."""
     found: int | None = getattr(adapter, "_num_samples", None)
     return found
 
 
-def like_arrays(arrays: Any, adapter: Any) -> Any:
+def like_arrays(arrays: Structure, adapter: keras_types.DataAdapter) -> Any:
     """Returns an adapter that batches and shuffles arrays as another one does.
 
     The order is TensorFlow's, from its global seed; since Keras 3.16 it is the same in
@@ -267,7 +277,7 @@ def like_arrays(arrays: Any, adapter: Any) -> Any:
     )
 
 
-def sliceable_inputs(adapter: Any) -> Any:
+def sliceable_inputs(adapter: keras_types.DataAdapter) -> Any:
     """Returns the arrays of an adapter as what TensorFlow can take rows of."""
     inputs = _array_slicing.convert_to_sliceable(
         adapter._inputs, target_backend="tensorflow"
@@ -285,7 +295,7 @@ def sparse_rows(leaf: Tensor, index: tf.Tensor) -> Any:
     return _array_slicing.slice_tensorflow_sparse_wrapper(leaf, index)
 
 
-def shuffle(adapter: Any, order: list[int], epoch: int) -> None:
+def shuffle(adapter: keras_types.DataAdapter, order: list[int], epoch: int) -> None:
     """Shuffles the order of the batches of a ``PyDataset`` as Keras does, in place.
 
     Args:
@@ -298,7 +308,7 @@ def shuffle(adapter: Any, order: list[int], epoch: int) -> None:
     draws.shuffle(order)
 
 
-def standard_batch(adapter: Any, batch: Structure) -> Any:
+def standard_batch(adapter: keras_types.DataAdapter, batch: Structure) -> Any:
     """Returns a batch of a ``PyDataset`` as its adapter hands it out."""
     return adapter._standardize_batch(batch)
 
@@ -311,7 +321,7 @@ def is_multi(optimizer: Optimizer) -> bool:
     return MultiOptimizer is not None and isinstance(optimizer, MultiOptimizer)
 
 
-def is_optimizer_map(value: Any) -> bool:
+def is_optimizer_map(value: object) -> bool:
     """Whether a value is the map of a ``MultiOptimizer``."""
     return OptimizerMap is not None and isinstance(value, OptimizerMap)
 
@@ -391,12 +401,12 @@ def set_path(variable: Variable, path: str) -> None:
 # --- TensorFlow ----------------------------------------------------------------------
 
 
-def is_compiled(function: Any) -> bool:
+def is_compiled(function: TensorFlowFunction) -> bool:
     """Whether a ``tf.function`` is to be compiled by XLA."""
     return bool(function._jit_compile)
 
 
-def uncompiled(function: Any) -> Any:
+def uncompiled(function: TensorFlowFunction) -> Any:
     """Returns a ``tf.function`` like another one, for TensorFlow without XLA."""
     return tf.function(
         function.python_function,
@@ -423,7 +433,7 @@ def made_seed_generator() -> Any:
     return _global_state.get_global_attribute(_SEED_GENERATOR)
 
 
-def set_seed_generator(generator: Any) -> None:
+def set_seed_generator(generator: keras.random.SeedGenerator | None) -> None:
     """Replaces the generator of ``global_seed_generator``; None lets Keras make one."""
     _global_state.set_global_attribute(_SEED_GENERATOR, generator)
 

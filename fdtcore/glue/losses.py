@@ -152,7 +152,7 @@ def _scaled(inner: Callable) -> Callable:
         sample_weight: Tensor = None,
         mask: Tensor = None,
         reduction: str | None = "sum_over_batch_size",
-        dtype: Any = None,
+        dtype: str | tf.DType | None = None,
     ) -> Any:
         loss = inner(values, sample_weight, mask, reduction, dtype)
         step = shared()

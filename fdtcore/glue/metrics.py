@@ -14,7 +14,7 @@ from keras.backend import is_float_dtype
 
 from fdtcore.engine import Collectives
 from fdtcore.glue import aggregation, keras_internals
-from fdtcore.keras_types import Model
+from fdtcore.keras_types import Model, Structure
 
 # What a variable says of itself; "sum" is what it says where the user says nothing.
 _SAID = {"mean": "mean", "only_first_replica": "first"}
@@ -65,7 +65,7 @@ def of_all_ranks(collectives: Collectives, model: Model) -> Iterator[None]:
             variable.assign(value)
 
 
-def copied(results: Any) -> Any:
+def copied(results: Structure) -> Any:
     """Returns results of metrics as they are now, though their state will change."""
     return tree.map_structure(
         lambda leaf: tf.identity(leaf.value) if isinstance(leaf, Variable) else leaf,

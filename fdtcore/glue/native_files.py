@@ -111,7 +111,7 @@ def _elsewhere(
 def _h5py_file(inner: Callable, view: Shadow | Watch) -> Any:
     @functools.wraps(inner)
     def init(
-        self: Any, name: FilePath, mode: str = "r", *args: Any, **kwargs: Any
+        self: h5py.File, name: FilePath, mode: str = "r", *args: Any, **kwargs: Any
     ) -> None:
         found = local(view, name)
         if found is not None:

@@ -114,7 +114,7 @@ def _subclasses(cls: type) -> Iterator[type]:
         yield from _subclasses(one)
 
 
-def _stand_in_front(cls: Any) -> None:
+def _stand_in_front(cls: type[Optimizer]) -> None:
     inner = vars(cls).get("apply")
     if inspect.isfunction(inner) and not hasattr(inner, _IN_FRONT):
         is_base = cls is BaseOptimizer

@@ -19,6 +19,7 @@ from fdtcore.glue.keras_internals import (
     GeneratorDataAdapter,
     PyDatasetAdapter,
 )
+from fdtcore.keras_types import PyDataset
 
 # A generator may wait for what the program does only after the step.
 PATIENCE_S = 10.0
@@ -101,7 +102,7 @@ def _held(make: Callable[[], Iterator[Any]]) -> Callable[[], Iterator[Any]]:
 class _Held:
     """A ``PyDataset`` whose batches are made inside :func:`reading`."""
 
-    def __init__(self, inner: Any):
+    def __init__(self, inner: PyDataset):
         self._inner = inner
 
     def __getitem__(self, index: int) -> Any:

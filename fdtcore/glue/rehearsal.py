@@ -77,7 +77,8 @@ class ReductionFinding:
     """What one rank has found of one value.
 
     Args:
-        kind: See ``combining``.
+        kind: How the value depends on its samples: a constant of ``combining``, such as
+            ``MEAN``.
         whole: The value of the rank's part of the batch.
         parts: The mean over the two pieces of it.
     """
@@ -95,7 +96,7 @@ def on_first_batch(
     Args:
         collectives: Those of the ranks, which share each batch.
         model: The user's Keras model.
-        kind: ``"train"`` or ``"test"``.
+        kind: Which step it is: ``"train"`` or ``"test"``.
         iterator: Yields the batches of this rank.
 
     Returns:
@@ -276,7 +277,9 @@ class _Rehearsal:
             for one, a, b, again in zip(values, *made, strict=True)
         ]
 
-    def _finding(self, parts: list[Any], whole: Any, again: Any) -> ReductionFinding:
+    def _finding(
+        self, parts: list[np.ndarray], whole: np.ndarray, again: np.ndarray
+    ) -> ReductionFinding:
         shares = self._shares()
         kind = combining.kind(parts, shares, whole, again, self.tolerance)
         return ReductionFinding(
@@ -434,7 +437,9 @@ def _resting(model: Model) -> Iterator[None]:
 
 
 def _inferring(inner: Callable) -> Callable:
-    def call(inputs: Structure, training: Any = None, mask: Tensor = None) -> Any:
+    def call(
+        inputs: Structure, training: bool | None = None, mask: Tensor = None
+    ) -> Any:
         del training
         return inner(inputs, training=False, mask=mask)
 

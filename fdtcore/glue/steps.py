@@ -262,7 +262,9 @@ def _state(model: Model) -> list[tuple[Any, tf.Tensor]]:
     return [(v, tf.identity(v.value)) for v in variables]
 
 
-def _restore_if_empty(model: Model, before: Any, num_samples: tf.Tensor) -> None:
+def _restore_if_empty(
+    model: Model, before: list[tuple[Any, tf.Tensor]], num_samples: tf.Tensor
+) -> None:
     if not before:
         return
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from fdtcore.glue import keras_internals
-from fdtcore.keras_types import Optimizer
+from fdtcore.keras_types import Model, Optimizer
 
 _WAYS_IN = ("apply", "apply_gradients")
 
 
-def within(owner: Any) -> list[Any]:
+def within(owner: Model | Optimizer) -> list[Any]:
     """Returns every optimizer that a model or an optimizer holds, each once.
 
     Args:
@@ -29,7 +29,7 @@ def within(owner: Any) -> list[Any]:
     return list(found.values())[1:]
 
 
-def _collect(value: Any, found: dict[int, Any], seen: set[int]) -> None:
+def _collect(value: object, found: dict[int, Any], seen: set[int]) -> None:
     if isinstance(value, keras_internals.BaseOptimizer):
         if id(value) not in found:
             found[id(value)] = value

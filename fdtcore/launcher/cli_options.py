@@ -129,7 +129,7 @@ def option_flags(
     What is given is text, or True for a switch; ``cls.to_variables`` reads it.
 
     Args:
-        cls: The options.
+        cls: The framework's class of options, whose fields they are.
         without: Fields that the command does not have.
     """
     fields = [f for f in dataclasses.fields(cls) if f.name not in without]
@@ -158,7 +158,7 @@ def option_flags(
     return add
 
 
-def _shown(default: Any, unit: str) -> str:
+def _shown(default: object, unit: str) -> str:
     if isinstance(default, float):
         return write_s(default) if unit == "seconds" else write_number(default)
     return str(default)

@@ -56,8 +56,8 @@ class Foreground:
         """Runs a job to its end.
 
         Args:
-            job: Job to run.
-            launcher: What starts it.
+            job: What to run, on how many ranks and which hosts.
+            launcher: Makes the command line that starts the ranks.
             environ: The environment the ranks get; completed here.
             directory: Folder for the files of the ranks but 0; None for the usual.
 

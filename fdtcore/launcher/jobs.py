@@ -123,7 +123,7 @@ def choose_launcher(
     """Finds the program that starts the ranks.
 
     Args:
-        job: Job to start.
+        job: Job to start; its size and hosts decide what is needed.
         wanted: ``"auto"``, ``"mpirun"`` or ``"srun"``.
         environ: The environment, for ``PATH``.
         own: A launcher of the framework's own, used on this machine where no other

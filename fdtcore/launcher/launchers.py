@@ -126,7 +126,7 @@ class Srun:
     """Slurm's own launcher; Slurm forwards all variables.
 
     Args:
-        executable: Path of ``srun``.
+        executable: Path of the ``srun`` to call.
         mpi_type: How ranks find each other; empty leaves it to ``SLURM_MPI_TYPE``.
             Where a site's default does not suit Open MPI, each rank is alone.
     """
@@ -167,7 +167,7 @@ def oversubscription(job: Job, cores: int) -> str | None:
     """Says in one line that ranks share cores, or None where they need not.
 
     Args:
-        job: Job to start.
+        job: Job to start, with its ranks and the slots of its hosts.
         cores: Cores of this machine; those of other hosts are their slots.
     """
     busy = job.size - job.idle

@@ -94,7 +94,7 @@ def supervise(
 
     Args:
         argv: The launcher's command line.
-        environ: Its whole environment.
+        environ: The launcher's whole environment; nothing is inherited beside it.
         filtered: True takes mpirun's own failure banners out of standard error.
         failed: Tells whether a rank has reported a failure; the job is then stopped
             if it does not end by itself.

@@ -88,7 +88,9 @@ def watch(path: str) -> Watch:
     return watched
 
 
-def _replace(functions: Mapping[str, Callable], opened: Any, os_opened: Any) -> None:
+def _replace(
+    functions: Mapping[str, Callable], opened: Callable, os_opened: Callable
+) -> None:
     builtins.open = io.open = tarfile.bltn_open = opened  # type: ignore
     # Python 3.10 keeps them there.
     accessor = getattr(pathlib, "_NormalAccessor", type("_", (), {}))

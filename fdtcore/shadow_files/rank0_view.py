@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from fdtcore.shadow_files.journal import Journal
-from fdtcore.shadow_files.shadow import REAL
+from fdtcore.shadow_files.shadow import REAL, FileName, PathName
 
 
 class Watch:
@@ -21,7 +21,7 @@ class Watch:
         self._journal = journal
         self.rests = 0  # above 0 where rank 0 acts without the others
 
-    def note(self, file: Any) -> None:
+    def note(self, file: FileName) -> None:
         """Notes a file or folder that is about to be made."""
         if self.rests or isinstance(file, int):
             return
@@ -30,13 +30,13 @@ class Watch:
             if not os.path.lexists(path):
                 self._journal.note(path)
 
-    def open(self, file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+    def open(self, file: FileName, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
         """``open``."""
         if isinstance(mode, str) and set(mode) & set("wax"):
             self.note(file)
         return REAL.open(file, mode, *args, **kwargs)
 
-    def os_open(self, file: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+    def os_open(self, file: PathName, flags: int, *args: Any, **kwargs: Any) -> int:
         """``os.open``."""
         if flags & os.O_CREAT and kwargs.get("dir_fd") is None:
             self.note(file)
@@ -63,7 +63,7 @@ class Watch:
         self.note(path)
         return path
 
-    def named(self, file: Any, path: str, found: str) -> Any:
+    def named(self, file: FileName, path: str, found: str) -> Any:
         """Returns what names a file that was found: what the program did."""
         del path, found
         return file

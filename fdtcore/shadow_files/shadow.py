@@ -27,10 +27,15 @@ import stat
 import tempfile
 import types
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from fdtcore.shadow_files.journal import Journal
 
+# A name of a file, and what ``open`` and ``os.stat`` take: perhaps a descriptor.
+PathName: TypeAlias = str | bytes | os.PathLike[Any]
+FileName: TypeAlias = int | PathName
+# What ``os.listdir`` or ``os.scandir`` gives.
+FolderEntry: TypeAlias = str | bytes | os.DirEntry[Any]
 _SYSTEM = ("/dev", "/proc", "/sys")
 LOOKING = ("stat", "lstat", "access", "chmod", "utime", "listdir", "scandir")
 LISTING = ("listdir", "scandir")
@@ -72,9 +77,9 @@ class Shadow:
         # Where the program is, if that is in the shadow only.
         self.folder: str | None = None
 
-    def covered(self, file: Any) -> str | None:
+    def covered(self, file: FileName | None) -> str | None:
         """Returns the absolute path of a file that is not to be written here."""
-        if isinstance(file, int):
+        if file is None or isinstance(file, int):
             return None
         try:
             path = os.path.abspath(os.fsdecode(file))
@@ -138,7 +143,7 @@ class Shadow:
         """Returns where this rank opens ``path`` for writing.
 
         Args:
-            path: Absolute path.
+            path: Absolute path, as the user's program knows the file.
             empty: Whether what is there is to be lost.
             exists: Whether it must be there.
         """
@@ -155,7 +160,7 @@ class Shadow:
                 shutil.copyfile(source, place)
         return place
 
-    def open(self, file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+    def open(self, file: FileName, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
         """``open``."""
         path = self.covered(file)
         if path is not None and kwargs.get("opener") is None and isinstance(mode, str):
@@ -166,7 +171,7 @@ class Shadow:
             file = self.named(file, path, found)
         return REAL.open(file, mode, *args, **kwargs)
 
-    def os_open(self, file: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+    def os_open(self, file: PathName, flags: int, *args: Any, **kwargs: Any) -> int:
         """``os.open``."""
         path = self.covered(file)
         if path is not None and kwargs.get("dir_fd") is None:
@@ -178,11 +183,11 @@ class Shadow:
             file = self.named(file, path, found)
         return REAL.os_open(file, flags, *args, **kwargs)
 
-    def named(self, file: Any, path: str, found: str) -> Any:
+    def named(self, file: FileName, path: str, found: str) -> Any:
         """Returns the name of a file that was found: the program's own if it can be."""
         return file if found == path and self.folder is None else found
 
-    def chdir(self, path: Any) -> None:
+    def chdir(self, path: FileName) -> None:
         """``os.chdir``: rank 0 may not have made the folder yet."""
         found = self.covered(path)
         place = "" if found is None else self.place(found)
@@ -216,7 +221,7 @@ class Shadow:
             call.arguments["dir"] = self.place(path)
         return getattr(REAL, name)(*call.args, **call.kwargs)
 
-    def look(self, name: str, path: Any = ".", *args: Any, **kwargs: Any) -> Any:
+    def look(self, name: str, path: FileName = ".", *args: Any, **kwargs: Any) -> Any:
         """A function of ``os`` that changes no folder."""
         found = self.covered(path) if kwargs.get("dir_fd") is None else None
         if found is not None:
@@ -226,7 +231,7 @@ class Shadow:
                 return self._listed(name, path, found)
         return getattr(REAL, name)(path, *args, **kwargs)
 
-    def _listed(self, name: str, path: Any, folder: str) -> Any:
+    def _listed(self, name: str, path: FileName, folder: str) -> Any:
         """Lists a real folder: what this rank sees of it, and its own files there."""
         place = self.place(folder)
         own = os.fsencode(place) if isinstance(path, bytes) else place
@@ -236,11 +241,11 @@ class Shadow:
         shown = [e for e in found if _name(e) not in known and self._shows(folder, e)]
         return mine + shown if name == "listdir" else _Entries(mine + shown)
 
-    def _shows(self, folder: str, entry: Any) -> bool:
+    def _shows(self, folder: str, entry: FolderEntry) -> bool:
         path = os.path.join(folder, os.fsdecode(_name(entry)))
         return not _within(path, self.removed) and not self._is_ahead(path)
 
-    def mkdir(self, path: Any, *args: Any, **kwargs: Any) -> None:
+    def mkdir(self, path: PathName, *args: Any, **kwargs: Any) -> None:
         """``os.mkdir``: that rank 0 has made the folder already is no error."""
         found = self.covered(path) if kwargs.get("dir_fd") is None else None
         if found is None:
@@ -250,7 +255,7 @@ class Shadow:
         os.makedirs(os.path.dirname(self.place(found)), exist_ok=True)
         return REAL.mkdir(self.place(found), *args, **kwargs)
 
-    def remove(self, name: str, path: Any, *args: Any, **kwargs: Any) -> None:
+    def remove(self, name: str, path: PathName, *args: Any, **kwargs: Any) -> None:
         """``os.remove`` and the like: that rank 0 has removed it is no error."""
         found = self.covered(path) if kwargs.get("dir_fd") is None else None
         if found is None:
@@ -280,7 +285,7 @@ class Shadow:
         if source is not None:
             self.removed.add(source)
 
-    def link(self, name: str, src: Any, dst: Any, **kwargs: Any) -> None:
+    def link(self, name: str, src: PathName, dst: PathName, **kwargs: Any) -> None:
         """``os.link`` and ``os.symlink``: rank 0 makes the link."""
         if kwargs.get("dir_fd") is not None or self.covered(dst) is None:
             getattr(REAL, name)(src, dst, **kwargs)
@@ -301,14 +306,14 @@ class _Entries:
     def __enter__(self) -> _Entries:
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Nothing is open."""
 
 
-def _name(entry: Any) -> Any:
+def _name(entry: FolderEntry) -> Any:
     return getattr(entry, "name", entry)
 
 

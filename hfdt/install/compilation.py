@@ -61,8 +61,8 @@ def run_logged(
     """Runs a build command to its end, or ends all of it when interrupted.
 
     Args:
-        command: Program and arguments.
-        folder: Working directory.
+        command: Program and arguments, run without a shell.
+        folder: Working directory of the command.
         env: Environment of the command.
         log: file that receives all output.
         report: receives lines of progress.

@@ -145,7 +145,7 @@ def include_folders(tensorflow_include: Path, folder: Path) -> list[Path]:
     """Makes the header folders the compiler needs beyond Horovod's own list.
 
     Args:
-        tensorflow_include: TensorFlow's headers.
+        tensorflow_include: Folder of the installed TensorFlow's headers.
         folder: where the forwarding headers are written.
 
     Returns:

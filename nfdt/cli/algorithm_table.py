@@ -6,11 +6,11 @@ import inspect
 import re
 import textwrap
 from collections.abc import Sequence
-from typing import Any
 
 from nfdt import algorithms
 from nfdt.algorithms import ALGORITHMS, DEFAULT, Algorithm
-from nfdt.rules.corrections import NoCorrection
+from nfdt.rules.corrections import Correction, NoCorrection
+from nfdt.rules.optimizers import Optimizer
 
 _WIDTHS = (17, 35, 6, 34)  # with two blanks between columns, below 100
 _SENDS = {
@@ -68,7 +68,7 @@ def _rules(one: Algorithm) -> list[str]:
     return found
 
 
-def _words(rule: Any) -> str:
+def _words(rule: Correction | Optimizer) -> str:
     """Returns docstrings for who uses a rule: no marks, and no exceptions.
 
     What several rules have in common may stand at the head of their module; it is

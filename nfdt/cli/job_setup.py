@@ -34,7 +34,7 @@ def size(
         workers: The value of ``-np``; None for what the hosts take, servers included.
         place: Where the job runs.
         environ: Environment of the process.
-        options: The user's options.
+        options: The user's options, for the number of servers and what they write.
 
     Raises:
         ValueError: No worker would be left.
@@ -56,8 +56,8 @@ def check(options: Options, num_processes: int) -> Roles:
     """Refuses now what would fail on each process.
 
     Args:
-        options: The user's options.
-        num_processes: Workers and servers.
+        options: The user's options, as the processes will read them.
+        num_processes: Number of workers and servers together.
 
     Returns:
         Who is who in the job.
@@ -86,7 +86,7 @@ def choose_launcher(job: Job, wanted: str, environ: Mapping[str, str]) -> Launch
     """Finds what starts the processes, and lets the job survive a loss if it can.
 
     Args:
-        job: Job to start.
+        job: Job to start; its size and hosts decide what is needed.
         wanted: ``"auto"``, ``"mpirun"`` or ``"srun"``.
         environ: Environment of the process.
 

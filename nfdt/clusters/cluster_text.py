@@ -21,7 +21,7 @@ def written(cluster: Cluster, comments: Iterable[str] = ()) -> str:
     """Returns the text of a file.
 
     Args:
-        cluster: Cluster to simulate.
+        cluster: Cluster to write, with step times that a file can name.
         comments: Lines for its head.
 
     Raises:

@@ -20,8 +20,8 @@ class Link:
     with E of an exponential distribution with mean 1, drawn for each.
 
     Args:
-        latency_s: Seconds, >= 0.
-        bytes_per_s: Bandwidth, > 0.
+        latency_s: Time of a message without bytes, seconds, >= 0.
+        bytes_per_s: Bandwidth of one direction, bytes per second, > 0.
         jitter_s: Mean of what chance adds, seconds, >= 0.
     """
 

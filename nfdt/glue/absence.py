@@ -11,7 +11,7 @@ class Absence:
 
     Args:
         transport: The way to the servers.
-        worker: This worker's index.
+        worker: Index of this worker, 0 .. M - 1.
     """
 
     def __init__(self, transport: Transport, worker: int):

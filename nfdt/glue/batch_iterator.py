@@ -39,7 +39,7 @@ class Batches:
 
     Args:
         numbers: Receives the number of each, as soon as it has been read.
-        iterator: Of ``tf.data``.
+        iterator: Iterator of ``tf.data`` over this worker's leased batches.
     """
 
     def __init__(self, numbers: deque[int], iterator: TensorFlowIterator):

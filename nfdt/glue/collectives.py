@@ -28,7 +28,7 @@ class WorkerCollectives(CommunicatorCollectives):
     Args:
         process: This worker among the workers.
         transport: The way to the servers.
-        epochs: This worker's.
+        epochs: This worker's count of epochs: a meeting belongs to one that ends.
     """
 
     def __init__(self, process: Process, transport: Transport, epochs: Epochs):

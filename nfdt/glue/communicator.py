@@ -20,7 +20,7 @@ class WorkerCommunicator:
 
     Args:
         transport: The way to the servers.
-        worker: This worker's index.
+        worker: Index of this worker, 0 .. M - 1.
         epoch: Returns the epoch whose end a meeting belongs to, or -1.
         succeed: Called when this worker becomes the first one that is left.
     """

@@ -25,7 +25,7 @@ class ParameterServerEngine:
     Args:
         process: This worker among the workers.
         transport: The way to the servers.
-        options: The user's options.
+        options: The user's options of NFDT, the same on every worker.
         placement: Says which optimizer runs where; a simulation has one of its own.
         push_pull: Makes what exchanges gradients, of what :class:`PushPull` takes.
     """

@@ -19,7 +19,7 @@ class Epochs:
 
     Args:
         transport: The way to the servers.
-        worker: This worker's index.
+        worker: Index of this worker, 0 .. M - 1.
         num_workers: Number of workers, M.
     """
 

@@ -33,7 +33,7 @@ class VariableGroups:
     Args:
         transport: The way to the servers.
         process: This worker among the workers.
-        options: The user's options.
+        options: The user's options: ``algorithm`` and ``wire`` are read.
         placement: Which optimizer runs where.
     """
 

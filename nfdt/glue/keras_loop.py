@@ -107,7 +107,7 @@ class MarkedStep(Step):
     Args:
         collectives: Those of the workers.
         model: The user's Keras model.
-        num_samples: Scalar int32 tensor.
+        num_samples: Samples of the batch, scalar int32 tensor.
         mark: Epoch and number of the batch, int64 [2].
     """
 
@@ -127,11 +127,11 @@ class LeasedStep(TracedStep):
 
     Args:
         collectives: Those of the workers.
-        epochs: This worker's.
+        epochs: This worker's count of epochs, and its leases.
         layer_state: Looks at what the first steps of an epoch do.
         batch_done: Is told the mark of each batch that was trained on.
         model: The user's Keras model.
-        step: Its ``train_step``.
+        step: The model's ``train_step``, as Keras or the user defines it.
     """
 
     _collectives: WorkerCollectives
@@ -163,7 +163,7 @@ class LeasedStep(TracedStep):
         if not self.model.run_eagerly:
             on_taken = tf.function(on_taken, autograph=False)
 
-        def run(batches: Any) -> Any:
+        def run(batches: Execution | EpochIterator) -> Any:
             if not isinstance(batches, Execution):
                 return inner(batches)
             for batch in batches:

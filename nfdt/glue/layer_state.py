@@ -28,7 +28,7 @@ class LayerState:
 
     Args:
         collectives: Those of the workers.
-        epochs: This worker's.
+        epochs: This worker's count of epochs, and its leases.
     """
 
     def __init__(self, collectives: WorkerCollectives, epochs: Epochs):

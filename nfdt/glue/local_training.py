@@ -175,7 +175,7 @@ class OptimizerPlacement:
     """Which optimizer runs on a worker and which on the servers, by the options.
 
     Args:
-        options: The user's options.
+        options: The user's options: algorithm, local steps and the optimizers named.
         num_workers: Number of workers, M.
     """
 

@@ -65,7 +65,7 @@ def check_unchanged(optimizer: Optimizer, opened: Mapping[str, Any]) -> None:
     """Refuses an optimizer that is another one than the servers have.
 
     Args:
-        optimizer: The user's optimizer.
+        optimizer: The user's optimizer, as it is now.
         opened: Its configuration when it began to train. The rate may change, but no
             longer where the servers compute it.
 
@@ -85,7 +85,7 @@ def check_unchanged(optimizer: Optimizer, opened: Mapping[str, Any]) -> None:
             )
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     if isinstance(value, list | tuple):
         return bool(value) and all(isinstance(one, _SCALARS) for one in value)
     return isinstance(value, _SCALARS)

@@ -99,7 +99,7 @@ def cut(
     """Returns each server's part of the state.
 
     Args:
-        optimizer: The user's optimizer.
+        optimizer: The user's optimizer, whose variables are read.
         variables: Those of the flat vector, in order.
         starts: Where each begins in it, and its end.
         shards: The servers' ranges of it.
@@ -133,7 +133,7 @@ def take(
     """Gives an optimizer the state that servers hold for it.
 
     Args:
-        optimizer: The user's optimizer.
+        optimizer: The user's optimizer, whose variables are written.
         variables: Those of the flat vector, in order.
         starts: Where each begins in it, and its end.
         found: The state of each server's update.

@@ -38,10 +38,10 @@ class PushPull:
 
     Args:
         collectives: Those of the workers.
-        groups: This worker's.
-        epochs: This worker's.
+        groups: The variables that this worker's optimizers train.
+        epochs: This worker's count of epochs, and its leases.
         replicated_steps: Steps that all workers make.
-        options: The user's options.
+        options: The user's options: local training and ``overlap`` are read.
     """
 
     def __init__(

@@ -32,8 +32,8 @@ class Resumption:
 
     Args:
         transport: The way to the servers.
-        worker: This worker's index.
-        options: The user's options.
+        worker: Index of this worker, 0 .. M - 1.
+        options: The user's options: ``checkpoint`` and ``resume`` are read.
     """
 
     def __init__(self, transport: Transport, worker: int, options: Options):
@@ -109,10 +109,10 @@ class KeepNotes(keras.callbacks.Callback):
     """Notes each epoch that is over, and begins a resumed fit where it was.
 
     Args:
-        resumption: Notes and recalls.
+        resumption: Sends the notes to server 0, and has those of an earlier run.
         collectives: Those of the workers.
-        epochs: This worker's.
-        groups: This worker's.
+        epochs: This worker's count of epochs, and its leases.
+        groups: The variables that this worker's optimizers train.
         first: Keras's number of the fit's first epoch.
     """
 

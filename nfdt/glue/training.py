@@ -43,7 +43,7 @@ class ParameterServerTraining:
     Args:
         collectives: Those of the workers.
         absence: Tells the servers whether this worker trains.
-        epochs: This worker's.
+        epochs: This worker's count of epochs, and its leases.
         groups: The variables that its optimizers train.
         layer_state: What its layers keep beside them.
         push_pull: Exchanges gradients for parameters.

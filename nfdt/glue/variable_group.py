@@ -57,7 +57,7 @@ class VariableGroup:
 
     Args:
         vector: Their values on the servers.
-        optimizer: The user's optimizer.
+        optimizer: The user's optimizer, whose variables the group has.
         variables: Those with a gradient, in order.
         config: The optimizer as the servers make it.
         part: What this worker does besides sending gradients.
@@ -124,7 +124,8 @@ class VariableGroup:
 
         Args:
             values: The variables after it.
-            **about: As in :meth:`nfdt.protocol.client.ShardedVector.push`.
+            **about: Epoch, number and loss of the batch, by name, as for
+                :meth:`nfdt.protocol.client.ShardedVector.step`.
 
         Returns:
             What to go on from; None without an exchange.
@@ -215,7 +216,8 @@ class VariableGroup:
             are_rows: For each variable whether its gradient is ``IndexedSlices``.
             values: The tensors: values, or values and indices.
             rate: What the optimizer's schedule has come to; NaN where it has none.
-            **about: As in :meth:`nfdt.protocol.client.ShardedVector.push`.
+            **about: Epoch, number and loss of the batch, by name, as for
+                :meth:`nfdt.protocol.client.ShardedVector.push`.
         """
         own = learning_rates.of_number(self.optimizer)
         changed = own if own != self._rate else math.nan

@@ -104,7 +104,7 @@ def facts(events: Sequence[Event], costs: Costs, num_workers: int) -> list[str]:
     """Returns lines that say what was measured.
 
     Args:
-        events: As for :func:`calibrated`.
+        events: Steady pushes to the model's variables, as for :func:`calibrated`.
         costs: Measurements, as for :func:`calibrated`.
         num_workers: Number of workers, M.
     """
@@ -132,7 +132,7 @@ def representatives(times_s: Sequence[float]) -> tuple[float, ...]:
     mean is taken.
 
     Args:
-        times_s: At least one.
+        times_s: Times in seconds, in any order; at least one.
     """
     parts = np.array_split(np.sort(times_s), min(_SAMPLES, len(times_s)))
     return tuple(_rounded(float(part.mean())) for part in parts)

@@ -42,7 +42,7 @@ def draw(outcomes: Sequence[ComparisonRow], target: float, path: Path) -> None:
 
     Args:
         outcomes: Outcomes of the runs.
-        target: Loss to reach.
+        target: Loss that the runs are to reach.
         path: Path of the PNG file.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -73,7 +73,7 @@ def restored_leases(found: Mapping[str, Any]) -> dict[int, Leases]:
     }
 
 
-def check(found: Any, server: int, num_servers: int, num_workers: int) -> None:
+def check(found: object, server: int, num_servers: int, num_workers: int) -> None:
     """Refuses what another kind of job has kept.
 
     Args:

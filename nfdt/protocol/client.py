@@ -44,7 +44,7 @@ class ShardedVector:
 
     Args:
         transport: The way to the servers.
-        worker: This worker's index.
+        worker: Index of this worker, 0 .. M - 1.
         index: The group's; the same on every worker.
         sizes: Elements of each variable, in order.
         dtype: Type of the parameters.
@@ -84,7 +84,7 @@ class ShardedVector:
 
         Args:
             spec: What the group is; compared between workers.
-            values: First values, [P].
+            values: This worker's first values of the whole vector, [P].
 
         Raises:
             Refused: Another worker opened it with another spec.
@@ -106,7 +106,9 @@ class ShardedVector:
         self._call({server: self._message(Kind.PULL) for server in self._into})
         self._begun_s = self._now()
 
-    def take(self, values: Any, version: int, learning_rate: float) -> None:
+    def take(
+        self, values: bytes | memoryview, version: int, learning_rate: float
+    ) -> None:
         """Takes what another worker has pulled.
 
         Args:
@@ -127,7 +129,7 @@ class ShardedVector:
         """Makes the servers go on from other values.
 
         Args:
-            values: The parameters, [P].
+            values: Parameters of the whole vector, [P].
             user_state: Each server's part of the state of the user's optimizer; None
                 keeps what the servers have.
             version: Steps that the optimizer has made; of use with its state.

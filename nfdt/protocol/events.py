@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nfdt.protocol import serialization
 from nfdt.protocol.messages import Message
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 # Happenings that a server sees by itself.
 BARRIER, READINGS = "barrier", "readings"
@@ -94,7 +97,7 @@ class Readings(NamedTuple):
         return serialization.pack(self._asdict())
 
 
-def unpacked(payload: Any) -> Readings:
+def unpacked(payload: Buffer) -> Readings:
     """Returns the readings in the payload of a STEP.
 
     Raises:

@@ -8,14 +8,18 @@ integers and values of the wire's type.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
+import numpy.typing as npt
 
 from nfdt.protocol.messages import as_bytes
 from nfdt.protocol.topology import Range, overlap
 from nfdt.rules.corrections import Vector
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 WIRE_TYPES: Mapping[str, Any] = {
     "float64": np.dtype(np.float64),
@@ -51,12 +55,17 @@ class Dense(NamedTuple):
         vector[self.start : self.start + self.values.size] += self.values
 
 
-def merged(start: int, shape: Sequence[int], values: Any, indices: Any) -> Rows:
+def merged(
+    start: int,
+    shape: Sequence[int],
+    values: npt.ArrayLike,
+    indices: npt.ArrayLike,
+) -> Rows:
     """Adds up the rows of a gradient that are of the same index.
 
     Args:
         start: Of the table in the flat vector.
-        shape: Of the table.
+        shape: Shape of the table; its first axis is that of the rows.
         values: Its rows, one for each index.
         indices: Of the rows, in any order.
     """
@@ -104,12 +113,14 @@ def pack_gradient(
     return len(segments), b"".join(parts)
 
 
-def unpack_gradient(parts: int, payload: Any, vector: Vector, wire: str) -> None:
+def unpack_gradient(
+    parts: int, payload: Buffer | npt.NDArray[Any], vector: Vector, wire: str
+) -> None:
     """Writes a packed gradient into a vector, with zeros where it says nothing.
 
     Args:
         parts: Number of segments, 0 for a plain vector.
-        payload: What :func:`pack_gradient` made.
+        payload: Bytes or a contiguous array, as :func:`pack_gradient` made it.
         vector: The shard's, [P]; written.
         wire: Type of the values.
 
@@ -134,7 +145,9 @@ class _Segment(NamedTuple):
     values: np.ndarray  # [n, row_size]
 
 
-def _unpack_segment(view: memoryview, vector: Vector, dtype: Any) -> memoryview:
+def _unpack_segment(
+    view: memoryview, vector: Vector, dtype: np.dtype[Any]
+) -> memoryview:
     """Writes one segment and returns what is behind it."""
     _demand_fit(len(view) >= _HEAD_BYTES, len(view), vector)
     count, row_size = (int(n) for n in np.frombuffer(view[:_HEAD_BYTES], "<i8"))

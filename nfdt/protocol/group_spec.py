@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nfdt.protocol import serialization
 from nfdt.protocol.gradients import WIRE_TYPES
 from nfdt.rules.corrections import Vector
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 MAX_BYTES = 1 << 26  # of a spec as text; a variable takes about a hundred
 
@@ -92,7 +95,7 @@ class GroupSpec:
         return serialization.pack(self.to_json(), values)
 
 
-def unpack(payload: Any) -> tuple[GroupSpec, Vector]:
+def unpack(payload: Buffer) -> tuple[GroupSpec, Vector]:
     """Returns the spec and the first values in the payload of an OPEN.
 
     Raises:

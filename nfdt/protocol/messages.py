@@ -6,9 +6,13 @@ import math
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 class Kind(IntEnum):
@@ -98,14 +102,14 @@ class Message:
         )
 
 
-def as_bytes(payload: Any) -> memoryview:
+def as_bytes(payload: Buffer | npt.NDArray[Any]) -> memoryview:
     """Returns a payload's own bytes, to be sent or written into.
 
     Args:
         payload: Bytes or a contiguous array, of any type: bfloat16 has no buffer.
     """
     if isinstance(payload, np.ndarray):
-        payload = payload.reshape(-1).view(np.uint8)
+        payload = payload.reshape(-1).view(np.uint8).data
     return memoryview(payload).cast("B")
 
 

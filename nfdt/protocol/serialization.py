@@ -10,13 +10,16 @@ import io
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import ml_dtypes  # noqa: F401  names its types to numpy
 import numpy as np
 
 from nfdt.rules.corrections import Vector
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 # What numpy raises for bytes that are no archive, or not of this kind.
 _BROKEN = (KeyError, EOFError, OSError, AttributeError, TypeError, BadZipFile)
@@ -83,7 +86,7 @@ def pack(description: Mapping[str, Any], vector: Vector | None = None) -> bytes:
 
 
 def unpack(
-    data: Any, max_bytes: int = MAX_TEXT_BYTES
+    data: Buffer, max_bytes: int = MAX_TEXT_BYTES
 ) -> tuple[dict[str, Any], memoryview]:
     """Returns the description, and the bytes behind it.
 
@@ -110,7 +113,7 @@ def pack_list(items: Sequence[bytes]) -> bytes:
     return b"".join(_LENGTH.pack(len(item)) + item for item in items)
 
 
-def unpack_list(data: Any) -> list[bytes]:
+def unpack_list(data: Buffer) -> list[bytes]:
     """Returns the byte strings of :func:`pack_list`.
 
     Raises:

@@ -57,8 +57,8 @@ class Held(NamedTuple):
         Args:
             params: The parameters now, [P].
             version: Number of updates applied to the parameters.
-            learning_rate: In force now.
-            rule: What corrects it.
+            learning_rate: Learning rate in force now.
+            rule: Correction that takes it; says whether it reads what was pulled.
         """
         push = Push(self.message.worker, self.staleness(version), learning_rate)
         if not rule.needs_pulled:

@@ -98,7 +98,7 @@ def split(size: int, num_servers: int) -> tuple[Range, ...]:
 
     Args:
         size: Elements of the vector; all have the same number of bytes.
-        num_servers: Number of shards.
+        num_servers: Number of servers, hence of shards, S >= 1.
 
     Returns:
         One range for each server; some are empty where there are more servers than

@@ -15,6 +15,7 @@ import numpy as np
 from nfdt.protocol.gradients import unpack_gradient
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
+from nfdt.rules.corrections import Vector
 
 # What a thread still does in Python when it has its answer takes no longer.
 LEAVE_S = 0.2
@@ -82,7 +83,7 @@ class Transport(Protocol):
         """Sends one message to each server and returns their answers.
 
         Args:
-            messages: Server -> message.
+            messages: Index of a server -> the message for it.
             into: Server -> the array that the payload of a PARAMS answer goes into.
 
         Raises:
@@ -151,7 +152,9 @@ class LocalTransport:
             for server, message in messages.items()
         }
 
-    def take(self, server: int, message: Message, into: Any = None) -> Message:
+    def take(
+        self, server: int, message: Message, into: Vector | None = None
+    ) -> Message:
         """Returns the answer to a message that was sent before.
 
         Raises:

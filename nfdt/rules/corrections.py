@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from fdtcore.validation import demand_decay, demand_positive
-from nfdt.rules.rule_state import NoState
+from nfdt.rules.rule_state import NoState, Scalars, State
 from nfdt.rules.rule_state import Vector as Vector
 
 
@@ -44,28 +44,30 @@ class Correction(Protocol):
     needs_pulled: ClassVar[bool]
     elementwise: ClassVar[bool]
 
-    def init(self, params: Vector, num_workers: int) -> Any:
+    def init(self, params: Vector, num_workers: int) -> State:
         """Returns the state before the first push: a NamedTuple of the rule's own."""
 
     def measure(self, block: Block) -> Vector:
         """Returns sums over one block, which are added up over the whole vector."""
 
-    def scalars(self, state: Any, sums: Vector, push: Push) -> tuple[Any, Any]:
+    def scalars(self, state: State, sums: Vector, push: Push) -> tuple[Scalars, State]:
         """Returns the scalars for this push, and the state with its numbers after it.
 
         Args:
-            state: Before this push.
+            state: State of the rule before this push, its arrays whole.
             sums: Of :meth:`measure`, over the whole vector.
             push: What is known of it.
         """
 
-    def correct(self, block: Block, state: Any, scalars: Any) -> tuple[Vector, Any]:
+    def correct(
+        self, block: Block, state: State, scalars: Scalars
+    ) -> tuple[Vector, State]:
         """Returns one block of the corrected gradient, and of the state after it.
 
         Args:
             block: Of the gradient and the parameters.
             state: With the same block of each of its arrays.
-            scalars: For this push.
+            scalars: What :meth:`scalars` returned for this push.
         """
 
 
@@ -89,7 +91,7 @@ class Elementwise:
         del block
         return _NO_SUMS
 
-    def scalars(self, state: Any, sums: Vector, push: Push) -> tuple[Any, Any]:
+    def scalars(self, state: State, sums: Vector, push: Push) -> tuple[Scalars, State]:
         """No scalars."""
         del sums, push
         return None, state

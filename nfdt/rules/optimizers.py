@@ -8,13 +8,13 @@ These are the optimizers that the server runs in code of its own, with those of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from fdtcore.validation import demand, is_number
 from nfdt.rules.corrections import Push
-from nfdt.rules.rule_state import Vector
+from nfdt.rules.rule_state import Scalars, State, Vector
 
 AUTO = "auto"
 
@@ -22,24 +22,26 @@ AUTO = "auto"
 class Optimizer(Protocol):
     """Turns one gradient into an update, which the caller adds. Pure."""
 
-    def init(self, params: Vector, num_workers: int) -> Any:
+    def init(self, params: Vector, num_workers: int) -> State:
         """Returns the state before the first update: a NamedTuple of the rule's own."""
 
-    def scalars(self, state: Any, push: Push) -> tuple[Any, Any]:
+    def scalars(self, state: State, push: Push) -> tuple[Scalars, State]:
         """Returns the scalars for this update, and the state with its numbers after it.
 
         Args:
-            state: Before this update.
+            state: State of the rule before this update, its arrays whole.
             push: Of the gradients in it: the first one's worker, the worst staleness.
         """
 
-    def update(self, gradient: Vector, state: Any, scalars: Any) -> tuple[Vector, Any]:
+    def update(
+        self, gradient: Vector, state: State, scalars: Scalars
+    ) -> tuple[Vector, State]:
         """Returns one block of the update, and of the state after it.
 
         Args:
-            gradient: One block.
+            gradient: One block of the corrected gradient; not written.
             state: With the same block of each of its arrays.
-            scalars: For this update.
+            scalars: What :meth:`scalars` returned for this update.
         """
 
 

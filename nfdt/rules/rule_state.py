@@ -7,24 +7,27 @@ returns its state anew; whoever applies it writes the arrays in place, block by 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 Vector = npt.NDArray[np.floating]
+# Of a type of each rule's own, which only that rule reads; others hand them on.
+State: TypeAlias = Any  # a NamedTuple, see above
+Scalars: TypeAlias = Any  # what a block needs of the whole push; None for nothing
 
 
 class NoState(NamedTuple):
     """The state of a rule that remembers nothing."""
 
 
-def arrays_of(state: Any) -> list[Vector]:
+def arrays_of(state: State) -> list[Vector]:
     """Returns the arrays of a state, in the order of its fields."""
     return [value for value in state if isinstance(value, np.ndarray)]
 
 
-def cut(state: Any, block: slice) -> Any:
+def cut(state: State, block: slice) -> State:
     """Returns a state with one block of each array."""
     fields = zip(state._fields, state, strict=True)
     cuts = {name: v[block] for name, v in fields if isinstance(v, np.ndarray)}
@@ -38,7 +41,7 @@ def write(places: Sequence[Vector], values: Sequence[Any]) -> None:
             place[...] = value
 
 
-def restored(state: Any, values: Sequence[Any]) -> Any:
+def restored(state: State, values: Sequence[Any]) -> State:
     """Returns a state that was kept as a list, with its arrays written in place.
 
     Args:

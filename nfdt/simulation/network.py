@@ -34,7 +34,7 @@ def ring_s(links: Sequence[Link], num_bytes: float) -> float:
         2 (n - 1) (latency + b / (n bandwidth)),   of the slowest link
 
     Args:
-        links: The n members'.
+        links: Each member's link, n >= 1 of them.
         num_bytes: Size b of the payload, in bytes.
 
     Source: Patarasuk, Yuan, "Bandwidth optimal all-reduce algorithms for clusters of
@@ -114,8 +114,8 @@ class MessageCarrier:
 
     Args:
         services: State machine of each server process, by server index.
-        events: Queue of events.
-        network: Simulated network.
+        events: Queue of events, where arrivals are planned.
+        network: Says when a message arrives, by links and servers.
         links: Each member's own link to the servers.
         wire: Type of gradients on the way; empty: that of the parameters.
         deliver: Called with a server and its answer, when it has come.

@@ -14,7 +14,7 @@ def check(options: Options, cluster: Cluster) -> None:
     """Refuses options that a simulation of a cluster does not have.
 
     Args:
-        options: The user's options.
+        options: The user's options, as they were given.
         cluster: What the job runs on.
 
     Raises:

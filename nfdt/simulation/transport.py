@@ -184,7 +184,7 @@ def _nothing(wanted: Wanted) -> Vector:
     raise AssertionError(f"worker {wanted.worker} has made no local steps")
 
 
-def _taken(answer: Message, into: Any) -> Message:
+def _taken(answer: Message, into: Vector | None) -> Message:
     """Copies parameters to where they are wanted, as a network would."""
     if answer.kind is not Kind.PARAMS or into is None:
         return answer

@@ -30,7 +30,7 @@ class WorkerProcesses:
 
     Args:
         services: State machine of each server process, by server index.
-        cluster: Cluster to simulate.
+        cluster: Cluster to simulate: its machines, links and changes.
         events: Where what comes next is planned; what is planned returns a
             ``Wanted`` or None.
         seed: Seed of all random numbers.

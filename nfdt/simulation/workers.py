@@ -77,7 +77,7 @@ class SimulatedWorker:
     """The state of one worker, or edge node, as the servers know it.
 
     Args:
-        index: Theirs of it.
+        index: Its index among the servers' workers, 0 .. M - 1.
         terminals: Who computes: itself, or the terminals of an edge node.
         link: The way to the servers.
         is_edge: Whether its terminals are nodes of their own.

@@ -12,6 +12,7 @@ from nfdt.telemetry.timeline import Timeline
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.gridspec import GridSpec
 
 _ROW_INCHES = 0.28  # of one worker in the timeline
 _MOST_ROWS = 48  # more are drawn thinner
@@ -88,7 +89,7 @@ def draw(
     return buffer.getvalue()
 
 
-def _losses(figure: Figure, grid: Any, line: Timeline) -> None:
+def _losses(figure: Figure, grid: GridSpec, line: Timeline) -> None:
     over_time = figure.add_subplot(grid[0, 0])
     over_updates = figure.add_subplot(grid[0, 1], sharey=over_time)
     panels.draw_loss(over_time, line.table, "time_s", "time in s")
@@ -98,7 +99,10 @@ def _losses(figure: Figure, grid: Any, line: Timeline) -> None:
 
 
 def _dynamics(
-    figure: Figure, grid: Any, line: Timeline, happenings: Sequence[Mapping[str, Any]]
+    figure: Figure,
+    grid: GridSpec,
+    line: Timeline,
+    happenings: Sequence[Mapping[str, Any]],
 ) -> None:
     thresholds, speeds = (figure.add_subplot(grid[3, column]) for column in (0, 1))
     dsp_panels.draw_thresholds(thresholds, happenings, line.origin_s, line.end_s)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nfdt.telemetry.summary import Summary, grouped
 from nfdt.telemetry.timeline import Spans, Table, Timeline, shares, smooth
@@ -127,7 +128,9 @@ def draw_pushes(axes: Axes, summary: Summary, workers: Sequence[int]) -> None:
     axes.set_title("Who did how much")
 
 
-def _fit_losses(axes: Axes, loss: Any, means: Any) -> None:
+def _fit_losses(
+    axes: Axes, loss: npt.NDArray[np.floating], means: npt.NDArray[np.floating]
+) -> None:
     """Shows the mean and most losses; a few wild ones must not flatten the rest."""
     from matplotlib.ticker import LogLocator
 

@@ -21,7 +21,7 @@ class Recording:
 
     Args:
         service: State machine of the server process.
-        options: The user's options.
+        options: The user's options: folder of the trace, and facts for its first line.
         roles: Who is who in the job.
         server: Index of the server.
     """

@@ -27,7 +27,7 @@ def write(directory: str | Path, output: str | Path | None = None) -> Report:
     """Draws a run.
 
     Args:
-        directory: Holds the trace.
+        directory: Folder of the trace, or the path of its file.
         output: Where the files go; the folder of the trace if it is not given.
 
     Raises:

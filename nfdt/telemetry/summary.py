@@ -177,7 +177,7 @@ class Summary:
         """Returns the least staleness that at least this share of pushes kept within.
 
         Args:
-            share: In (0, 1].
+            share: Fraction of all pushes, in (0, 1].
         """
         seen = 0
         for value in sorted(self.staleness):

@@ -54,7 +54,7 @@ def build(events: Sequence[Event]) -> Timeline:
     never overlap.
 
     Args:
-        events: At least one.
+        events: Those of the run's trace, in any order; at least one.
     """
     table = np.array(events, dtype=_DTYPE)
     table = table[np.argsort(table["time_s"], kind="stable")]
@@ -125,8 +125,8 @@ def shares(starts_s: Times, ends_s: Times, edges_s: Times) -> Times:
     """Returns which part of each bin some spans fill.
 
     Args:
-        starts_s: [N], ascending.
-        ends_s: [N], ascending.
+        starts_s: Where each span begins, seconds, [N], ascending.
+        ends_s: Where each span ends, seconds, [N], ascending.
         edges_s: [bins + 1], ascending.
 
     Returns:

@@ -84,7 +84,7 @@ class TraceWriter:
         """Writes pushes, and hands them to the system at once."""
         self._write([{"kind": PUSH, **event._asdict()} for event in events])
 
-    def note(self, kind: str, time_s: float, **more: Any) -> None:
+    def note(self, kind: str, time_s: float, **more: object) -> None:
         """Writes one happening.
 
         Args:
@@ -116,7 +116,7 @@ class TraceWriter:
             self.close()
 
 
-def strict_json(value: Any) -> str:
+def strict_json(value: object) -> str:
     """Returns JSON that every reader takes: null for NaN and infinity.
 
     Numbers of NumPy become numbers, what JSON has no word for becomes text.
@@ -178,7 +178,7 @@ def _event(line: Mapping[str, Any]) -> Event:
     return Event(**values)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -8,7 +8,6 @@ Everybody waits for everybody.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from fdtcore.validation import demand, is_count
 from nfdt.protocol.controllers.decisions import Controller, Decision, Ledger
@@ -23,7 +22,7 @@ class StaleSynchronous(Controller):
     an update of its own: it is not :class:`BulkSynchronous`.
 
     Args:
-        max_lead: Steps, >= 0.
+        max_lead: Largest lead at which a worker is released, steps, >= 0.
 
     Raises:
         ValueError: max_lead is not an integer >= 0.
@@ -43,8 +42,8 @@ class StaleSynchronous(Controller):
         )
 
     def decide(
-        self, ledger: Ledger, state: Any, *, now_s: float
-    ) -> tuple[Decision, Any]:
+        self, ledger: Ledger, state: None, *, now_s: float
+    ) -> tuple[Decision, None]:
         """Applies what came and releases whoever is within the bound."""
         del now_s  # SSP counts steps, not seconds
         slowest = min(ledger.clocks.values(), default=0)
@@ -61,8 +60,8 @@ class Asynchronous(Controller):
     """Nobody waits: each gradient is an update of its own (ASP)."""
 
     def decide(
-        self, ledger: Ledger, state: Any, *, now_s: float
-    ) -> tuple[Decision, Any]:
+        self, ledger: Ledger, state: None, *, now_s: float
+    ) -> tuple[Decision, None]:
         """Applies what came and releases who sent it."""
         del now_s
         return Decision(apply=ledger.held[:1], release=ledger.waiting), state
@@ -76,8 +75,8 @@ class BulkSynchronous(Controller):
     """
 
     def decide(
-        self, ledger: Ledger, state: Any, *, now_s: float
-    ) -> tuple[Decision, Any]:
+        self, ledger: Ledger, state: None, *, now_s: float
+    ) -> tuple[Decision, None]:
         """Holds until every active worker's gradient is in."""
         del now_s
         if all_are_in(ledger):

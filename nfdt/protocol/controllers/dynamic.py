@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from fdtcore.validation import demand, is_count
 from nfdt.protocol.controllers.barriers import all_are_in
@@ -44,7 +44,7 @@ def set_anew(
     Args:
         factor: Performance factor alpha >= 1: fastest speed over slowest.
         weak: w_0, the weak threshold at equal speeds.
-        stale_bounds: s_min and s_max.
+        stale_bounds: s_min and s_max, the range of the stale threshold, steps.
 
     Returns:
         s and w.
@@ -81,7 +81,7 @@ class DynamicSynchronous(Controller):
         M = M0 + sum of the updates
 
     All are released, counts begin anew, and s and w are set anew from the performance
-    factor: see :func:`nfdt.protocol.controllers.thresholds.set_anew`.
+    factor: see :func:`nfdt.protocol.controllers.dynamic.set_anew`.
 
     Args:
         stale: s until the first barrier, >= 1.
@@ -133,8 +133,8 @@ class DynamicSynchronous(Controller):
         return BarrierInterval(self.stale, self.weak)
 
     def decide(
-        self, ledger: Ledger, state: Any, *, now_s: float
-    ) -> tuple[Decision, Any]:
+        self, ledger: Ledger, state: BarrierInterval, *, now_s: float
+    ) -> tuple[Decision, BarrierInterval]:
         """Lets workers go on until a barrier is due; holds it until all are in."""
         del now_s  # DSP counts steps, not seconds
         interval = state._replace(cause=state.cause or _cause(ledger, state))

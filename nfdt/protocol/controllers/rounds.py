@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from fdtcore.validation import demand, is_count, is_number
 from nfdt.protocol.controllers.barriers import all_are_in
@@ -37,8 +37,8 @@ class Rounds(Controller):
         raise NotImplementedError
 
     def decide(
-        self, ledger: Ledger, state: Any, *, now_s: float
-    ) -> tuple[Decision, Any]:
+        self, ledger: Ledger, state: None, *, now_s: float
+    ) -> tuple[Decision, None]:
         """Holds until enough are in; drops what is late, where it is not kept."""
         del now_s
         late = frozenset() if self.keeps_late else ledger.late
@@ -148,8 +148,8 @@ class LocalSteps(Controller):
         )
 
     def decide(
-        self, ledger: Ledger, state: Any, *, now_s: float
-    ) -> tuple[Decision, Any]:
+        self, ledger: Ledger, state: None, *, now_s: float
+    ) -> tuple[Decision, None]:
         """Lets workers go on for H steps each, then holds until all are in."""
         del now_s
         done = tuple(w for w in ledger.asking if ledger.steps.get(w, 0) >= self.steps)

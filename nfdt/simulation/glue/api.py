@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from fdtcore.keras_types import Model, Optimizer
 from fdtcore.options import keywords
 from nfdt import algorithms
 from nfdt.algorithms import Algorithm
@@ -39,8 +40,8 @@ class Simulation:
 
 @keywords(Options)
 def simulate(
-    model: Any,
-    optimizer: Any,
+    model: Model,
+    optimizer: Optimizer | str,
     loss: Any,
     data: Any,
     *,
@@ -54,8 +55,8 @@ def simulate(
     consistency: str | Controller = "asp",
     wire: str = "own",
     local_steps: int = 1,
-    worker_optimizer: Any = "",
-    server_optimizer: Any = "",
+    worker_optimizer: Optimizer | str = "",
+    server_optimizer: Optimizer | str = "",
     refuse_at_most: int = 10,
     trace: str = "",
     log: str = "none",

@@ -58,9 +58,9 @@ class PlacementOfEach(OptimizerPlacement):
     """Which optimizer runs where, for all workers in one process.
 
     Args:
-        options: The user's options.
+        options: The user's options, which all simulated workers have.
         num_workers: Number of workers, M.
-        virtual: Simulated workers.
+        virtual: Says which simulated worker computes now.
     """
 
     def __init__(self, options: Options, num_workers: int, virtual: VirtualTransport):
@@ -105,13 +105,13 @@ class PushPullOfEach(PushPull):
     """Steps of workers that train parameters of their own.
 
     Args:
-        collectives: Of one process.
+        collectives: Those of the one process, which is rank 0 of 1.
         groups: Those of all workers.
         epochs: Those of all workers.
-        replicated_steps: Of one process.
-        options: The user's options.
+        replicated_steps: Those of the one process; nobody else makes them.
+        options: The user's options, which all simulated workers have.
         placement: Which optimizer runs where.
-        virtual: Simulated workers.
+        virtual: Says which simulated worker computes now, and answers it.
     """
 
     def __init__(
