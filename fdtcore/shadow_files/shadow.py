@@ -271,7 +271,8 @@ class Shadow:
     def move(self, name: str, src: Any, dst: Any, **kwargs: Any) -> None:
         """``os.rename`` and ``os.replace``: rank 0 moves what was there before."""
         source, target = self.covered(src), self.covered(dst)
-        if (source is None and target is None) or kwargs:
+        is_elsewhere = any(value is not None for value in kwargs.values())  # dir_fd
+        if (source is None and target is None) or is_elsewhere:
             getattr(REAL, name)(src, dst, **kwargs)
             return
         old = src if source is None else self.seen(source)

@@ -119,6 +119,8 @@ else: raise AssertionError
     "keep_the_old_one": """
 os.rename("kept.txt", "kept.old"); open("kept.txt", "w").write("new")
 assert open("kept.old").read() == "old" and open("kept.txt").read() == "new"
+os.replace("kept.txt", "kept.new", src_dir_fd=None)
+assert open("kept.new").read() == "new" and not os.path.exists("kept.txt")
 """,
     "permissions": """
 open("a.sh", "w").close(); os.chmod("a.sh", 0o700); os.utime("a.sh", (1, 1))

@@ -1,8 +1,6 @@
 """Controllers with a bounded lead: SSP, and its ends BSP and ASP.
 
-Nobody waits.
-
-Everybody waits for everybody.
+Under ASP nobody waits; under BSP each worker waits for all others.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Rounds that close before all workers have pushed: k of n, backups, local steps.
-
-Rounds of steps that workers make by themselves.
-"""
+"""Rounds that close early, and rounds of local steps: k of n, backups, ``local:k``."""
 
 from __future__ import annotations
 

@@ -69,9 +69,8 @@ class SimulatedEngine(ParameterServerEngine):
                 PushPullOfEach, placement=placement, virtual=virtual
             ),
         )
-        keras.utils.set_random_seed(
-            seed
-        )  # a program that seeds by itself does so later
+        # A program that seeds by itself does so later.
+        keras.utils.set_random_seed(seed)
         self._virtual = virtual
 
     def choose(self, options: Options) -> None:
