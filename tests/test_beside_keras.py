@@ -120,3 +120,21 @@ def test_a_model_of_an_orbax_checkpoint_is_untrained(tmp_path):
     loaded = keras.saving.load_model(folder)
     assert not np.array_equal(loaded.get_weights(), model.get_weights())
     assert int(loaded.optimizer.iterations) == int(model.optimizer.iterations)
+
+
+def test_weights_that_a_trace_makes_read_as_empty_arrays():
+    """TensorFlow 2.21.0 (findings/variable_read_in_trace.sh): no error says so."""
+    shapes = []
+
+    class Model(keras.Sequential):
+        def train_step(self, data):
+            logs = super().train_step(data)
+            with tf.init_scope():
+                shapes.append([weight.shape for weight in self.get_weights()])
+            return logs
+
+    model = Model([keras.layers.Dense(3)])  # without an Input: fit builds it
+    model.compile("sgd", "mse")
+    model.fit(ONES, ONES, verbose=0)
+    assert shapes[0] == [(0,), (0,)]
+    assert [weight.shape for weight in model.get_weights()] == [(1, 3), (3,)]
