@@ -84,7 +84,7 @@ class ShardServer:
 
     def excuse(self, worker: int, now_s: float) -> list[Message]:
         """Nobody waits for this worker until it is back; returns what that releases."""
-        self.progress[worker].excuse()
+        self.progress.excuse(worker)
         return self._decide(now_s)
 
     def rejoin(self, worker: int) -> None:
@@ -94,7 +94,7 @@ class ShardServer:
     def leave(self, worker: int, now_s: float) -> list[Message]:
         """Goes on without a worker for ever; returns what that releases."""
         self._release(worker, now_s)
-        self.progress[worker].leave()
+        self.progress.leave(worker)
         return self._decide(now_s)
 
     def holds(self, worker: int) -> bool:

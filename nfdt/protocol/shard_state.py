@@ -201,6 +201,10 @@ class WorkerProgress:
 class ProgressTable:
     """The progress of all workers, and what a controller sees of it.
 
+    Each push asks for the slowest worker and for a ledger. Three indices keep that from
+    looking at every worker: they repeat what the records say, so a worker's clock, and
+    whether it is awaited, change by this table alone.
+
     Args:
         num_workers: M; all are awaited until they are excused.
     """
@@ -208,6 +212,12 @@ class ProgressTable:
     def __init__(self, num_workers: int):
         self._progress = {w: WorkerProgress(w) for w in range(num_workers)}
         self._arrivals = 0  # pushes so far
+        # Awaited worker -> pushes received.
+        self._clocks = dict.fromkeys(range(num_workers), 0)
+        # Those whose gradient may be held, or that may wait; the rest go when seen.
+        self._queue: dict[int, WorkerProgress] = {}
+        # Those that have made steps of their own, or said how fast they are.
+        self._stepping: dict[int, WorkerProgress] = {}
 
     def __getitem__(self, worker: int) -> WorkerProgress:
         return self._progress[worker]
@@ -217,8 +227,8 @@ class ProgressTable:
 
     @property
     def clocks(self) -> dict[int, int]:
-        """Awaited worker -> pushes received."""
-        return {one.worker: one.clock for one in self if one.is_awaited}
+        """Awaited worker -> pushes received; changes with the table."""
+        return self._clocks
 
     def held(self) -> list[WorkerProgress]:
         """Returns those with a gradient that is not used yet, by arrival."""
@@ -233,8 +243,18 @@ class ProgressTable:
         """
         one = self[worker]
         if not one.is_awaited:
-            one.clock = min(self.clocks.values(), default=clock)
+            self._count(one, min(self._clocks.values(), default=clock))
             one.is_awaited, one.is_gone = True, False
+
+    def excuse(self, worker: int) -> None:
+        """Lets no controller wait for a worker until it is back."""
+        self[worker].excuse()
+        self._clocks.pop(worker, None)
+
+    def leave(self, worker: int) -> None:
+        """Goes on without a worker; a gradient of it that is held is still used."""
+        self[worker].leave()
+        self._clocks.pop(worker, None)
 
     def count_push(self, worker: int, clock: int) -> int:
         """Counts a push; returns the worker's lead over the slowest, in pushes.
@@ -245,17 +265,22 @@ class ProgressTable:
         """
         one = self[worker]
         if one.is_awaited:
-            one.clock += 1
+            self._count(one, one.clock + 1)
         else:  # with this push it is abreast of the slowest
             self.rejoin(worker, clock)
         if one.held is None:
             self._arrivals += 1
             one.arrival = self._arrivals
-        return one.clock - min(o.clock for o in self if o.is_awaited)
+        self._queue[worker] = one
+        return one.clock - min(self._clocks.values())
+
+    def _count(self, one: WorkerProgress, clock: int) -> None:
+        one.clock = self._clocks[one.worker] = clock
 
     def count_step(self, worker: int) -> int:
         """Counts a local step of a worker; returns its lead over the slowest."""
         self.rejoin(worker)
+        self._stepping[worker] = self[worker]
         own = self[worker].own_steps = self[worker].own_steps + 1
         return own - min(one.own_steps for one in self if one.is_awaited)
 
@@ -272,20 +297,22 @@ class ProgressTable:
             version: Number of updates applied to the parameters.
             asking: Workers that have ended a local step, now.
         """
-        clocks, steps, speeds, queue = {}, {}, {}, []
-        for one in self:  # once, for it is done after every message
-            if one.is_awaited:
-                clocks[one.worker] = one.clock
+        queue = []
+        for one in list(self._queue.values()):
             if one.held is not None or one.waiting_since_s is not None:
                 queue.append(one)
+            else:
+                del self._queue[one.worker]
+        queue.sort(key=_by_arrival)
+        steps, speeds = {}, {}
+        for one in self._stepping.values():
             if one.own_steps:
                 steps[one.worker] = one.own_steps
             if one.steps_per_s is not None:
                 speeds[one.worker] = one.steps_per_s
-        queue.sort(key=_by_arrival)
         held = [(one.worker, one.held) for one in queue if one.held is not None]
         return Ledger(
-            clocks=clocks,
+            clocks=self._clocks,
             held=tuple(worker for worker, _ in held),
             waiting=tuple(o.worker for o in queue if o.waiting_since_s is not None),
             late=frozenset(w for w, push in held if push.pulled.version < version),
