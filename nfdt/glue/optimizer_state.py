@@ -68,8 +68,11 @@ def follow(optimizer: Optimizer) -> None:
             counts = [keras_internals.call_count(o).value for o in built]
             own = keras_internals.call_count(one).value
             updates = tf.reduce_max([tf.cast(c, own.dtype) for c in counts])
-            counts_itself = keras_internals.is_multi(one) or own > 0
-            own.assign(tf.where(counts_itself, updates, own))
+            if not keras_internals.is_multi(one):
+                updates = tf.where(own > 0, updates, own)
+            # Not tf.where with True: TensorFlow removes it from a graph, and may then
+            # write this before the count of the wrapper itself.
+            own.assign(updates)
 
 
 def has_stepped(optimizer: Optimizer) -> bool:
