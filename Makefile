@@ -37,7 +37,7 @@ faults: $(HOROVOD) ## breaks jobs in every way of the table of faults (minutes)
 traces: $(INSTALLED) ## rewrites the golden transcripts of who waits for whom
 	$(RUN) python -m tests.nfdt.golden
 
-matrix: $(HOROVOD) ## runs every three features together, in all ways (long)
+matrix: $(HOROVOD) ## runs every three features together, in all ways (hours)
 	$(RUN) python -m tests.matrix
 
 keras-suite: $(HOROVOD) ## runs Keras's own tests on one process and on two (long)
