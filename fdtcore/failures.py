@@ -96,16 +96,17 @@ class Failure:
         )
 
     @classmethod
-    def ended(cls, rank: int, size: int, text: str) -> Failure:
+    def ended(cls, rank: int, size: int, text: str, type: str = "JobEnded") -> Failure:
         """Records why the framework itself ends a job.
 
         Args:
             rank: Whose output says more.
             size: Number of processes of the job.
             text: Why, in a sentence for the user.
+            type: Kind of the reason, one word.
         """
         text = _clip_middle(text, _LIMITS["message"])
-        return cls(rank, size, "", "JobEnded", text, kind=ENDED)
+        return cls(rank, size, "", type, text, kind=ENDED)
 
     def headline(self) -> str:
         """Says it in one line, e.g. ``rank 1/4 (a) failed: ValueError: bad (t.py:3)``.
@@ -132,7 +133,12 @@ class Failure:
         The one place where it is made: the launcher prints it, and a job of servers
         tells it to all workers.
         """
-        return self.headline().rstrip(".") + "."
+        line = self.headline()
+        return line if line.endswith(("?", "!")) else line.rstrip(".") + "."
+
+    def text(self) -> str:
+        """Returns all that a user reads of it where no launcher shortens it."""
+        return self.sentence() if self.kind == EXCEPTION else self.message
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields as a JSON object."""

@@ -5,24 +5,76 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
+from fdtcore import output
 from fdtcore.options import FrameworkOptions
 
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 _TIMES = ((1.0, 1.0, "s"), (1e-3, 1e3, "ms"), (0.0, 1e6, "us"))
 
 
-class MessageLog:
-    """Logs the messages of one process to the logger ``PROGRAM.messages``.
+class _Lines:
+    """What a handler of ``logging`` does where it cannot write: it says so, once."""
 
-    A script that has given this logger a handler gets the lines there; otherwise they
-    go to a file, or to standard error.
+    is_lost = False
+
+    def lose(self, error: BaseException | None) -> None:
+        """Gives the log up; a job does not end because its log does."""
+        if not self.is_lost:
+            self.is_lost = True
+            reason = getattr(error, "strerror", None) or error
+            output.shout(f"the log of messages is cut off: {reason}.")
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Is called where a line could not be written."""
+        del record
+        self.lose(sys.exc_info()[1])
+
+
+class _File(_Lines, logging.FileHandler):
+    """A file, which begins anew with the job.
+
+    Args:
+        path: Where it is; its folder is made.
+    """
+
+    def __init__(self, path: Path):
+        # Append: with another mode ``logging.config``, which closes the handlers that
+        # it finds, would end the log.
+        super().__init__(path, mode="a", delay=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"")
+        except OSError as error:
+            self.lose(error)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a line, as long as that is possible."""
+        if self.is_lost:
+            return
+        try:
+            super().emit(record)
+        except OSError as error:  # it opens the file outside of its own care
+            self.lose(error)
+
+
+class _Standard(_Lines, logging.StreamHandler[TextIO]):
+    """Standard error."""
+
+
+class MessageLog:
+    """Logs the messages of one process: to a file, or to standard error.
+
+    A handler that a script gives to the logger ``PROGRAM.messages`` gets the lines as
+    well. What else it does to ``logging`` changes nothing here.
 
     Args:
         program: Name of the framework.
-        path: The file, made with the first line; None for standard error.
+        path: The file; None for standard error.
         now_s: The time that each line begins with, where it is not that of the day:
             virtual time, in seconds.
     """
@@ -34,18 +86,12 @@ class MessageLog:
         now_s: Callable[[], float] | None = None,
     ):
         self._logger = logging.getLogger(f"{program}.messages")
+        self._logger.propagate = False
         self._now_s = now_s
-        if not self._logger.handlers:
-            handler = (
-                logging.StreamHandler()
-                if path is None
-                else logging.FileHandler(path, delay=True)
-            )
-            begin = "" if now_s else "%(asctime)s.%(msecs)03d  "
-            handler.setFormatter(logging.Formatter(f"{begin}%(message)s", "%H:%M:%S"))
-            self._logger.addHandler(handler)
-            self._logger.propagate = False
-        self._logger.setLevel(logging.DEBUG)
+        self._handler = _Standard() if path is None else _File(Path(path))
+        begin = "" if now_s else "%(asctime)s.%(msecs)03d  "
+        form = logging.Formatter(f"{begin}%(message)s", "%H:%M:%S")
+        self._handler.setFormatter(form)
 
     def note(
         self, way: str, *facts: str, num_bytes: int = 0, took_s: float = math.nan
@@ -64,7 +110,12 @@ class MessageLog:
             *([write_bytes(num_bytes)] if num_bytes else []),
             *([write_time(took_s)] if not math.isnan(took_s) else []),
         ]
-        self._logger.debug("%s", "  ".join(words))
+        record = self._logger.makeRecord(
+            *(self._logger.name, logging.DEBUG, __file__, 0),
+            *("%s", ("  ".join(words),), None),
+        )
+        for handler in (self._handler, *self._logger.handlers):
+            handler.handle(record)
 
 
 def wanted(

@@ -211,7 +211,9 @@ def log() -> Metadata:
         "`messages`: each message between processes is logged, with its size and time.",
         flag_value="messages",
         details="By Python's `logging`, to a file of each process in the folder of "
-        "the job's output; without such a folder to standard error.",
+        "the job's output; without such a folder to standard error. Messages are "
+        "those of workers and servers, Horovod's operations, or what the workers of a "
+        "simulation send.",
     )
 
 

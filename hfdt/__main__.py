@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from typing import NoReturn
 
-from fdtcore import output
+from fdtcore import shutdown
 from fdtcore.failures import Failure
 from fdtcore.process import Process
 from fdtcore.rank_program import RankProgram
@@ -37,8 +36,7 @@ def _leave(process: Process, error: SystemExit) -> NoReturn:
     line = runtime.engine().line
     line.fail(failure)
     line.wait_for_peers(PEERS_S)
-    output.flush()
-    os._exit(error.code if isinstance(error.code, int) else 1)
+    shutdown.leave(error.code if isinstance(error.code, int) else 1)
 
 
 PROGRAM = RankProgram("hfdt", Options.from_environ, _load, _run, _leave)

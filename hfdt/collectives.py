@@ -8,8 +8,10 @@ import tensorflow as tf
 
 from fdtcore.glue import calls
 from fdtcore.glue.collectives import CommunicatorCollectives, Line
+from fdtcore.message_log import MessageLog
 from fdtcore.process import Process
 from hfdt.communicator import HorovodCommunicator
+from hfdt.message_log import LoggedCommunicator
 
 
 class HorovodCollectives(CommunicatorCollectives):
@@ -24,6 +26,11 @@ class HorovodCollectives(CommunicatorCollectives):
     def __init__(self, process: Process, communicator: HorovodCommunicator, line: Line):
         super().__init__(process, communicator, "hfdt", line)
         self.communicator = communicator
+
+    def log_messages(self, log: MessageLog) -> None:
+        """Logs each operation from now on."""
+        logged = LoggedCommunicator(self.communicator, log, self.process.rank)
+        self.communicator = self._communicator = logged
 
     def narrow(self, sets: Sequence[Sequence[int]]) -> None:
         """Goes on among the ranks of this one's process set only.

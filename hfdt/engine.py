@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+
+from fdtcore import message_log
 from fdtcore.control.control_line import ControlLine
 from fdtcore.process import Process
 from hfdt.collectives import HorovodCollectives
@@ -24,6 +27,8 @@ class HorovodEngine:
         self, collectives: HorovodCollectives, options: Options, line: ControlLine
     ):
         self.collectives, self.line = collectives, line
+        self._is_logged = False
+        self._log_messages(options)
         self.strategy = SynchronousTraining(collectives, options)
         self._is_chosen = False
 
@@ -46,6 +51,16 @@ class HorovodEngine:
                 "call of distribute. Pass the same options to both."
             )
         self._is_chosen = True
+        self._log_messages(options)
         if options.process_sets:
             self.collectives.narrow(options.process_sets)
         self.strategy.choose(options)
+
+    def _log_messages(self, options: Options) -> None:
+        """Logs messages where the options want it, from their first call on."""
+        directory = os.environ.get("HFDT_JOB_DIR")
+        if self._is_logged:
+            return
+        if log := message_log.wanted(options, self.process.rank, directory):
+            self._is_logged = True
+            self.collectives.log_messages(log)

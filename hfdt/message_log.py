@@ -21,15 +21,16 @@ class LoggedCommunicator(HorovodCommunicator):
     Args:
         inner: The same operations, without a log.
         log: Where the lines go.
+        job_rank: This process among all of the job, which lines name.
     """
 
-    def __init__(self, inner: HorovodCommunicator, log: MessageLog):
+    def __init__(self, inner: HorovodCommunicator, log: MessageLog, job_rank: int):
         super().__init__(inner.rank, inner.size, inner.process_set)
-        self._log = log
+        self._log, self._job_rank = log, job_rank
 
     def among(self, sets: Sequence[Sequence[int]]) -> HorovodCommunicator:
         """Returns the operations among the ranks of the set that holds this rank."""
-        return LoggedCommunicator(super().among(sets), self._log)
+        return LoggedCommunicator(super().among(sets), self._log, self._job_rank)
 
     def operation(
         self,
@@ -70,7 +71,7 @@ class LoggedCommunicator(HorovodCommunicator):
         self, kind: str, name: str, count: int, begun_s: float, *sizes: int
     ) -> np.int64:
         self._log.note(
-            f"r{self.rank}",
+            f"r{self._job_rank}",
             kind,
             name.removeprefix("hfdt."),
             f"{count} tensors" if count > 1 else "",

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from fdtcore import evidence, message_log, output, settings
+from fdtcore import evidence, output, settings
 from fdtcore.control import control_line, excepthook
 from fdtcore.options import is_set
 from fdtcore.process import Process
@@ -57,12 +57,8 @@ def _start(options: Options) -> HorovodEngine:
     from hfdt.collectives import HorovodCollectives
     from hfdt.communicator import HorovodCommunicator
     from hfdt.engine import HorovodEngine
-    from hfdt.message_log import LoggedCommunicator
 
     communicator = HorovodCommunicator(process.rank, process.size)
-    job_dir = os.environ.get("HFDT_JOB_DIR")
-    if log := message_log.wanted(options, process.rank, job_dir):
-        communicator = LoggedCommunicator(communicator, log)
 
     def exchange(text: str | None) -> str:
         own = (text or "").encode()
@@ -72,7 +68,7 @@ def _start(options: Options) -> HorovodEngine:
         process,
         exchange,
         stall_timeout_s=options.stall_timeout,
-        job_dir=job_dir,
+        job_dir=os.environ.get("HFDT_JOB_DIR"),
         hidden=_HIDDEN,
         debug=is_set(os.environ, "HFDT_DEBUG"),
     )

@@ -24,8 +24,8 @@ TIME = r"\d\d:\d\d:\d\d\.\d{3}"
 TOOK = r"[\d.]+ (us|ms|s)"
 
 
-def job(folder, *words, **environ):
-    (folder / "train.py").write_text(PROGRAM)
+def job(folder, *words, program=PROGRAM, **environ):
+    (folder / "train.py").write_text(program)
     done = run(
         *(sys.executable, "-m", *words, "train.py"),
         folder=folder,
@@ -47,8 +47,13 @@ def matching(lines, pattern):
 
 
 @pytest.mark.mpi
-def test_ranks_log_each_operation_of_all(tmp_path):
-    job(tmp_path, "hfdt.cli", "run", "-np", "2", "--log-messages")
+@pytest.mark.parametrize("way", ["flag", "keyword"])
+def test_ranks_log_each_operation_of_all(tmp_path, way):
+    words, program = ["--log-messages"], PROGRAM
+    if way == "keyword":  # when the job has begun
+        call = 'import hfdt; hfdt.distribute(model, "sgd", "mse", log="messages")'
+        words, program = [], PROGRAM.replace('model.compile("sgd", "mse")', call)
+    job(tmp_path, "hfdt.cli", "run", "-np", "2", *words, program=program)
     found = logs(tmp_path)
     assert len(found) == 2
     for rank, lines in enumerate(found):

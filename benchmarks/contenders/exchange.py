@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing import median_s
-from nfdt.cluster import shutdown
 from nfdt.cluster.mpi import Peers
 from nfdt.cluster.mpi_transport import MpiTransport
-from nfdt.cluster.server_loop import Serving
+from nfdt.cluster.server_loop import ServerLoop
 from nfdt.options import Options
 from nfdt.protocol.client import ShardedVector
 from nfdt.protocol.gradients import Dense
@@ -80,7 +79,7 @@ def echo(comm: Any, size: int, trips: int) -> None:
 
 def serve(peers: Peers) -> None:
     """Serve until the worker has ended."""
-    serving = Serving(peers, Options(algorithm=RULE), None)
+    serving = ServerLoop(peers, Options(algorithm=RULE), None)
     serving.wire = OrderedWire(peers, serving.service, serving.wire)
     serving.run()
 
@@ -166,7 +165,7 @@ def main() -> None:
     worker.transport.post(0, Message(Kind.BYE, 0))
     worker.transport.wait_for_others()
     print(json.dumps({"exchange": found}), flush=True)
-    shutdown.part(peers)
+    peers.part()
 
 
 if __name__ == "__main__":

@@ -142,7 +142,8 @@ def option_flags(
                 continue
             text = option.help.replace("`", "")
             if option.flag_value:
-                text = text.removeprefix(f"{option.flag_value}: ").capitalize()
+                text = text.removeprefix(f"{option.flag_value}: ")
+                text = text[0].upper() + text[1:]
             elif field.default:
                 text += f"  [default: {_shown(field.default, option.unit)}]"
             command = click.option(

@@ -11,8 +11,8 @@ from fdtcore.failures import Failure
 class DepartureNotice(NamedTuple):
     """What follows from a departure."""
 
-    line: str  # for the user
-    failure: Failure | None = None  # what the whole job ends for; None: it continues
+    line: str = ""  # for the user, where the job continues
+    failure: Failure | None = None  # what the whole job ends for, which says why
 
 
 class Membership:
@@ -71,7 +71,7 @@ class Membership:
         lingers = self.has_ended and stall.answers
         if is_worker and self._goes_on and others and stall.can_end and not lingers:
             return DepartureNotice(f"{line} It is ended.")
-        return DepartureNotice(line, stall.failure)
+        return DepartureNotice(failure=stall.failure)
 
     def lose(self, worker: int) -> DepartureNotice:
         """Notes that a worker has vanished."""
@@ -94,10 +94,10 @@ class Membership:
         """
         # What a process ends with has eight bits; none of a failure are all 0.
         self.code = code & 0xFF or 1
-        return DepartureNotice(failure.sentence(), failure)
+        return DepartureNotice(failure=failure)
 
     def _end(self, line: str, rank: int) -> DepartureNotice:
-        return DepartureNotice(line, Failure.ended(rank, self._size, line))
+        return DepartureNotice(failure=Failure.ended(rank, self._size, line))
 
     def _left(self) -> int:
         return self.num_workers - len(self.finished) - len(self.lost)

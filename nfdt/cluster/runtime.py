@@ -149,9 +149,11 @@ def _worker(
     )
     line = watch.line
     transport = mpi_transport.MpiTransport(peers, line)
-    worker_exit = WorkerExit(worker, peers, transport, launchers_dir(os.environ), line)
-    watch.on_server_lost = worker_exit.note_server_loss
     logged = _logged(transport, options, process.rank)
+    worker_exit = WorkerExit(
+        *(worker, peers, transport, launchers_dir(os.environ), line), post=logged.post
+    )
+    watch.on_server_lost = worker_exit.note_server_loss
     try:
         made = _engine_class()(worker, logged, options)
         line.connect()

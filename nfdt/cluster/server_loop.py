@@ -245,7 +245,7 @@ class ServerLoop:
             self._watch.line.dismiss()
         if self.index == 0:
             for worker in self.membership.finished:
-                self.wire.end(worker, self.failure.sentence() if self.failure else "")
+                self.wire.end(worker, self.failure.text() if self.failure else "")
         if not self.failure:
             self.peers.part()
             return 0

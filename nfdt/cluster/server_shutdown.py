@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from fdtcore import failures, output, shutdown
-from fdtcore.failures import ENDED, Failure
+from fdtcore.failures import Failure
 from nfdt.cluster.mpi import PeerLost, Peers, PollingBackoff, Tag
 from nfdt.protocol.messages import Kind, Message, read_header
 from nfdt.telemetry.message_log import ServerEndpoint
@@ -49,11 +49,9 @@ class ServerShutdown:
         """
         has_launcher = failures.try_record(self._job_dir, failure)
         if not has_launcher and self._speaks:
-            # A launcher says it in one line; here a refusal is shown whole.
-            is_ours = failure.kind == ENDED
-            output.shout(failure.message if is_ours else failure.sentence())
+            output.shout(failure.text())  # a launcher says it in one line
         for worker in sorted(workers):
-            self._wire.end(worker, failure.sentence())
+            self._wire.end(worker, failure.text())
 
     def summarise(self, recording: Recording, *, failed: bool) -> None:
         """Leaves the summary to the launcher, or prints it."""

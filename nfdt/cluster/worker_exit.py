@@ -44,6 +44,7 @@ class WorkerExit:
         transport: The way to the servers.
         job_dir: Where a launcher looks for failures; None where there is none.
         line: This worker's end of the control line.
+        post: Sends a server a message that is not answered.
     """
 
     def __init__(
@@ -53,8 +54,10 @@ class WorkerExit:
         transport: Any,
         job_dir: str | None,
         line: ControlLine,
+        *,
+        post: Callable[[int, Message], None],
     ):
-        self.line = line
+        self.line, self._post = line, post
         self.peers, self.transport = peers, transport
         self.job_dir = job_dir
         self.worker = peers.rank
@@ -139,7 +142,8 @@ class WorkerExit:
     def _refused(self, error: BaseException) -> NoReturn:
         """Ends the job: the same would happen to every worker."""
         self._note(str(error))
-        self._fail(Failure.ended(self.worker, self.peers.size, str(error)), 1)
+        size = self.peers.size
+        self._fail(Failure.ended(self.worker, size, str(error), type="Refused"), 1)
 
     def _fail(self, failure: Failure, code: int) -> NoReturn:
         payload = json.dumps(failure.to_json()).encode()
@@ -219,7 +223,7 @@ class WorkerExit:
         lost = None
         for server in range(self.transport.num_servers):
             try:
-                self.transport.post(server, Message(kind, self.worker, **fields))
+                self._post(server, Message(kind, self.worker, **fields))
             except ServerLost as error:
                 lost = error
         if lost is not None:

@@ -45,9 +45,9 @@ class LayerState:
 
     def see(self, model: Model) -> None:
         """Keeps the values before the first step, if they are known."""
-        if self._collectives.process.size == 1:
+        if self._collectives.process.size == 1 or not model.built:
             return
-        found = _variables(model) if model.built else []
+        found = _variables(model)
         if self._model is None and all(state.initialized(v) for v in found):
             self._model, self._base = model, _values(found)
 

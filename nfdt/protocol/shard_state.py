@@ -202,7 +202,7 @@ class ProgressTable:
     """The progress of all workers, and what a controller sees of it.
 
     Each push asks for the slowest worker and for a ledger. Three indices keep that from
-    looking at every worker: they repeat what the records say, so a worker's clock, and
+    looking at every record: they repeat what the records say, so a worker's clock, and
     whether it is awaited, change by this table alone.
 
     Args:
@@ -312,7 +312,7 @@ class ProgressTable:
                 speeds[one.worker] = one.steps_per_s
         held = [(one.worker, one.held) for one in queue if one.held is not None]
         return Ledger(
-            clocks=self._clocks,
+            clocks=dict(self._clocks),
             held=tuple(worker for worker, _ in held),
             waiting=tuple(o.worker for o in queue if o.waiting_since_s is not None),
             late=frozenset(w for w, push in held if push.pulled.version < version),

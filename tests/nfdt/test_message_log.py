@@ -19,9 +19,9 @@ MEGABYTE = np.zeros(1_000_000, np.uint8)
 
 
 @pytest.fixture
-def log():
+def log(caplog):
     logger = logging.getLogger("test.messages")
-    logger.addHandler(logging.NullHandler())  # as a script with one of its own
+    logger.addHandler(caplog.handler)  # as a script with one of its own
     yield MessageLog("test")
     logger.handlers.clear()
 
