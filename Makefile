@@ -75,7 +75,7 @@ format: $(INSTALLED) ## rewrites the code in the project's style
 	$(RUN) ruff format .
 
 clean: ## removes the environment and all caches of tools in this folder
-	rm -rf "$(VENV)" build ./*.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf "$(VENV)" build ./*.egg-info .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # Stamps: done again only when what they were made from has changed.
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt

@@ -21,14 +21,17 @@ _PAGE = f"""\
 Each stands in `hfdt/options.py` or `nfdt/options.py`, once; `make options` writes this
 page, and the tables of the README. An option can be given
 
-* as a keyword of `distribute`, which wins;
+* as a keyword of `distribute`, which wins over a variable. Under `nfdt run` and
+  `python -m nfdt` the servers have their options when the script begins: there a
+  keyword that differs is refused. HFDT reads `stall_timeout` when the job starts;
 * as an option of `run`, which sets the variable for all processes;
 * as a variable of the environment, under any launcher.
 
 A time is a number of seconds; on a command line and in a variable also `20ms`, `30s`,
 `5min` or `1h`. In a variable a switch is on by {_WORDS[0]}, and off
 by {_WORDS[1]}. A variable that begins with `HFDT_` or `NFDT_` and is
-not known is refused before any process starts."""
+not known is refused: by `run` before a process starts, under other launchers by the
+processes."""
 
 
 def table(cls: type[FrameworkOptions]) -> str:

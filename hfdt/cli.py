@@ -45,7 +45,7 @@ Examples:
   hfdt doctor train.py --epochs 3      whether this script is safe to distribute
 
 Each fit ends after 12 batches, and the script after 3 fits or 12 steps of a
-hand-written loop. Exit code 1: a difference or a message is reported.
+hand-written loop. Exit code 1: something has to be changed.
 """
 _TERMINAL = Terminal("hfdt")
 

@@ -6,9 +6,10 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from fdtcore import options
+from fdtcore.keras_types import Optimizer
 from fdtcore.validation import demand
 from nfdt import algorithms, consistency
 from nfdt.algorithms import Algorithm
@@ -62,7 +63,9 @@ class Options(options.FrameworkOptions):
         default=1,
         metadata=options.count(
             "Processes that hold the parameters, in addition to the workers.",
-            details="They are the last ones of the job.",
+            details="They are the last ones of the job. Several need `asp`, and an "
+            "algorithm that treats each parameter alone, such as `asgd` or "
+            "`dc-asgd-a`; the default does not.",
         )
         | _REAL_RUNS_ONLY,
     )
@@ -80,7 +83,7 @@ class Options(options.FrameworkOptions):
             "Local steps of a worker between two pushes.",
         ),
     )
-    worker_optimizer: Any = field(
+    worker_optimizer: Optimizer | str = field(
         default="",
         metadata=options.custom(
             "Optimizer of the local steps, if not the script's.",
@@ -88,7 +91,7 @@ class Options(options.FrameworkOptions):
             details="A name of Keras's, or an optimizer.",
         ),
     )
-    server_optimizer: Any = field(
+    server_optimizer: Optimizer | str = field(
         default="",
         metadata=options.custom(
             "Optimizer that applies the workers' parameter changes on the servers.",

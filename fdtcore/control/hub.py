@@ -1,4 +1,4 @@
-"""The control line's protocol on rank 0: messages in, messages out, no sockets.
+"""The control line's protocol where the hub is: messages in, messages out, no sockets.
 
 ::
 

@@ -20,8 +20,7 @@ Example:
 
 Each fit ends after 12 batches, and the script after 3 fits or 12 steps of a
 hand-written loop. One worker must give the numbers of plain Python; two train
-together, and must end with equal weights. Exit code 1: a difference or a message is
-reported.
+together, and must end with equal weights. Exit code 1: something has to be changed.
 """
 
 

@@ -15,5 +15,6 @@ stall_monitor       who waits in vain among workers and servers
 calibration_worker  a worker of ``nfdt calibrate``
 ==================  ========================================================
 
-May import ``planning``, ``simulation``, ``glue``, ``protocol`` and ``telemetry``.
+May import ``planning``, ``simulation``, ``glue``, ``options``,
+``protocol`` and ``telemetry``.
 """

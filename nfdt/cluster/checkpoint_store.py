@@ -90,7 +90,7 @@ class CheckpointWriter:
         """Begins to write a checkpoint; what it holds may change at once.
 
         Args:
-            content: What ``states.dump`` takes.
+            content: What ``serialization.dump`` takes.
             number: Number of the checkpoint.
         """
         self.wait()

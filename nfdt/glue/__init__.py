@@ -1,4 +1,4 @@
-"""The Keras side; with ``nfdt.api`` the only modules that load TensorFlow.
+"""The Keras side; with ``nfdt.api`` and those of a simulation all that load TensorFlow.
 
 =================  =========================================================
 engine             START HERE: what a worker is made of, put together

@@ -12,5 +12,6 @@ launch          from the environment of a process to its engine
 glue/           the engine of a simulation; ``nfdt.simulate``
 ==============  ============================================================
 
-May import ``clusters``, ``glue``, ``protocol``, ``rules`` and ``telemetry``.
+May import ``clusters``, ``glue``, ``options``, ``protocol``, ``rules`` and
+``telemetry``.
 """

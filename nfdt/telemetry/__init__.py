@@ -13,5 +13,5 @@ recorder         the records that the first server writes of a run
 message_log      each message between worker and server as a line
 ===============  ===========================================================
 
-May import ``protocol`` and ``rules``.
+May import ``options``, ``protocol`` and ``rules``.
 """

@@ -75,7 +75,7 @@ class Summary:
         waited    = exchange / (compute + exchange)
 
     where exchange is all the time from sending a gradient to having parameters; of
-    several groups the exchanges are added up (see ``cycles.time_of_all_s``).
+    several groups the exchanges are added up (see :func:`time_of_all_s`).
     """
 
     def __init__(self) -> None:
