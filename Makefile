@@ -22,7 +22,7 @@ help: ## this list
 demo: $(HOROVOD) ## trains digits on one process and on two, and compares
 	@$(RUN) python examples/demo.py
 
-quick: $(INSTALLED) ## runs the tests that start no process and load no TensorFlow (45 s)
+quick: $(INSTALLED) ## runs the tests that start no process and load no TensorFlow (50 s)
 	$(RUN) python -m pytest -n 2 -m quick
 
 test: $(HOROVOD) ## runs the tests
