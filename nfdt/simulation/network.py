@@ -6,6 +6,7 @@ How the messages of simulated workers come to the services, and answers back.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -155,7 +156,7 @@ class MessageCarrier:
     def tell(self, message: Message) -> None:
         """Gives server 0 a message that takes no time; delivers what it answers."""
         if self._log:
-            self._log.note(to_server(message, 0), *described(message))
+            self._note(to_server(message, 0), message)
         self._handle(0, message)
 
     def push(self, message: Message, vector: Vector) -> None:
@@ -184,12 +185,7 @@ class MessageCarrier:
             self._links[message.worker], server, num_bytes, self._events.now_s
         )
         if self._log:
-            self._log.note(
-                to_server(message, server),
-                *described(message),
-                num_bytes=num_bytes,
-                took_s=arrives_s - self._events.now_s,
-            )
+            self._note(to_server(message, server), message, num_bytes, arrives_s)
         self._events.plan(arrives_s, self._arrive, server, message)
 
     def _arrive(self, server: int, message: Message) -> None:
@@ -204,12 +200,27 @@ class MessageCarrier:
         answers = self.services[server].handle(message, self._events.now_s)
         self.carry(server, answers)
 
+    def _note(
+        self, way: str, message: Message, num_bytes: int = 0, until_s: float = math.nan
+    ) -> None:
+        """Logs a message that is sent now.
+
+        Args:
+            way: Between whom.
+            message: From a worker or from a server.
+            num_bytes: Size of its payload, bytes; 0 for none.
+            until_s: When it arrives; NaN for one that takes no time.
+        """
+        assert self._log is not None
+        took_s = until_s - self._events.now_s
+        self._log.note(way, *described(message), num_bytes=num_bytes, took_s=took_s)
+
     def carry(self, server: int, answers: Sequence[Message]) -> None:
         """Brings a server's answers to their workers."""
         for answer in answers:
             if answer.kind not in _OVER_THE_NETWORK:
                 if self._log:
-                    self._log.note(to_worker(answer, server), *described(answer))
+                    self._note(to_worker(answer, server), answer)
                 self._deliver(server, answer)
                 continue
             has_params = answer.kind is Kind.PARAMS
@@ -218,12 +229,7 @@ class MessageCarrier:
                 self._links[answer.worker], server, num_bytes, self._events.now_s
             )
             if self._log:
-                self._log.note(
-                    to_worker(answer, server),
-                    *described(answer),
-                    num_bytes=num_bytes,
-                    took_s=comes_s - self._events.now_s,
-                )
+                self._note(to_worker(answer, server), answer, num_bytes, comes_s)
             self._events.plan(comes_s, self._deliver, server, answer)
 
 
