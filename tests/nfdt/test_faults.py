@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 
+from fdtcore import failures
 from tests.nfdt import real_runs
 from tests.nfdt.real_runs import (
     BATCHES,
@@ -117,6 +118,10 @@ def test_an_exception_ends_the_job_and_is_named_with_the_users_line(tmp_path, ca
     line = r"worker [01] \(.*\) failed: LookupError: no such label: 7 \(fits.py:\d+: "
     assert re.search(line, job.last_line()), job.text
     assert "LookupError: no such label: 7\n" in job.text
+    [record] = tmp_path.glob("**/failure.json")
+    failure = failures.read_record(record.parent)
+    assert failure.type == "LookupError"
+    assert "fits.py" in failure.traceback
     assert "failed" in {kind for kind, _ in real_runs.happenings(tmp_path)}
 
 
