@@ -63,9 +63,11 @@ def train(title: str, program: list[str], processes: int, epochs: int) -> Run:
     """
     with tempfile.TemporaryDirectory() as folder:
         history = Path(folder, "history.csv")
-        jobs = Path(folder, "job")
-        own = ["--output", str(jobs)] if program[-1] == "run" else []
-        own += ["-np", str(processes)] if own else []
+        own, jobs = [], Path(folder)
+        if program[-1] == "run":
+            framework = program[-2].partition(".")[0]
+            jobs = Path(f"{framework}-logs", "demo")  # kept: its line names them
+            own = ["--output", str(jobs), "-np", str(processes)]
         command = [*program, *own, str(SCRIPT), "--epochs", str(epochs)]
         command += ["--history", str(history)]
         print(f"{title} ...", flush=True)

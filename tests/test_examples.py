@@ -98,6 +98,8 @@ def test_demo_ends_with_a_table_of_all_runs_and_a_picture(demo):
     assert [cell[-1] for cell in cells[:2]] == ["-", "-"] and float(cells[2][-1]) > 0
     assert float(re.findall(r"by (\S+) at most", apart)[0]) < 1e-3
     assert picture == "the picture is demo.png"
+    for framework in ("hfdt", "nfdt"):  # what its lines name is there
+        assert (folder / f"{framework}-logs" / "demo" / "rank-1.log").exists()
     assert (folder / "demo.png").read_bytes().startswith(b"\x89PNG")
 
 
