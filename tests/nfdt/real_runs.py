@@ -20,13 +20,15 @@ BATCHES, EPOCHS = 24, 3
 def run(folder, case, *options, np=2, **environ):
     """Runs ``nfdt run`` on the small fits; nothing of it may be left."""
     words = ("-np", np, "--trace", "trace", "--output", "logs", *options, FITS, case)
-    return _ended(Job(folder, *RUN, *words, **environ))
+    begun = str(folder / "begun")
+    return _ended(Job(folder, *RUN, *words, BEGUN=begun, **environ))
 
 
 def mpirun(folder, case, *options, np=3, **environ):
     """The same under a plain ``mpirun``."""
     words = ("mpirun", *options, "--oversubscribe", "-np", np, *PYTHON, FITS, case)
-    environ = {"NFDT_TRACE": str(folder / "trace"), **environ}
+    traced = {"NFDT_TRACE": str(folder / "trace"), "BEGUN": str(folder / "begun")}
+    environ = traced | environ
     return _ended(Job(folder, *words, **environ))
 
 

@@ -8,6 +8,9 @@ another model; ``killlast1`` kills it in the last epoch, when most batches are d
 sample NaN, ``momentum`` gives SGD some, ``broken`` is an optimizer that fails on the
 server, ``byhand`` a loop of ``train_on_batch``, ``slow`` makes steps last 50 ms,
 ``lag2`` those of worker 2 four times as long.
+
+Workers wait for the first step of those that have a case, so that none of these is
+still traced when the others have done all batches.
 """
 
 import contextlib
@@ -16,6 +19,7 @@ import os
 import pathlib
 import re
 import signal
+import subprocess
 import sys
 import time
 
@@ -31,6 +35,8 @@ WORKER = int(os.environ.get("OMPI_COMM_WORLD_RANK", "0"))
 FAULTS = [re.fullmatch(rf"([a-z]+){WORKER}(?:@(\d+))?", word) for word in CASE]
 PLAN = {int(found[2] or -1): found[1] for found in FAULTS if found}
 STEP_S = (0.05 if "slow" in CASE else 0.005) * (4 if f"lag{WORKER}" in CASE else 1)
+AWAITED = {int(found) for found in re.findall(r"[a-z]+(\d)@[1-9]", sys.argv[1])}
+START_S = 60
 epoch, steps, last = [0], [0], [0]
 
 
@@ -67,6 +73,18 @@ def server():
     raise LookupError("no server")
 
 
+def begin():
+    """Waits until all workers that have a case are in their first step."""
+    path = os.environ["BEGUN"] + os.environ["JOB_MARK"]
+    # By another program: what workers but the first write themselves is not kept.
+    subprocess.run(["touch", f"{path}-{WORKER}"], check=True)
+    end = time.monotonic() + START_S
+    while not all(pathlib.Path(f"{path}-{worker}").exists() for worker in AWAITED):
+        if time.monotonic() > end:
+            sys.exit("a worker that has a case has not begun")
+        time.sleep(0.01)
+
+
 class Model(keras.Sequential):
     """Tells of each batch that was trained on; dies in a step, with it in hand."""
 
@@ -77,6 +95,8 @@ class Model(keras.Sequential):
         return logs
 
     def before(self):
+        if AWAITED and steps[0] == 0 and "byhand" not in CASE:
+            begin()
         time.sleep(STEP_S)
         is_last = epoch[0] == EPOCHS - 1 and last[0] > BATCHES // 2
         if PLAN.get(-1) == "killlast" and is_last:
