@@ -60,12 +60,12 @@ def apply(
         name: Name of the operation on the wire.
         inner: The optimizer's own ``apply``.
     """
-    if policy == "pass" or not reduced.weighted:
+    if policy == "pass" or not reduced.checked:
         return inner(reduced.gradients, variables)
     complete = tf.convert_to_tensor(reduced.complete)
     good = tf.logical_or(
         tf.logical_not(complete),
-        tf.reduce_all([_finite(g) for g in reduced.gradients if g is not None]),
+        tf.reduce_all([_finite(one) for one in reduced.checked]),
     )
     if policy == "skip":
         tf.cond(good, lambda: _nothing(inner(reduced.gradients, variables)), tf.no_op)
@@ -91,7 +91,7 @@ def _report(
     note: Callable[[Exception], None],
     name: str,
 ) -> Any:
-    own = tf.stack([tf.cast(_finite(g), tf.int32) for g in reduced.weighted])
+    own = tf.stack([tf.cast(_finite(g), tf.int32) for g in reduced.weighted()])
     flags = communicator.allgather([own[None]], name)[0]
     paths = [
         getattr(v, "path", v.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -10,6 +11,7 @@ from fdtcore.glue import keras_internals, state
 from fdtcore.keras_types import Gradient, Optimizer, Variable
 from hfdt.communicator import HorovodCommunicator
 from hfdt.options import Options
+from hfdt.vectors import vectors
 
 # What Horovod can add up; narrower floats travel as float32.
 _REDUCIBLE = (tf.float16, tf.float32, tf.float64, tf.int32, tf.int64)
@@ -20,7 +22,10 @@ class Reduced(NamedTuple):
     """What :class:`Reduction` returns."""
 
     gradients: list[Any]  # one for each variable; None where the rank gave None
-    weighted: list[Any]  # this rank's addends, for naming what was not finite
+    # This rank's addends, for naming what was not finite; made when they are asked for.
+    weighted: Callable[[], list[Any]]
+    # Tensors that hold all elements of ``gradients``, perhaps fewer of them.
+    checked: list[tf.Tensor]
     complete: Any  # bool tensor or True: whether ``gradients`` is of all ranks
 
 
@@ -64,8 +69,11 @@ class Reduction:
         values = self._largest(gradients, variables, share, f"{name}.largest")
         gradients = [None if i in values else g for i, g in enumerate(gradients)]
         present = [g for g in gradients if g is not None]
-        if self._options.op == "mean":
-            present = [_weighted(g, share) for g in present]
+        weight = share if self._options.op == "mean" else None
+
+        def weighted() -> list[Any]:
+            return [_weighted(g, weight) for g in present]
+
         steps = getattr(optimizer, "gradient_accumulation_steps", None)
         if steps:
             held = [
@@ -73,20 +81,22 @@ class Reduction:
                 for g, v in zip(gradients, variables, strict=True)
                 if g is not None
             ]
-            present = [tf.convert_to_tensor(g) for g in present]
+            own = [tf.convert_to_tensor(g) for g in weighted()]
             last = (keras_internals.call_count(optimizer) + 1) % steps == 0
             reduced = tf.cond(
                 last,
-                lambda: self._with_held(present, held, name),
-                lambda: [tf.identity(g) for g in present],
+                lambda: self._with_held(own, held, name),
+                lambda: [tf.identity(g) for g in own],
             )
+            checked = reduced
         else:
-            last, reduced = True, self._all(present, name)
+            last, (reduced, checked) = True, self._all(present, weight, name)
         found = iter(reduced)
         whole = [None if g is None else next(found) for g in gradients]
         for place, value in values.items():
             whole[place] = value
-        return Reduced(whole, present, last)
+        checked = [*checked, *values.values()]
+        return Reduced(whole, weighted, checked, last)
 
     def _largest(
         self, gradients: list[Any], variables: list[Any], share: tf.Tensor, name: str
@@ -109,25 +119,37 @@ class Reduction:
         The optimizer adds what it holds to what it is given, so it is left with none.
         """
         total = [g + h.value for g, h in zip(gradients, held, strict=True)]
-        reduced = self._all(total, name)
+        reduced, _ = self._all(total, None, name)
         with tf.control_dependencies(reduced):
             for accumulator in held:
                 accumulator.assign(tf.zeros(accumulator.shape, accumulator.dtype))
         return reduced
 
-    def _all(self, gradients: list[Any], name: str) -> list[Any]:
+    def _all(
+        self, gradients: list[Any], weight: tf.Tensor | None, name: str
+    ) -> tuple[list[Any], list[tf.Tensor]]:
+        """Returns the reduced gradients, and tensors that hold all their elements."""
         sparse = [i for i, g in enumerate(gradients) if isinstance(g, tf.IndexedSlices)]
         dense = [i for i in range(len(gradients)) if i not in set(sparse)]
-        reduced = dict(
-            zip(dense, self._dense([gradients[i] for i in dense], name), strict=True)
-        )
-        for i in sparse:
-            reduced[i] = self._sparse(gradients[i], f"{name}.rows.{i}")
-        return [reduced[i] for i in range(len(gradients))]
-
-    def _dense(self, gradients: list[tf.Tensor], name: str) -> list[tf.Tensor]:
+        reduced: dict[int, Any] = {}
+        given = [gradients[i] for i in dense]
         if self._options.op == "adasum":
-            return self._ranks.adasum(gradients, name)
+            checked = self._ranks.adasum(given, name)
+            reduced |= zip(dense, checked, strict=True)
+        else:
+            joined = vectors(given)
+            own = [_weighted(vector.values, weight) for vector in joined]
+            checked = self._sums(own, name)
+            for vector, total in zip(joined, checked, strict=True):
+                for place, piece in vector.pieces(total, given).items():
+                    reduced[dense[place]] = piece
+        for i in sparse:
+            rows = _weighted(gradients[i], weight)
+            reduced[i] = self._sparse(rows, f"{name}.rows.{i}")
+            checked.append(reduced[i].values)
+        return [reduced[i] for i in range(len(gradients))], checked
+
+    def _sums(self, gradients: list[tf.Tensor], name: str) -> list[tf.Tensor]:
         if self._options.compression != "none" and gradients:
             return self._compressed(gradients, name)
         types = [g.dtype for g in gradients]
@@ -204,7 +226,9 @@ def _check(gradient: Gradient, variable: Variable) -> None:
         )
 
 
-def _weighted(gradient: Gradient, share: tf.Tensor) -> Any:
+def _weighted(gradient: Gradient, share: tf.Tensor | None) -> Any:
+    if share is None:
+        return gradient
     # A rank without samples has share 0 and may hold any value, NaN as well.
     if isinstance(gradient, tf.IndexedSlices):
         return tf.IndexedSlices(

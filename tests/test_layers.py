@@ -20,6 +20,7 @@ GLUE = {
     "hfdt/communicator.py",
     "hfdt/finite.py",
     "hfdt/gradients.py",
+    "hfdt/vectors.py",
     "hfdt/message_log.py",
     "hfdt/rates.py",
     "hfdt/runtime.py",

@@ -13,6 +13,7 @@ steps            training and testing on this rank's part of each batch
 batches          batches as structures of tensors: size, part, empty
 state            the values that training begins from, alike on all ranks
 arrays           arrays as Keras batches them, and the rows behind indices
+marks            what is known of a batch, carried with it to its step
 data             the part of each batch that is this rank's
 losses           losses that are no mean over samples
 combining        how a value of a batch comes from the values of its parts

@@ -24,6 +24,14 @@ def index_batches(adapter: DataAdapter) -> tf.data.Dataset:
     return made
 
 
+def batch_sizes(adapter: DataAdapter) -> np.ndarray:
+    """Returns the length of each batch of an adapter of arrays, int32."""
+    sizes = np.full(adapter.num_batches, adapter.batch_size, np.int32)
+    if adapter.partial_batch_size:
+        sizes[-1] = adapter.partial_batch_size
+    return sizes
+
+
 def gathered(indices: tf.data.Dataset, adapter: DataAdapter) -> tf.data.Dataset:
     """Maps batches of indices, perhaps behind a mark, to the rows of the arrays.
 

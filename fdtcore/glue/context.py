@@ -105,8 +105,8 @@ class Context:
     # Samples of the last step on this rank, int32 scalar; None before the first one.
     # Values that a step returns as they are are weighed by it.
     step_samples: Variable = None
-    # Samples on this rank of the batch that a hand-written loop took last, int32
-    # scalar; None until a data set is iterated in parts.
+    # Samples of the batch that a hand-written loop took last, on this rank and on all,
+    # int32 [2]; None until a data set is iterated in parts.
     loop_samples: Variable = None
 
     # --- What a batch's values are of those of its parts; see ``combining`` ----------

@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from keras import tree
 
 from fdtcore import output
-from fdtcore.glue import arrays, batches, binding, keras_internals, readers
+from fdtcore.glue import arrays, batches, binding, keras_internals, marks, readers
 from fdtcore.glue.keras_internals import ArrayDataAdapter, DataAdapter
 from fdtcore.keras_types import Dataset, Structure
 from fdtcore.process import Process
@@ -39,10 +40,11 @@ def splitting(process: Process, batch: str) -> Iterator[None]:
 
 
 def parts_of(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
-    """Maps a data set of batches to this rank's part of each."""
+    """Maps a data set of batches to ``(n, part)``: this rank's part of n samples."""
 
     def own(*batch: Any) -> Any:
-        return batches.part(batch[0] if len(batch) == 1 else batch, process)
+        whole = batch[0] if len(batch) == 1 else batch
+        return batches.count(whole), batches.part(whole, process)
 
     return dataset.map(own, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
@@ -74,6 +76,28 @@ def dealt(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
         return mine.concatenate(empty).take(1)
 
     return dataset.window(process.size).flat_map(own)
+
+
+def dealt_indices(
+    indices: tf.data.Dataset, process: Process, sizes: np.ndarray
+) -> tf.data.Dataset:
+    """Deals batches of indices as :func:`dealt` does, but knows their sizes.
+
+    Args:
+        indices: Batches of indices, int64 vectors.
+        process: Whose turn is taken.
+        sizes: Length of each batch, int32.
+
+    Returns:
+        A data set of ``(n, indices)``: n samples in the batches of all ranks.
+    """
+    firsts = np.arange(0, len(sizes), process.size)
+    totals = np.add.reduceat(sizes, firsts, dtype=np.int32)
+    own = indices.shard(process.size, process.rank)
+    if process.rank >= len(sizes) - firsts[-1]:
+        empty = tf.data.Dataset.from_tensors(tf.zeros([0], tf.int64))
+        own = own.concatenate(empty)
+    return tf.data.Dataset.zip((tf.data.Dataset.from_tensor_slices(totals), own))
 
 
 def _cut(batch: Structure, stop: int | None) -> Any:
@@ -119,6 +143,9 @@ class WrappedAdapter(DataAdapter):
 class PartAdapter(WrappedAdapter):
     """A data adapter of Keras that yields this rank's part of what another yields.
 
+    A part is marked with the samples of all ranks' parts where these are known, so that
+    a rank need not ask the others for its share.
+
     Args:
         inner: The adapter of the user's data.
         process: Whose part it is.
@@ -145,15 +172,20 @@ class PartAdapter(WrappedAdapter):
     def _own(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
         if is_split(dataset):
             return dataset
-        deal = parts_of if self.batch == "global" else dealt
-        return deal(dataset, self.process)
+        if self.batch == "per_worker":
+            return dealt(dataset, self.process)
+        return parts_of(dataset, self.process).map(marks.marked)
 
     def _from_arrays(self) -> tf.data.Dataset:
         """Splits batches of indices and gathers only this rank's rows."""
-        indices = self._own(arrays.index_batches(self.inner))
-        return arrays.untuned(arrays.gathered(indices, self.inner)).prefetch(
-            tf.data.AUTOTUNE
-        )
+        indices = arrays.index_batches(self.inner)
+        if self.batch == "per_worker":
+            sizes = arrays.batch_sizes(self.inner)
+            indices = dealt_indices(indices, self.process, sizes)
+        else:
+            indices = parts_of(indices, self.process)
+        own = arrays.gathered(indices, self.inner).map(marks.marked)
+        return arrays.untuned(own).prefetch(tf.data.AUTOTUNE)
 
     @property
     def num_batches(self) -> int | None:

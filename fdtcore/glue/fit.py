@@ -20,6 +20,7 @@ from fdtcore.glue import (
     callbacks,
     data,
     keras_internals,
+    marks,
     metrics,
     refusals,
     rehearsal,
@@ -194,6 +195,8 @@ def on_batch_in_parts(
     whole = tree.map_structure(_tensor, [arguments[n] for n in names])
     own = batches.part(whole, process)
     arguments.update(zip(names, own, strict=True))
+    if process.size > 1:
+        arguments["x"] = marks.marked(batches.count(whole), arguments["x"])
     as_dict = arguments["return_dict"]
     arguments["return_dict"] = True
     logs = keras_internals.results_or_logs(model, run())

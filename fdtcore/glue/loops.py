@@ -18,13 +18,17 @@ from fdtcore.keras_types import Dataset, Optimizer
 from fdtcore.process import Process
 
 
-def num_samples() -> tf.Tensor:
-    """Samples on this rank of the batch that a hand-written loop took last.
+def share(collectives: Collectives) -> tf.Tensor:
+    """Returns this rank's share of the batch that a hand-written loop took last.
 
-    1 where no data set is iterated in parts: all ranks then have equal weight.
+    All ranks have equal shares where no data set is iterated in parts.
+
+    Args:
+        collectives: Those of the ranks.
     """
-    taken = binding.context().loop_samples
-    return tf.constant(1) if taken is None else tf.identity(taken)
+    taken, size = binding.context().loop_samples, collectives.process.size
+    own, total = (1, size) if taken is None else (taken[0], taken[1])
+    return share_of_samples(collectives, own, total)
 
 
 def note_apply(process: Process) -> None:
@@ -72,7 +76,7 @@ def weight_of_gradients(collectives: Collectives, optimizer: Optimizer) -> tf.Te
     step = shared()
     if step is None:
         note_apply(collectives.process)
-        return share_of_samples(collectives, num_samples())
+        return share(collectives)
     if step.next_kind("gradients") == SUM:
         # Those of all ranks add up; one without samples has none to add.
         return tf.cast(step.num_samples > 0, tf.float32)
@@ -119,18 +123,21 @@ def _parts(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
     """Parts of batches; a batch with fewer samples than ranks goes to all, whole."""
     context = binding.context()
     if context.loop_samples is None:
-        context.loop_samples = tf.Variable(1, trainable=False, dtype=tf.int32)
+        context.loop_samples = tf.Variable([1, process.size], trainable=False)
     taken = context.loop_samples
 
     def own(*batch: Any) -> Any:
         batch = batch[0] if len(batch) == 1 else batch
+        whole = batches.count(batch)
+        in_parts = whole >= process.size
         mine = tf.cond(
-            batches.count(batch) >= process.size,
+            in_parts,
             lambda: batches.part(batch, process),
             lambda: tf.nest.map_structure(batches.all_rows, batch),
         )
         # Nothing is read ahead behind this, so it names the batch in hand.
-        taken.assign(batches.count(mine))
+        total = tf.where(in_parts, whole, whole * process.size)
+        taken.assign([batches.count(mine), total])
         return mine
 
     options = tf.data.Options()

@@ -35,6 +35,7 @@ from fdtcore.glue import (
     combining,
     keras_internals,
     losses,
+    marks,
     optimizer,
     readers,
     state,
@@ -110,7 +111,7 @@ def on_first_batch(
         return {}, iterator
     data = tree.map_structure(
         lambda leaf: None if isinstance(leaf, tf.experimental.Optional) else leaf,
-        taken[0],
+        marks.unmarked(taken[0])[1],
     )
     return _Rehearsal(collectives, model, kind, data).found(), _again(taken, iterator)
 

@@ -42,16 +42,21 @@ class PartCollectives(Collectives, Protocol):
         """Joins each tensor's rows over the ranks, by rank."""
 
 
-def share_of_samples(collectives: Collectives, num_samples: tf.Tensor) -> tf.Tensor:
+def share_of_samples(
+    collectives: Collectives, num_samples: tf.Tensor, total: tf.Tensor | None = None
+) -> tf.Tensor:
     """Returns this rank's share of the samples of all ranks, float32 scalar.
 
     Args:
         collectives: Those of the ranks that share the batch.
         num_samples: Scalar integer tensor, samples on this rank.
+        total: Those of all ranks, a scalar of the same type; None where this rank
+            cannot know them and has to ask.
     """
     if collectives.process.size == 1:
         return tf.constant(1.0)
-    total = collectives.sum([num_samples], "samples")[0]
+    if total is None:
+        total = collectives.sum([num_samples], "samples")[0]
     return tf.cast(num_samples / tf.maximum(total, 1), tf.float32)
 
 
@@ -62,6 +67,7 @@ class SharedStep(Step):
         collectives: Those of the ranks.
         model: The model that trains or is tested.
         num_samples: Scalar int32 tensor, samples of the part.
+        total: Those of all ranks' parts; see :func:`share_of_samples`.
         kinds: What is known of the values that the step makes, in order, by the
             names of :class:`Record`; see ``combining``.
     """
@@ -73,9 +79,11 @@ class SharedStep(Step):
         collectives: PartCollectives,
         model: Model,
         num_samples: tf.Tensor,
+        total: tf.Tensor | None = None,
         kinds: Mapping[str, Sequence[str]] | None = None,
     ):
         super().__init__(collectives, model, num_samples)
+        self._total = total
         self._kinds = kinds or {}
         self._made: collections.Counter[str] = collections.Counter()
         self._share: tf.Tensor | None = None
@@ -99,7 +107,9 @@ class SharedStep(Step):
         if self._share is None:
             # In the graph of the step, whichever inner function asks first.
             with self._graph() if self._graph else contextlib.nullcontext():
-                self._share = share_of_samples(self.collectives, self.num_samples)
+                self._share = share_of_samples(
+                    self.collectives, self.num_samples, self._total
+                )
         return self._share
 
     def is_share(self, share: float) -> None:

@@ -16,6 +16,7 @@ from fdtcore.glue import (
     batches,
     binding,
     keras_internals,
+    marks,
     metrics,
     optimizer,
     rehearsal,
@@ -213,10 +214,13 @@ class PartStep(TracedStep):
             self._is_unchecked = False
 
     def __call__(self, data: Structure) -> Any:
+        total, data = marks.unmarked(data)
         num_samples = batches.count(data)
         remember(num_samples)
         data = batches.fill(data, num_samples)
-        step = SharedStep(self._collectives, self.model, num_samples, self._kinds)
+        step = SharedStep(
+            self._collectives, self.model, num_samples, total, self._kinds
+        )
         if not self.model.built:
             self._is_unchecked = not state.build(self.model, data)
             with tf.init_scope():

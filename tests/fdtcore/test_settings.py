@@ -26,7 +26,7 @@ def test_one_rank_keeps_the_threads_tensorflow_would_choose():
 def test_waiting_ranks_yield():
     added = settings.settings(local_size=2, cores=2, environ={})
     assert added["OMPI_MCA_mpi_yield_when_idle"] == "1"
-    assert added["HOROVOD_CYCLE_TIME"] == "1"
+    assert added["HOROVOD_CYCLE_TIME"] == "0.1"
 
 
 @pytest.mark.parametrize("name", settings.settings(2, 2, {}))
