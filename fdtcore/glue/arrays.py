@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from fdtcore.glue import keras_internals
+from fdtcore.glue import keras_internals, marks
 from fdtcore.keras_types import DataAdapter, Structure, Tensor
 
 
@@ -32,21 +33,32 @@ def batch_sizes(adapter: DataAdapter) -> np.ndarray:
     return sizes
 
 
-def gathered(indices: tf.data.Dataset, adapter: DataAdapter) -> tf.data.Dataset:
-    """Maps batches of indices, perhaps behind a mark, to the rows of the arrays.
+def _as_they_are(mark: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    return mark, index
+
+
+def gathered(
+    indices: tf.data.Dataset,
+    adapter: DataAdapter,
+    own: Callable[..., tuple[Tensor, Tensor]] = _as_they_are,
+) -> tf.data.Dataset:
+    """Maps batches of indices to the rows of the arrays, marked.
 
     Args:
-        indices: Elements are ``index`` or ``(mark, index)``.
+        indices: Elements are what ``own`` takes.
         adapter: The adapter of the arrays.
+        own: Returns a mark and the indices to gather.
     """
     inputs = keras_internals.sliceable_inputs(adapter)
     held = tf.data.Dataset.from_tensors(inputs).repeat()
 
+    @tf.autograph.experimental.do_not_convert
     def gather(element: Structure, data: Structure) -> Any:
-        *mark, index = element if isinstance(element, tuple) else (element,)
+        mark, index = own(*element) if isinstance(element, tuple) else own(element)
         rows = tree.traverse(lambda leaf: _gathered(leaf, index), data)
-        return (*mark, rows) if mark else rows
+        return marks.marked(mark, rows)
 
+    # One function for all: each costs a trace in every fit, and a stage in every step.
     dataset = tf.data.Dataset.zip((indices, held))
     dataset = dataset.map(gather, num_parallel_calls=tf.data.AUTOTUNE)
     options = tf.data.Options()

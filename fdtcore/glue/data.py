@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -40,13 +41,19 @@ def splitting(process: Process, batch: str) -> Iterator[None]:
 
 
 def parts_of(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
-    """Maps a data set of batches to ``(n, part)``: this rank's part of n samples."""
+    """Maps a data set of batches to this rank's part of each, marked with its size."""
 
+    @tf.autograph.experimental.do_not_convert
     def own(*batch: Any) -> Any:
         whole = batch[0] if len(batch) == 1 else batch
-        return batches.count(whole), batches.part(whole, process)
+        return marks.marked(*_own_part(whole, process))
 
     return dataset.map(own, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def _own_part(batch: Structure, process: Process) -> tuple[tf.Tensor, Any]:
+    """Returns how many samples a batch has, and this rank's part of it."""
+    return batches.count(batch), batches.part(batch, process)
 
 
 def note_split(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -69,6 +76,7 @@ def dealt(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
     all make the same number of steps.
     """
 
+    @tf.autograph.experimental.do_not_convert
     def own(*window: Any) -> tf.data.Dataset:
         turn = tf.data.Dataset.zip(window if len(window) > 1 else window[0])
         empty = turn.take(1).map(lambda *b: _cut(b, 0))
@@ -174,18 +182,19 @@ class PartAdapter(WrappedAdapter):
             return dataset
         if self.batch == "per_worker":
             return dealt(dataset, self.process)
-        return parts_of(dataset, self.process).map(marks.marked)
+        return parts_of(dataset, self.process)
 
     def _from_arrays(self) -> tf.data.Dataset:
         """Splits batches of indices and gathers only this rank's rows."""
         indices = arrays.index_batches(self.inner)
         if self.batch == "per_worker":
             sizes = arrays.batch_sizes(self.inner)
-            indices = dealt_indices(indices, self.process, sizes)
+            turns = dealt_indices(indices, self.process, sizes)
+            dataset = arrays.gathered(turns, self.inner)
         else:
-            indices = parts_of(indices, self.process)
-        own = arrays.gathered(indices, self.inner).map(marks.marked)
-        return arrays.untuned(own).prefetch(tf.data.AUTOTUNE)
+            part = functools.partial(_own_part, process=self.process)
+            dataset = arrays.gathered(indices, self.inner, part)
+        return arrays.untuned(dataset).prefetch(tf.data.AUTOTUNE)
 
     @property
     def num_batches(self) -> int | None:

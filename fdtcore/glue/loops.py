@@ -126,6 +126,7 @@ def _parts(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
         context.loop_samples = tf.Variable([1, process.size], trainable=False)
     taken = context.loop_samples
 
+    @tf.autograph.experimental.do_not_convert
     def own(*batch: Any) -> Any:
         batch = batch[0] if len(batch) == 1 else batch
         whole = batches.count(batch)
