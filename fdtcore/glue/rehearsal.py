@@ -33,6 +33,7 @@ from fdtcore.glue import (
     binding,
     calls,
     combining,
+    generators,
     keras_internals,
     losses,
     marks,
@@ -161,10 +162,7 @@ def _again(taken: list[Any], iterator: TensorFlowIterator) -> Iterator[Any]:
     if not isinstance(iterator, tf.data.Iterator):
         return iter(taken)
     # Of the same specification, so that the step is traced once.
-    dataset = tf.data.Dataset.from_generator(
-        lambda: taken, output_signature=iterator.element_spec
-    )
-    return iter(dataset)
+    return iter(generators.from_generator(lambda: taken, iterator.element_spec))
 
 
 class _Rehearsal:

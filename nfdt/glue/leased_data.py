@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from fdtcore.glue import arrays, keras_internals
+from fdtcore.glue import arrays, generators, keras_internals
 from fdtcore.glue.data import WrappedAdapter
 from fdtcore.glue.keras_internals import ArrayDataAdapter, DataAdapter, PyDatasetAdapter
 from fdtcore.keras_types import Structure, Tensor
@@ -93,7 +93,7 @@ class LeasedAdapter(WrappedAdapter):
             yield from self._leases(new_order)
 
         signature = (_MARK_SPEC, tf.TensorSpec([None], tf.int64))
-        dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+        dataset = generators.from_generator(batches, signature)
         return arrays.gathered(dataset, adapter)
 
     def _from_index(self, adapter: DataAdapter) -> tf.data.Dataset:
@@ -110,9 +110,7 @@ class LeasedAdapter(WrappedAdapter):
                 batch = adapter.py_dataset[index]
                 yield mark, keras_internals.standard_batch(adapter, batch)
 
-        return tf.data.Dataset.from_generator(
-            batches, output_signature=(_MARK_SPEC, element)
-        )
+        return generators.from_generator(batches, (_MARK_SPEC, element))
 
     def _leases(self, new_order: Callable[[], list[Any]]) -> Iterator[tuple[Any, Any]]:
         """Yields marks and the batches that this worker gets, out of their order."""
@@ -154,9 +152,7 @@ class LeasedAdapter(WrappedAdapter):
             return mark, tf.nest.pack_sequence_as(inner.element_spec, list(batch))
 
         specs = tuple(tf.nest.flatten(inner.element_spec))
-        signature = (_MARK_SPEC, specs)
-        dataset = tf.data.Dataset.from_generator(own, output_signature=signature)
-        return dataset.map(packed)
+        return generators.from_generator(own, (_MARK_SPEC, specs)).map(packed)
 
     def _next_batches(self, inner: tf.data.Dataset) -> Iterator[Any]:
         span = self._passes.begin()
