@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from keras import tree
 
-from fdtcore.glue import arrays, generators, keras_internals
+from fdtcore.glue import arrays, generators, keras_internals, marks
 from fdtcore.glue.data import WrappedAdapter
 from fdtcore.glue.keras_internals import ArrayDataAdapter, DataAdapter, PyDatasetAdapter
 from fdtcore.keras_types import Structure, Tensor
@@ -79,8 +78,7 @@ class LeasedAdapter(WrappedAdapter):
         options = tf.data.Options()
         # It waits for batches to become free: not in a thread that trains.
         options.threading.private_threadpool_size = 2
-        marked = dataset.map(lambda mark, batch: {_MARK: mark, _BATCH: batch})
-        return arrays.untuned(marked).prefetch(1).with_options(options)
+        return arrays.untuned(dataset).prefetch(1).with_options(options)
 
     def _from_arrays(self, adapter: DataAdapter) -> tf.data.Dataset:
         indices = arrays.index_batches(adapter)
@@ -110,7 +108,8 @@ class LeasedAdapter(WrappedAdapter):
                 batch = adapter.py_dataset[index]
                 yield mark, keras_internals.standard_batch(adapter, batch)
 
-        return generators.from_generator(batches, (_MARK_SPEC, element))
+        dataset = generators.from_generator(batches, (_MARK_SPEC, element))
+        return dataset.map(marks.marked)
 
     def _leases(self, new_order: Callable[[], list[Any]]) -> Iterator[tuple[Any, Any]]:
         """Yields marks and the batches that this worker gets, out of their order."""
@@ -149,7 +148,8 @@ class LeasedAdapter(WrappedAdapter):
             return tuple(tf.nest.flatten(batch))
 
         def packed(mark: Tensor, batch: Structure) -> Any:
-            return mark, tf.nest.pack_sequence_as(inner.element_spec, list(batch))
+            whole = tf.nest.pack_sequence_as(inner.element_spec, list(batch))
+            return marks.marked(mark, whole)
 
         specs = tuple(tf.nest.flatten(inner.element_spec))
         return generators.from_generator(own, (_MARK_SPEC, specs)).map(packed)
@@ -186,8 +186,6 @@ class LeasedAdapter(WrappedAdapter):
 
 _MARK_SPEC = tf.TensorSpec([2], tf.int64)
 _NO_MARK = np.array([UNNUMBERED, UNNUMBERED], np.int64)
-# Keys that no batch of a user's has.
-_MARK, _BATCH = "nfdt mark", "nfdt batch"
 
 
 def unmarked(data: Structure) -> tuple[Any, Any]:
@@ -195,6 +193,5 @@ def unmarked(data: Structure) -> tuple[Any, Any]:
 
     One that was not leased has no number.
     """
-    if isinstance(data, dict) and _MARK in data:
-        return data[_MARK], tree.lists_to_tuples(data[_BATCH])
-    return tf.constant(_NO_MARK), data
+    mark, batch = marks.unmarked(data)
+    return tf.constant(_NO_MARK) if mark is None else mark, batch
