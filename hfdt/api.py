@@ -60,6 +60,7 @@ def distribute(
     nonfinite: str = "raise",
     stall_timeout: float = 60.0,
     log: str = "none",
+    stats: bool = False,
     process_sets: Sequence[Sequence[int]] | None = None,
     **compile_arguments: Any,
 ) -> Model:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from fdtcore.glue import calls
 from fdtcore.glue.collectives import CommunicatorCollectives, Line
-from fdtcore.message_log import MessageLog
 from fdtcore.process import Process
 from hfdt.communicator import HorovodCommunicator
-from hfdt.message_log import LoggedCommunicator
+from hfdt.operations import ObservedCommunicator, Operation
 
 
 class HorovodCollectives(CommunicatorCollectives):
@@ -27,10 +26,13 @@ class HorovodCollectives(CommunicatorCollectives):
         super().__init__(process, communicator, "hfdt", line)
         self.communicator = communicator
 
-    def log_messages(self, log: MessageLog) -> None:
-        """Logs each operation from now on."""
-        logged = LoggedCommunicator(self.communicator, log, self.process.rank)
-        self.communicator = self._communicator = logged
+    def observe(self, observer: Callable[[Operation], None]) -> None:
+        """Tells an observer of each operation from now on."""
+        if isinstance(self.communicator, ObservedCommunicator):
+            self.communicator.observers.append(observer)
+        else:
+            observed = ObservedCommunicator(self.communicator, [observer])
+            self.communicator = self._communicator = observed
 
     def narrow(self, sets: Sequence[Sequence[int]]) -> None:
         """Goes on among the ranks of this one's process set only.

@@ -8,6 +8,7 @@ from fdtcore import message_log
 from fdtcore.control.control_line import ControlLine
 from fdtcore.process import Process
 from hfdt.collectives import HorovodCollectives
+from hfdt.message_log import observer
 from hfdt.options import Options
 from hfdt.training import SynchronousTraining
 
@@ -63,4 +64,4 @@ class HorovodEngine:
             return
         if log := message_log.wanted(options, self.process.rank, directory):
             self._is_logged = True
-            self.collectives.log_messages(log)
+            self.collectives.observe(observer(log, self.process.rank))

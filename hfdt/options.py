@@ -105,6 +105,15 @@ class Options(options.FrameworkOptions):
         ),
     )
     log: str = field(default="none", metadata=options.log())
+    stats: bool = field(
+        default=False,
+        metadata=options.switch(
+            "Say after each `fit` where the time of a step went: computing, waiting, "
+            "exchanging, wrapper.",
+            details="Means over the steps after the first, with the least and the "
+            "greatest of the ranks. To take the times costs a step about 0.1 ms.",
+        ),
+    )
     process_sets: Sequence[Sequence[int]] | None = field(
         default=None,
         metadata=options.custom(

@@ -38,6 +38,7 @@ from hfdt import finite, rates, refusals
 from hfdt.collectives import HorovodCollectives
 from hfdt.gradients import Reduction
 from hfdt.options import Options
+from hfdt.step_times import StepTimes, TimedStep
 
 
 class SynchronousTraining:
@@ -56,7 +57,8 @@ class SynchronousTraining:
         self.initial_state = InitialState(collectives, "hfdt")
         self.finding: Exception | None = None
         self._collectives = collectives
-        self._reduce = Reduction(collectives.communicator, options)
+        self._times: StepTimes | None = None
+        self.choose(options)
         # Places are never reused: when an optimizer is freed differs between ranks.
         self._places = itertools.count()
         self._order: weakref.WeakKeyDictionary[Optimizer, int] = (
@@ -67,6 +69,8 @@ class SynchronousTraining:
     def choose(self, options: Options) -> None:
         """Trains as the user chose, among the ranks that the collectives are now of."""
         self.options = options
+        if options.stats and self._times is None and self._collectives.process.size > 1:
+            self._times = StepTimes(self._collectives)
         self._reduce = Reduction(self._collectives.communicator, options)
 
     def fit(
@@ -75,7 +79,8 @@ class SynchronousTraining:
         """Runs Keras's ``fit``, each rank on its part of every batch."""
 
         def surrounded() -> Any:
-            with self._fitting(arguments["callbacks"]):
+            times = self._times.of_fit() if self._times else nullcontext()
+            with self._fitting(arguments["callbacks"]), times:
                 return run()
 
         keras_internals.check_compiled(model, "fit")  # it has no optimizer else
@@ -114,11 +119,13 @@ class SynchronousTraining:
 
     def step_on(self, kind: str) -> Callable[[Model, Callable], steps.PartStep] | None:
         """Steps on parts; on one rank Keras's own."""
-        del kind
         if self._collectives.process.size == 1:
             return None
+        part_step: Callable[..., steps.PartStep] = steps.PartStep
+        if self._times and kind == "train":
+            part_step = functools.partial(TimedStep, self._times)
         return functools.partial(
-            steps.PartStep,
+            part_step,
             self._collectives,
             self.initial_state,
             rehearses=self.options.batch == "global",

@@ -21,7 +21,7 @@ GLUE = {
     "hfdt/finite.py",
     "hfdt/gradients.py",
     "hfdt/vectors.py",
-    "hfdt/message_log.py",
+    "hfdt/operations.py",
     "hfdt/rates.py",
     "hfdt/runtime.py",
     "hfdt/training.py",

@@ -36,6 +36,7 @@ GIVEN = {
         "nonfinite": {"skip": "skip"},
         "stall_timeout": {"5": 5.0, "500ms": 0.5, "5min": 300.0, "inf": math.inf},
         "log": {"messages": "messages"},
+        "stats": {"1": True, "yes": True, "off": False},
         "process_sets": {},
     },
     "nfdt": {
@@ -75,6 +76,7 @@ WRONG = {
         "nonfinite": ("ignore", ""),
         "stall_timeout": ("soon", "5min"),
         "log": ("message", "all"),
+        "stats": ("maybe", "yes"),
     },
     "nfdt": {
         "algorithm": ("sgd", "sgd"),
