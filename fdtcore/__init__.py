@@ -24,6 +24,7 @@ keras_types         names for what Keras and TensorFlow hand over, untyped
 batch_shares        which samples of a batch are whose
 training_loops      the loops of a program that train
 threads, evidence   one thread trains; whether this process has trained
+allocator           glibc's, which keeps the memory of a step for the next one
 atomic_files        files that are there whole or not at all
 ==================  ========================================================
 

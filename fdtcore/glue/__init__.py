@@ -20,6 +20,7 @@ combining        how a value of a batch comes from the values of its parts
 rehearsal        the first batch of a step, tried before it trains
 rows             rows of all ranks, with a gradient for each rank's own
 generators       data sets of what Python code yields
+allocation       the memory of a step serves the next one
 readers          Python code that reads ahead rests while a step is tried
 randomness       seeds that must be the same on every rank
 metrics          metric state of all ranks

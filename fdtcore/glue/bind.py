@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from fdtcore.engine import Engine
 from fdtcore.glue import (
+    allocation,
     binding,
     calls,
     data,
@@ -20,7 +21,18 @@ from fdtcore.glue import (
     trackers,
 )
 
-_PATCHED = (calls, data, fit, loading, losses, optimizer, saving, steps, trackers)
+_PATCHED = (
+    allocation,
+    calls,
+    data,
+    fit,
+    loading,
+    losses,
+    optimizer,
+    saving,
+    steps,
+    trackers,
+)
 
 
 def bind(engine: Engine, *, everything: bool = False) -> binding.Binding:
