@@ -1,0 +1,134 @@
+"""``python -m benchmarks steps``: what a step costs beside what it computes."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.benchmark import facts
+from benchmarks.options import common
+from benchmarks.steps import beside, picture, report, targets
+from benchmarks.steps.measurement import StepSettings, code_of, measure
+from benchmarks.steps.works import MANY, SMALL, WORKS
+
+_USUAL = tuple(name for name in WORKS if name != "mlp")
+
+
+@click.command()
+@common
+@click.option(
+    "--work",
+    type=click.Choice(tuple(WORKS)),
+    multiple=True,
+    help="May be repeated. Default: all; of many processes cnn and mlp.",
+)
+@click.option(
+    "--beside",
+    "commit",
+    default=beside.START,
+    show_default=True,
+    metavar="COMMIT",
+    help="Run HFDT and NFDT of this commit as well; none: of no other.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(2),
+    default=2,
+    show_default=True,
+    help="Copies, ranks or workers; at most the cores of this machine.",
+)
+def steps(
+    quick: bool,
+    rounds: int,
+    work: tuple[str, ...],
+    commit: str,
+    processes: int,
+    output: Path,
+) -> None:
+    """Compare what a step costs with copies of plain Keras and a loop by hand.
+
+    A step's time is a slope: what a fit of six epochs takes more than one of two. The
+    code of another commit runs in the same rounds, from a temporary git worktree. What
+    is found of a work replaces what the figures had of it, as soon as it is measured.
+
+    \b
+    python -m benchmarks steps --quick --work deep       does it run?
+    python -m benchmarks steps --rounds 3 --work cnn     one work
+    python -m benchmarks steps --beside none             nothing of another commit
+    python -m benchmarks steps --processes 14            on a machine with the cores
+    """
+    cores = len(os.sched_getaffinity(0))
+    if processes > cores:
+        raise click.UsageError(
+            f"--processes must be at most the cores of this machine, {cores}. "
+            f"Received: {processes}. Take --processes {cores}, or a machine with more."
+        )
+    settings = StepSettings(
+        work or (_USUAL if processes == 2 else MANY),
+        1 if quick else rounds,
+        quick,
+        processes,
+    )
+    name = "steps" if processes == 2 else f"steps-{processes}"
+    with code_of(commit) as before:
+        _measure(dataclasses.replace(settings, before=before), output, name)
+
+
+def small_steps(rounds: int, output: Path, *, quick: bool) -> None:
+    """Measure small steps only, with this code only: a part of the whole benchmark."""
+    settings = StepSettings(SMALL, 1 if quick else rounds, quick)
+    _measure(settings, output, "small-steps")
+
+
+def _measure(settings: StepSettings, output: Path, name: str) -> None:
+    """Measure all works; print the tables, write the files.
+
+    Raises:
+        ClickException: A contender failed.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / (f"quick-{name}" if settings.quick else name)
+    rows: list[targets.Row] = []
+    is_complete = True
+    for work in settings.works:
+        known = _facts(settings)
+        found = measure(settings, work)
+        is_complete &= found.is_complete
+        own = targets.rows(work, found.rounds, settings.processes)
+        click.echo(f"\n{report.step_table(found, settings.place)}\n")
+        figures = {**known, **report.as_json(found, own)}
+        _write(path, {work: figures})
+        rows += own
+    if rows:
+        click.echo(report.target_table(rows) + "\n")
+    _judge(settings, rows)
+    click.echo(f"Written: {path}.json, {path}.png")
+    if not is_complete:
+        raise click.ClickException("some contenders failed; their last lines are above")
+
+
+def _facts(settings: StepSettings) -> dict[str, Any]:
+    """Return what the figures of a work depend on."""
+    commit = settings.before.commit if settings.before else None
+    return {
+        **facts(),
+        "commit": beside.described(),
+        "beside": commit,
+        "processes": settings.processes,
+    }
+
+
+def _write(path: Path, works: dict[str, Any]) -> None:
+    known = report.merge(path.with_suffix(".json"), works)
+    picture.draw(path.with_suffix(".png"), known)
+
+
+def _judge(settings: StepSettings, rows: Sequence[targets.Row]) -> None:
+    if settings.quick:
+        click.echo("Too short to judge the targets: leave out --quick for that.")
+        return
+    for word, lines in targets.verdicts(rows).items():
+        click.echo(f"Targets {word}: {'; '.join(lines) or 'none'}")
