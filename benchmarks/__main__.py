@@ -14,7 +14,7 @@ from benchmarks import report, timeline, truth_report
 from benchmarks import truth as truths
 from benchmarks.benchmark import benchmark, facts
 from benchmarks.launches import CONTENDERS
-from benchmarks.options import common
+from benchmarks.options import measuring
 from benchmarks.running import ContenderError, run
 from benchmarks.settings import REFERENCES, Settings
 from benchmarks.steps.command import small_steps, steps
@@ -24,7 +24,7 @@ EXCHANGE = "exchange"  # not a work, but chosen as one
 
 
 @click.group(invoke_without_command=True)
-@common
+@measuring(rounds=5)
 @click.option(
     "--only",
     type=click.Choice(REFERENCES),
@@ -74,14 +74,14 @@ main.add_command(steps)
 
 
 @main.command()
-@common
+@measuring(rounds=5)
 def exchange(quick: bool, rounds: int, output: Path) -> None:
     """Compare an exchange and an update with plain copies, from 0.1 to 25 M."""
     _measure(Settings(1 if quick else rounds, quick, (), (), exchange=True), output)
 
 
 @main.command()
-@common
+@measuring(rounds=5)
 def truth(quick: bool, rounds: int, output: Path) -> None:
     """Compare the simulator's forecasts with real runs of 1, 2 and 3 workers."""
     _hold_to_truth(rounds, output, quick=quick)

@@ -8,20 +8,30 @@ import click
 from benchmarks.launches import ROOT
 
 
-def common(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of everything that measures."""
-    folder = click.Path(file_okay=False, path_type=Path)
-    for option in (
+def measuring(rounds: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return what adds the options of everything that measures.
+
+    Args:
+        rounds: How many there are by default.
+    """
+    options = (
         click.option(
             "--output",
-            type=folder,
+            type=click.Path(file_okay=False, path_type=Path),
             default=ROOT / "benchmarks" / "results",
             help="Folder for figures and pictures.  [default: benchmarks/results]",
         ),
-        click.option("--rounds", type=click.IntRange(1), default=5, show_default=True),
+        click.option(
+            "--rounds", type=click.IntRange(1), default=rounds, show_default=True
+        ),
         click.option(
             "--quick", is_flag=True, help="One round of a few steps: a smoke test."
         ),
-    ):
-        command = option(command)
-    return command
+    )
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for option in options:
+            command = option(command)
+        return command
+
+    return add

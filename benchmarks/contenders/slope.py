@@ -10,31 +10,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy.typing as npt
 
 from benchmarks.contenders import networks, shared
+from benchmarks.steps.works import Fit
 
 MOMENTUM = 0.9
-
-
-class Fit(NamedTuple):
-    """The size of one call of ``fit``."""
-
-    batches: int  # of one epoch, for each rank
-    epochs: int
-
-    @classmethod
-    def read(cls, text: str) -> "Fit":
-        """Return what a word of the command line means.
-
-        >>> Fit.read("60x2")
-        Fit(batches=60, epochs=2)
-        """
-        batches, epochs = text.split("x")
-        return cls(int(batches), int(epochs))
 
 
 class Batches(keras.utils.PyDataset):

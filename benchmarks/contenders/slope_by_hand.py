@@ -5,6 +5,7 @@ import keras
 import tensorflow as tf
 
 from benchmarks.contenders import hand, networks, slope
+from benchmarks.steps.works import Fit
 
 
 def main() -> None:
@@ -17,7 +18,7 @@ def main() -> None:
     most = max(fit.batches for fit in chosen.fits) * chosen.batch
     x, y = (tf.constant(part) for part in networks.samples(model, most))
 
-    def run(fit: slope.Fit) -> None:
+    def run(fit: Fit) -> None:
         count = fit.batches * chosen.batch
         # Gathering rows of what is in memory is the least that reading can cost.
         dataset = tf.data.Dataset.range(count).shuffle(count).batch(chosen.batch)

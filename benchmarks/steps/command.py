@@ -9,19 +9,20 @@ from typing import Any
 import click
 
 from benchmarks.benchmark import facts
-from benchmarks.options import common
-from benchmarks.steps import beside, picture, report, targets
-from benchmarks.steps.measurement import StepSettings, code_of, measure
+from benchmarks.options import measuring
+from benchmarks.steps import beside, picture, report, server, targets
+from benchmarks.steps.measurement import code_of, measure
+from benchmarks.steps.settings import StepSettings
 from benchmarks.steps.works import MANY, SMALL, WORKS
 
-_USUAL = tuple(name for name in WORKS if name != "mlp")
+_USUAL = (*(name for name in WORKS if name != "mlp"), server.NAME)
 
 
 @click.command()
-@common
+@measuring(rounds=3)
 @click.option(
     "--work",
-    type=click.Choice(tuple(WORKS)),
+    type=click.Choice((*WORKS, server.NAME)),
     multiple=True,
     help="May be repeated. Default: all; of many processes cnn and mlp.",
 )
@@ -95,19 +96,31 @@ def _measure(settings: StepSettings, output: Path, name: str) -> None:
     is_complete = True
     for work in settings.works:
         known = _facts(settings)
-        found = measure(settings, work)
-        is_complete &= found.is_complete
-        own = targets.rows(work, found.rounds, settings.processes)
-        click.echo(f"\n{report.step_table(found, settings.place)}\n")
-        figures = {**known, **report.as_json(found, own)}
-        _write(path, {work: figures})
+        found, table, figures = _measured(settings, work)
+        own = targets.rows(work, found, settings.processes)
+        click.echo(f"\n{table}\n")
+        _write(path, {work: {**known, **figures, **report.as_json(found, own)}})
         rows += own
+        is_complete &= all(set(one) == set(settings.names(work)) for one in found)
     if rows:
         click.echo(report.target_table(rows) + "\n")
     _judge(settings, rows)
-    click.echo(f"Written: {path}.json, {path}.png")
+    files = [path.with_suffix(end) for end in (".json", ".png")]
+    click.echo(f"Written: {', '.join(str(file) for file in files if file.exists())}")
     if not is_complete:
         raise click.ClickException("some contenders failed; their last lines are above")
+
+
+def _measured(
+    settings: StepSettings, work: str
+) -> tuple[Sequence[targets.StepRound], str, dict[str, Any]]:
+    """Measure one work; return its rounds, its table, and what it is."""
+    if work == server.NAME:
+        updates = server.measure(settings)
+        return updates, report.update_table(updates), {"title": server.TITLE}
+    found = measure(settings, work)
+    table = report.step_table(found, settings.place)
+    return found.rounds, table, report.describe(found.work)
 
 
 def _facts(settings: StepSettings) -> dict[str, Any]:

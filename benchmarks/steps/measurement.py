@@ -1,65 +1,25 @@
 """Runs the contenders of works in interleaved rounds."""
 
 import contextlib
-import os
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import click
 
-from benchmarks.launches import ROOT, order
+from benchmarks.launches import order
 from benchmarks.running import ContenderError, in_turn, output_of
-from benchmarks.steps import beside, slopes, targets
-from benchmarks.steps.contenders import BEFORE, CONTENDERS, Place
+from benchmarks.steps import beside, slopes
+from benchmarks.steps.contenders import CONTENDERS
+from benchmarks.steps.settings import StepSettings
 from benchmarks.steps.slopes import Step
-from benchmarks.steps.works import WORKS, StepWork
-
-
-@dataclass(frozen=True)
-class StepSettings:
-    """What to run.
-
-    Args:
-        works: Names of the works.
-        rounds: How often each contender runs.
-        quick: Only a few steps and one round: shows that everything runs.
-        processes: That compute at once.
-        before: The code of another commit, None to leave it out.
-        timeout_s: Limit for one run of one contender.
-    """
-
-    works: tuple[str, ...]
-    rounds: int
-    quick: bool
-    processes: int = 2
-    before: beside.Beside | None = None
-    timeout_s: float = 900
-
-    def work(self, name: str) -> StepWork:
-        """Return the work as these settings want it."""
-        return WORKS[name].shortened() if self.quick else WORKS[name]
-
-    def names(self, work: StepWork) -> list[str]:
-        """Return the contenders of a work to run."""
-        is_out = self.before is None
-        return [n for n in work.contenders if not (is_out and n.endswith(BEFORE))]
-
-    @property
-    def place(self) -> Place:
-        """What command lines depend on besides the work."""
-        packages = self.before and self.before.packages
-        cores = len(os.sched_getaffinity(0))
-        return Place(sys.executable, cores, self.processes, packages)
+from benchmarks.steps.works import StepWork
 
 
 class WorkSteps(NamedTuple):
     """What was found of one work."""
 
     work: StepWork
-    rounds: list[targets.StepRound]
-    is_complete: bool  # every contender ran in every round
+    rounds: list[dict[str, Step]]  # a contender that failed is absent
 
 
 def measure(settings: StepSettings, name: str) -> WorkSteps:
@@ -70,8 +30,8 @@ def measure(settings: StepSettings, name: str) -> WorkSteps:
         name: Of the work.
     """
     work = settings.work(name)
-    names = settings.names(work)
-    rounds: list[targets.StepRound] = []
+    names = settings.names(name)
+    rounds = []
     for index in range(settings.rounds):
         click.echo(f"{name}, round {index + 1}/{settings.rounds}", err=True)
         rounds.append(
@@ -79,7 +39,7 @@ def measure(settings: StepSettings, name: str) -> WorkSteps:
                 order(names, index), lambda one: run(settings, work, one), shown_step
             )
         )
-    return WorkSteps(work, rounds, all(len(one) == len(names) for one in rounds))
+    return WorkSteps(work, rounds)
 
 
 def run(settings: StepSettings, work: StepWork, name: str) -> Step:
@@ -94,10 +54,7 @@ def run(settings: StepSettings, work: StepWork, name: str) -> Step:
         found = slopes.mean(slopes.read(output))
     except ValueError as error:
         raise ContenderError(str(error)) from error
-    wanted = ""
-    if contender.is_ours:
-        is_before = name.endswith(BEFORE) and settings.before
-        wanted = str((settings.before.tree if is_before else ROOT).resolve())
+    wanted = str(settings.tree(name)) if contender.is_ours else ""
     if found.code != wanted:
         raise ContenderError(f"it ran the code of {found.code}, not of {wanted}")
     return found

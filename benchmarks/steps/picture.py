@@ -1,12 +1,13 @@
 """The picture: a step's time over the size of the step."""
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.ratios import paired_ratios, speeds
+from benchmarks.ratios import Spread, paired_ratios, speeds, spread
 from benchmarks.steps.contenders import CONTENDERS
+from benchmarks.steps.works import WORKS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +20,8 @@ SERIES = {
     "nfdt-asgd": ("tab:orange", "^"),
     "nfdt": ("tab:red", "v"),
 }
+# In a fit of one batch after the other there is hardly a steady state.
+DRAWN = tuple(name for name in WORKS if name != "fit")
 _TARGET = 1 / 0.9  # of most works: 0.9 of the copies' speed
 
 
@@ -28,7 +31,7 @@ class Point(NamedTuple):
     work: str
     size_ms: float  # the copies' step
     step_ms: float
-    ratio: float  # to the copies', within rounds
+    ratio: Spread  # to the copies', within rounds
 
 
 def points(works: Mapping[str, Any], name: str) -> list[Point]:
@@ -43,82 +46,112 @@ def points(works: Mapping[str, Any], name: str) -> list[Point]:
         rounds = [
             {one: step["step_ms"] for one, step in steps.items()}
             for steps in figures["rounds"]
+            if work in DRAWN
         ]
         ratios = paired_ratios(rounds, name, REFERENCE)
         if ratios:
             size_ms, step_ms = (
                 statistics.median(speeds(rounds, one)) for one in (REFERENCE, name)
             )
-            found.append(Point(work, size_ms, step_ms, statistics.median(ratios)))
+            # The slope of a few steps may be negative, and no logarithm shows it.
+            if min(size_ms, step_ms) > 0:
+                found.append(Point(work, size_ms, step_ms, spread(ratios)))
     return sorted(found, key=lambda point: point.size_ms)
 
 
 def draw(path: Path, works: Mapping[str, Any]) -> None:
-    """Write a PNG: milliseconds above, ratios to the copies below.
+    """Write a PNG, where there is a point: milliseconds above, ratios below.
 
     Args:
         path: The file.
         works: As they stand in the file of figures.
     """
+    sizes = points(works, REFERENCE)
+    if not sizes:
+        return
     import matplotlib
 
     matplotlib.use("Agg")  # no window, also where a display is set
     from matplotlib import pyplot
 
     figure, (above, below) = pyplot.subplots(
-        2, 1, figsize=(11, 10), sharex=True, height_ratios=(3, 2)
+        2, 1, figsize=(11, 11), height_ratios=(3, 2)
     )
-    sizes = points(works, REFERENCE)
-    x = [point.size_ms for point in sizes]
-    above.plot(x, x, color="black", lw=1, marker=".", label=_title(REFERENCE))
-    below.axhline(1.0, color="black", lw=1)
-    below.axhline(_TARGET, color="black", lw=1, ls=":")
-    for name, (color, mark) in SERIES.items():
-        own = points(works, name)
-        own_x = [point.size_ms for point in own]
-        style = {"color": color, "marker": mark, "lw": 0.8, "alpha": 0.85}
-        above.plot(own_x, [p.step_ms for p in own], **style, label=_title(name))
-        below.plot(own_x, [p.ratio for p in own], **style)
-    _label(above, sizes)
-    for panel in (above, below):
-        panel.grid(color="lightgray", lw=0.6, which="both")
-        panel.set_xscale("log")
-        panel.xaxis.set_major_formatter("{x:g}")
-        panel.xaxis.set_minor_formatter("{x:g}")
-    above.set_yscale("log")
-    above.yaxis.set_major_formatter("{x:g}")
-    above.set_ylabel("ms a step")
-    above.legend(loc="upper left")
-    below.set_ylim(bottom=0.8)
-    below.set_ylabel("times the copies' step\n(dotted: 0.9 of their speed)")
-    below.set_xlabel("size of the step: ms that it takes copies of plain Keras")
+    _draw_times(above, sizes, works)
+    _draw_ratios(below, sizes, works)
     figure.suptitle(f"What a step costs\n{_subtitle(works)}")
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
 
 
+def _draw_times(
+    panel: "Axes", sizes: Sequence[Point], works: Mapping[str, Any]
+) -> None:
+    x = [point.size_ms for point in sizes]
+    panel.plot(x, x, color="black", lw=1, marker=".", label=_title(REFERENCE))
+    for name, (color, mark) in SERIES.items():
+        own = points(works, name)
+        panel.plot(
+            [point.size_ms for point in own],
+            [point.step_ms for point in own],
+            color=color,
+            marker=mark,
+            lw=0.8,
+            alpha=0.85,
+            label=_title(name),
+        )
+    panel.set_xscale("log")
+    panel.set_yscale("log")
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(
+            lambda value, _: f"{value:g}" if f"{value:g}"[0] in "2346" else ""
+        )
+    panel.grid(color="lightgray", lw=0.6, which="both")
+    panel.set_xlabel("size of the step: ms that it takes copies of plain Keras")
+    panel.set_ylabel("ms a step")
+    panel.legend(loc="upper left")
+
+
+def _draw_ratios(
+    panel: "Axes", sizes: Sequence[Point], works: Mapping[str, Any]
+) -> None:
+    """Draw a column for each work: points so near above cannot be told apart there."""
+    columns = {point.work: index for index, point in enumerate(sizes)}
+    for index, (name, (color, mark)) in enumerate(SERIES.items()):
+        own = points(works, name)
+        aside = 0.15 * (index - (len(SERIES) - 1) / 2)
+        ratios = [point.ratio for point in own]
+        panel.errorbar(
+            [columns[point.work] + aside for point in own],
+            [ratio.median for ratio in ratios],
+            yerr=(
+                [ratio.median - ratio.low for ratio in ratios],
+                [ratio.high - ratio.median for ratio in ratios],
+            ),
+            color=color,
+            marker=mark,
+            ls="none",
+            capsize=2,
+        )
+    panel.axhline(1.0, color="black", lw=1)
+    panel.axhline(_TARGET, color="black", lw=1, ls=":")
+    labels = [f"{point.work}\n{point.size_ms:.1f} ms" for point in sizes]
+    panel.set_xticks(range(len(sizes)), labels, rotation=30, ha="right", fontsize=8)
+    panel.grid(color="lightgray", lw=0.6, axis="y")
+    panel.set_ylabel(
+        "times the copies' step; bars: rounds\n(dotted: 0.9 of the copies' speed)"
+    )
+
+
 def _title(name: str) -> str:
     return CONTENDERS[name].title
 
 
-def _label(panel: "Axes", sizes: list[Point]) -> None:
-    """Write the works' names below their points, in steps that keep them apart."""
-    for index, point in enumerate(sizes):
-        panel.annotate(
-            point.work,
-            (point.size_ms, 0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 8 + 16 * (index % 6)),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-        )
-        panel.axvline(point.size_ms, color="lightgray", lw=0.6, zorder=0)
-
-
 def _subtitle(works: Mapping[str, Any]) -> str:
-    one = next(iter(works.values()))
-    rounds = sorted({len(figures["rounds"]) for figures in works.values()})
+    drawn = [figures for work, figures in works.items() if work in DRAWN]
+    rounds = sorted({len(figures["rounds"]) for figures in drawn})
     counts = " to ".join(str(n) for n in dict.fromkeys((rounds[0], rounds[-1])))
-    return f"{one['processes']} processes on {one['cores']} cores, {counts} rounds"
+    first = drawn[0]
+    return f"{first['processes']} processes on {first['cores']} cores, rounds: {counts}"

@@ -7,9 +7,20 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks.ratios import Spread, speeds, spread
+from benchmarks.steps import server
 from benchmarks.steps.contenders import CONTENDERS, Place
 from benchmarks.steps.measurement import WorkSteps
-from benchmarks.steps.targets import EPOCH_END, FAULTS, FIT, STEP, Row, of_round
+from benchmarks.steps.server import Update
+from benchmarks.steps.targets import (
+    EPOCH_END,
+    FAULTS,
+    FIT,
+    STEP,
+    Row,
+    StepRound,
+    of_round,
+)
+from benchmarks.steps.works import StepWork
 
 _QUANTITIES = {STEP: "ms a step", FAULTS: "page faults", FIT: "ms a fit"}
 
@@ -41,6 +52,20 @@ def step_table(found: WorkSteps, place: Place) -> str:
     return report.table(header, cells)
 
 
+def update_table(rounds: Sequence[Mapping[str, Update]]) -> str:
+    """Return what an update of the server took, here and at another commit."""
+    cells = []
+    for name, title in server.TITLES.items():
+        found = [one[name] for one in rounds if name in one]
+        if found:
+            took, memory = (spread(values) for values in zip(*found, strict=True))
+            between = f"{1e3 / took.high:.2f} .. {1e3 / took.low:.2f}"
+            speed, peak = f"{1e3 / took.median:.2f}", f"{memory.median:.0f}"
+            cells.append([title, speed, between, peak, str(len(found))])
+    header = [server.TITLE, "updates/s", "min .. max", "MiB", "rounds"]
+    return report.table(header, cells)
+
+
 def target_table(rows: Sequence[Row]) -> str:
     """Return the table of targets: measured, wanted, reached or not."""
     cells = []
@@ -67,20 +92,26 @@ def _numbers(found: Spread) -> tuple[str, str]:
     )
 
 
-def _title(name: str | None) -> str:
-    return CONTENDERS[name].title if name else ""
+def _title(name: str) -> str:
+    return CONTENDERS[name].title if name in CONTENDERS else server.TITLES[name]
 
 
-def as_json(found: WorkSteps, rows: Sequence[Row]) -> dict[str, Any]:
+def describe(work: StepWork) -> dict[str, Any]:
+    """Return what a work is, for the file of figures."""
+    return {
+        "title": work.title,
+        "batch": work.batch,
+        "data": work.data,
+        "fits": [str(fit) for fit in work.fits],
+    }
+
+
+def as_json(rounds: Sequence[StepRound], rows: Sequence[Row]) -> dict[str, Any]:
     """Return every round and the targets of a work, for the file of figures."""
     return {
-        "title": found.work.title,
-        "batch": found.work.batch,
-        "data": found.work.data,
-        "fits": [str(fit) for fit in found.work.fits],
         "rounds": [
-            {name: _figures(step._asdict()) for name, step in one.items()}
-            for one in found.rounds
+            {name: _figures(found._asdict()) for name, found in one.items()}
+            for one in rounds
         ],
         "targets": [
             {
@@ -94,9 +125,9 @@ def as_json(found: WorkSteps, rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _figures(step: Mapping[str, Any]) -> dict[str, float]:
+def _figures(found: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers of a step, without where its code was."""
-    return {k: round(v, 4) for k, v in step.items() if isinstance(v, float)}
+    return {k: round(v, 4) for k, v in found.items() if isinstance(v, float)}
 
 
 def merge(path: Path, works: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,16 @@ class Fit(NamedTuple):
         """Return it as the contenders' command lines take it."""
         return f"{self.batches}x{self.epochs}"
 
+    @classmethod
+    def read(cls, text: str) -> "Fit":
+        """Return what a word of these command lines means.
+
+        >>> Fit.read("60x2")
+        Fit(batches=60, epochs=2)
+        """
+        batches, epochs = text.split("x")
+        return cls(int(batches), int(epochs))
+
 
 @dataclass(frozen=True)
 class StepWork:
@@ -68,6 +78,8 @@ _UNTUNED = ("copies", "hand", *_OURS)
 _MANY_FITS = (Fit(1, 1), *[Fit(1, 1), Fit(1, 11)] * 5)
 _MANY_FITS += (Fit(50, 1), *[Fit(50, 1), Fit(50, 5)] * 5)
 
+SERVER = "server"  # trains nothing, but is chosen as a work is
+UPDATING = (SERVER, f"{SERVER}-before")
 SMALL = ("deep", "dense")
 UNTUNED = ("recurrent", "embedding", "transformer", "residual", "wide")
 MANY = ("cnn", "mlp")  # what many processes train
