@@ -48,11 +48,12 @@ def generate(batches: Batches) -> Iterator[tuple[npt.NDArray, npt.NDArray]]:
         yield from (batches[index] for index in range(len(batches)))
 
 
-# Kind of data -> the arguments of ``fit`` for it.
-DATA: dict[str, Callable[[Batches], dict[str, Any]]] = {
-    "arrays": lambda data: {"x": data.x, "y": data.y, "batch_size": data.size},
-    "pydataset": lambda data: {"x": data},
-    "generator": lambda data: {"x": generate(data), "steps_per_epoch": len(data)},
+# Kind of data -> the arguments of ``fit`` for it. HFDT takes the steps of an epoch as
+# those of each rank where a rank has whole batches, so all ranks' are not counted.
+DATA: dict[str, Callable[[Batches, int], dict[str, Any]]] = {
+    "arrays": lambda data, steps: {"x": data.x, "y": data.y, "batch_size": data.size},
+    "pydataset": lambda data, steps: {"x": data},
+    "generator": lambda data, steps: {"x": generate(data), "steps_per_epoch": steps},
 }
 
 
@@ -84,15 +85,18 @@ def optimizer() -> keras.optimizers.Optimizer:
     return keras.optimizers.SGD(0.01, momentum=MOMENTUM)
 
 
-def print_fits(fits: list[Fit], run: Callable[[Fit], None]) -> None:
+def print_fits(
+    fits: list[Fit], run: Callable[[Fit], None], trained: keras.optimizers.Optimizer
+) -> None:
     """Run fits, and print the JSON line that the benchmark reads.
 
-    It has the seconds and the page faults of each, and the folder of the framework
-    that trained, if one did.
+    It has the seconds and the page faults of each, all updates that were made, and the
+    folder of the framework that trained, if one did.
 
     Args:
         fits: Their sizes, in order.
         run: Runs one.
+        trained: The optimizer, which counts the updates.
     """
     found = []
     for fit in fits:
@@ -103,7 +107,8 @@ def print_fits(fits: list[Fit], run: Callable[[Fit], None]) -> None:
     framework = sys.modules.get("fdtcore")
     file = framework and framework.__file__
     code = str(Path(file).resolve().parent.parent) if file else ""
-    print(json.dumps({"fits": found, "code": code}), flush=True)
+    updates = int(trained.iterations)
+    print(json.dumps({"fits": found, "updates": updates, "code": code}), flush=True)
 
 
 def _page_faults() -> int:
@@ -122,10 +127,11 @@ def main() -> None:
 
     def run(fit: Fit) -> None:
         count = fit.batches * chosen.batch * chosen.ranks
-        data = DATA[chosen.data](Batches(x[:count], y[:count], chosen.batch))
+        batches = Batches(x[:count], y[:count], chosen.batch)
+        data = DATA[chosen.data](batches, fit.batches)
         model.fit(**data, epochs=fit.epochs, verbose=0)
 
-    print_fits(chosen.fits, run)
+    print_fits(chosen.fits, run, model.optimizer)
     if chosen.tail:
         run(chosen.tail)
 

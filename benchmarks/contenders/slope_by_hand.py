@@ -14,7 +14,8 @@ def main() -> None:
     hvd.init()
     keras.utils.set_random_seed(1)
     model = networks.NETWORKS[chosen.model]()
-    train_step = hand.averaging_step(model, slope.optimizer())
+    optimizer = slope.optimizer()
+    train_step = hand.averaging_step(model, optimizer)
     most = max(fit.batches for fit in chosen.fits) * chosen.batch
     x, y = (tf.constant(part) for part in networks.samples(model, most))
 
@@ -27,7 +28,7 @@ def main() -> None:
             hand.train(dataset.prefetch(2), train_step)
 
     if hvd.rank() == 0:
-        slope.print_fits(chosen.fits, run)
+        slope.print_fits(chosen.fits, run, optimizer)
     else:
         for fit in chosen.fits:
             run(fit)

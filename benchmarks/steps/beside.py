@@ -46,7 +46,9 @@ def kept(commit: str, root: Path = ROOT) -> Iterator[Beside]:
                 (packages / name).symlink_to(tree / name)
             yield Beside(commit, tree, packages)
         finally:
-            _git(root, "worktree", "remove", "--force", str(tree))
+            # What is left is a name in the repository, which git prunes some day.
+            with contextlib.suppress(NoCommit):
+                _git(root, "worktree", "remove", "--force", str(tree))
 
 
 def described(root: Path = ROOT) -> str:

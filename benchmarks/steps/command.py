@@ -1,8 +1,11 @@
 """``python -m benchmarks steps``: what a step costs beside what it computes."""
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Sequence
+import signal
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +77,22 @@ def steps(
         processes,
     )
     name = "steps" if processes == 2 else f"steps-{processes}"
-    with code_of(commit) as before:
+    with _ended_in_order(), code_of(commit) as before:
         _measure(dataclasses.replace(settings, before=before), output, name)
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let SIGTERM end what was started, and take the worktree away, as Ctrl-C does."""
+
+    def leave(*_: object) -> None:
+        sys.exit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def small_steps(rounds: int, output: Path, *, quick: bool) -> None:

@@ -36,16 +36,23 @@ class StepContender:
         launches: From the work and the place to the processes to start.
         is_one: Whether it is one process, however many there may be.
         is_ours: Whether it runs code of this project.
+        is_asynchronous: Whether each process's step is an update of its own.
     """
 
     title: str
     launches: Callable[[StepWork, Place], tuple[Launch, ...]]
     is_one: bool = False
     is_ours: bool = False
+    is_asynchronous: bool = False
 
     def ranks(self, place: Place) -> int:
         """Return how many processes of it compute."""
         return 1 if self.is_one else place.ranks
+
+    def updates(self, work: StepWork, place: Place) -> int:
+        """Return how many updates all fits of a work make, in one model."""
+        steps = sum(fit.batches * fit.epochs for fit in work.fits)
+        return steps * (place.ranks if self.is_asynchronous else 1)
 
 
 def _script(name: str, work: StepWork, ranks: int = 1) -> tuple[str, ...]:
@@ -109,13 +116,13 @@ CONTENDERS: Mapping[str, StepContender] = {
     "hand": StepContender("by hand, one grouped allreduce", _hand),
     "hfdt-one": StepContender("HFDT, one process", _ONE, is_one=True, is_ours=True),
     **{
-        name: StepContender(title, launches, is_ours=True)
-        for name, (title, launches) in _OURS.items()
-    },
-    **{
-        name + BEFORE: StepContender(
-            f"{title}, before", _before(launches), is_ours=True
+        f"{name}{end}": StepContender(
+            f"{title}{', before' if end else ''}",
+            _before(launches) if end else launches,
+            is_ours=True,
+            is_asynchronous=name.startswith("nfdt"),
         )
+        for end in ("", BEFORE)
         for name, (title, launches) in _OURS.items()
     },
 }

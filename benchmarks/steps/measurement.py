@@ -46,7 +46,7 @@ def run(settings: StepSettings, work: StepWork, name: str) -> Step:
     """Run a contender once.
 
     Raises:
-        ContenderError: It failed, printed no times, or ran other code than it should.
+        ContenderError: It failed, printed no times, or did other than it should.
     """
     contender, place = CONTENDERS[name], settings.place
     output = output_of(contender.launches(work, place), settings.timeout_s)
@@ -57,6 +57,10 @@ def run(settings: StepSettings, work: StepWork, name: str) -> Step:
     wanted = str(settings.tree(name)) if contender.is_ours else ""
     if found.code != wanted:
         raise ContenderError(f"it ran the code of {found.code}, not of {wanted}")
+    updates = contender.updates(work, place)
+    # What the others have pushed last, a worker need not know yet.
+    if not updates - place.ranks <= found.updates <= updates:
+        raise ContenderError(f"it made {found.updates} updates, not {updates}")
     return found
 
 

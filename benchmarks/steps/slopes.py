@@ -26,6 +26,7 @@ class Step(NamedTuple):
     page_faults: float  # of a step, in one process
     fit_ms: float  # what a fit takes besides its epochs
     epoch_end_ms: float | None  # besides its steps; None where sizes do not tell
+    updates: int = 0  # of the parameters, in all fits
     code: str = ""  # the folder of the framework that trained; empty for plain Keras
 
 
@@ -42,7 +43,9 @@ def read(output: str) -> list[Step]:
     if not lines:
         raise ValueError("no times of fits were printed")
     return [
-        step([TimedFit(*fit) for fit in line["fits"]])._replace(code=line["code"])
+        step([TimedFit(*fit) for fit in line["fits"]])._replace(
+            updates=line["updates"], code=line["code"]
+        )
         for line in lines
     ]
 
@@ -84,7 +87,7 @@ def mean(steps: Sequence[Step]) -> Step:
         statistics.fmean(one.page_faults for one in steps),
         statistics.fmean(one.fit_ms for one in steps),
         statistics.fmean(ends_ms) if ends_ms else None,
-        steps[0].code,
+        *steps[0][-2:],
     )
 
 
