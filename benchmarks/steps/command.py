@@ -119,8 +119,6 @@ def _measure(settings: StepSettings, output: Path, name: str) -> None:
         _write(path, {work: {**known, **figures, **report.as_json(found, own)}})
         rows += own
         is_complete &= all(set(one) == set(settings.names(work)) for one in found)
-    if rows:
-        click.echo(report.target_table(rows) + "\n")
     _judge(settings, rows)
     files = [path.with_suffix(end) for end in (".json", ".png")]
     click.echo(f"Written: {', '.join(str(file) for file in files if file.exists())}")
@@ -160,5 +158,7 @@ def _judge(settings: StepSettings, rows: Sequence[targets.Row]) -> None:
     if settings.quick:
         click.echo("Too short to judge the targets: leave out --quick for that.")
         return
+    if rows:
+        click.echo(report.target_table(rows) + "\n")
     for word, lines in targets.verdicts(rows).items():
         click.echo(f"Targets {word}: {'; '.join(lines) or 'none'}")

@@ -108,11 +108,11 @@ WORKS: Mapping[str, StepWork] = {
                 ("generator", "read from a generator"),
             )
         ),
-        StepWork("recurrent", "LSTM 128", "recurrent", 64, _slope(30), _UNTUNED),
-        StepWork("embedding", "embedding", "embedding", 512, _slope(30), _UNTUNED),
-        StepWork("transformer", "transformer", "transformer", 16, _slope(30), _UNTUNED),
-        StepWork("residual", "residual network", "residual", 32, _slope(30), _UNTUNED),
-        StepWork("wide", "wide MLP of 3.7 M", "wide", 128, _slope(30), _UNTUNED),
+        StepWork("recurrent", "LSTM 128", "recurrent", 128, _slope(30), _UNTUNED),
+        StepWork("embedding", "embedding", "embedding", 1024, _slope(30), _UNTUNED),
+        StepWork("transformer", "transformer", "transformer", 32, _slope(30), _UNTUNED),
+        StepWork("residual", "residual network", "residual", 64, _slope(30), _UNTUNED),
+        StepWork("wide", "wide MLP of 3.7 M", "wide", 256, _slope(30), _UNTUNED),
         StepWork(
             "fit",
             "calls of fit",
