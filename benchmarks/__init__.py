@@ -2,5 +2,6 @@
 
 ``python -m benchmarks`` measures and prints ratios; ``python -m benchmarks profile``
 shows where the time of one HFDT step goes, ``python -m benchmarks exchange`` what one
-exchange of NFDT costs. Importing this package starts nothing.
+exchange of NFDT costs, ``python -m benchmarks steps`` what a step costs beside what
+its operators take. Importing this package starts nothing.
 """

@@ -1,11 +1,11 @@
 """``python -m benchmarks``: HFDT and NFDT beside their alternatives.
 
 ``... profile`` shows one step of HFDT, ``... exchange`` one exchange of NFDT, and
-``... truth`` how near its simulator comes to real runs.
+``... truth`` how near its simulator comes to real runs; ``... steps`` measures what a
+step costs.
 """
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -13,35 +13,18 @@ import click
 from benchmarks import report, timeline, truth_report
 from benchmarks import truth as truths
 from benchmarks.benchmark import benchmark, facts
-from benchmarks.launches import CONTENDERS, ROOT
+from benchmarks.launches import CONTENDERS
+from benchmarks.options import measuring
 from benchmarks.running import ContenderError, run
 from benchmarks.settings import REFERENCES, Settings
+from benchmarks.steps.command import small_steps, steps
 from benchmarks.work import WORKS
 
 EXCHANGE = "exchange"  # not a work, but chosen as one
 
 
-def _common(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of everything that measures."""
-    folder = click.Path(file_okay=False, path_type=Path)
-    for option in (
-        click.option(
-            "--output",
-            type=folder,
-            default=ROOT / "benchmarks" / "results",
-            help="Folder for figures and pictures.  [default: benchmarks/results]",
-        ),
-        click.option("--rounds", type=click.IntRange(1), default=5, show_default=True),
-        click.option(
-            "--quick", is_flag=True, help="One round of a few steps: a smoke test."
-        ),
-    ):
-        command = option(command)
-    return command
-
-
 @click.group(invoke_without_command=True)
-@_common
+@measuring(rounds=5)
 @click.option(
     "--only",
     type=click.Choice(REFERENCES),
@@ -69,6 +52,7 @@ def main(
     chosen = work or (*WORKS, *([] if only else [EXCHANGE]))
     if not (work or only):
         _hold_to_truth(rounds, output, quick=quick)
+        small_steps(rounds, output, quick=quick)
     _measure(
         Settings(
             1 if quick else rounds,
@@ -86,15 +70,18 @@ def _measure(settings: Settings, output: Path) -> None:
         raise click.ClickException("some contenders failed; their last lines are above")
 
 
+main.add_command(steps)
+
+
 @main.command()
-@_common
+@measuring(rounds=5)
 def exchange(quick: bool, rounds: int, output: Path) -> None:
     """Compare an exchange and an update with plain copies, from 0.1 to 25 M."""
     _measure(Settings(1 if quick else rounds, quick, (), (), exchange=True), output)
 
 
 @main.command()
-@_common
+@measuring(rounds=5)
 def truth(quick: bool, rounds: int, output: Path) -> None:
     """Compare the simulator's forecasts with real runs of 1, 2 and 3 workers."""
     _hold_to_truth(rounds, output, quick=quick)

@@ -11,7 +11,7 @@ import click
 
 from benchmarks import cost_report, costs, exchange, ratios, report
 from benchmarks.launches import CONTENDERS, order
-from benchmarks.running import ContenderError, Speed, run
+from benchmarks.running import ContenderError, Speed, in_turn, run
 from benchmarks.settings import Settings
 from benchmarks.work import Work
 
@@ -24,15 +24,11 @@ def measure_round(
     Returns:
         Contender -> speed; a contender that failed is absent.
     """
-    speeds = {}
-    for name in names:
-        try:
-            speeds[name] = run(CONTENDERS[name], work, timeout_s=settings.timeout_s)
-        except ContenderError as error:
-            click.echo(f"  {name:<12} failed: {error}", err=True)
-            continue
-        click.echo(f"  {name:<12} {speeds[name].images_per_s:8.0f} images/s", err=True)
-    return speeds
+    return in_turn(
+        names,
+        lambda name: run(CONTENDERS[name], work, timeout_s=settings.timeout_s),
+        lambda speed: f"{speed.images_per_s:8.0f} images/s",
+    )
 
 
 def facts() -> dict[str, object]:

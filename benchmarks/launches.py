@@ -99,10 +99,14 @@ def _copies(work: Work, machine: Machine) -> tuple[Launch, ...]:
     fit = functools.partial(_script, "fit.py", work, batch=work.batch_per_rank)
     last = _slowed(work, rank=0) or {"tail": tail}  # a slowed copy is the last to end
     scripts = [*[fit(tail=tail)] * (RANKS - 1), fit(**last)]
-    threads = str(max(1, machine.cores // RANKS))
-    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
-    environ = dict.fromkeys(names, threads)
+    environ = share_of_cores(machine.cores, RANKS)
     return tuple(Launch((machine.python, *script), environ) for script in scripts)
+
+
+def share_of_cores(cores: int, ranks: int) -> dict[str, str]:
+    """Return the variables that give a process its part of the cores, at least one."""
+    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+    return dict.fromkeys(names, str(max(1, cores // ranks)))
 
 
 def _by_hand(*launcher: str) -> Callable[[Work, Machine], tuple[Launch, ...]]:

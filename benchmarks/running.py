@@ -10,9 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, TypeVar
+
+import click
 
 from benchmarks.launches import Contender, Launch, Machine, environment
 from benchmarks.work import Work
@@ -20,6 +22,8 @@ from benchmarks.work import Work
 # mpirun and horovodrun may put the rank before it, so it is searched, not matched.
 JSON_LINE = re.compile(r'\{"images": .*?\}')
 GRACE_S = 10  # from SIGTERM to SIGKILL
+
+Found = TypeVar("Found")  # what one run of a contender gives
 
 
 class ContenderError(RuntimeError):
@@ -86,6 +90,32 @@ def run(
     """
     launches = contender.launches(work, this_machine())
     return read_speed(output_of(launches, timeout_s, extra), contender.ranks)
+
+
+def in_turn(
+    names: Sequence[str],
+    measure: Callable[[str], Found],
+    shown: Callable[[Found], str],
+) -> dict[str, Found]:
+    """Measure contenders one after the other, and say so on stderr.
+
+    Args:
+        names: Theirs.
+        measure: Runs one.
+        shown: What was found, in words.
+
+    Returns:
+        Contender -> what was found; a contender that failed is absent.
+    """
+    found = {}
+    for name in names:
+        try:
+            found[name] = measure(name)
+        except ContenderError as error:
+            click.echo(f"  {name:<16} failed: {error}", err=True)
+            continue
+        click.echo(f"  {name:<16} {shown(found[name])}", err=True)
+    return found
 
 
 def output_of(
