@@ -46,6 +46,18 @@ def threads(local_size: int, cores: int) -> dict[str, str]:
     }
 
 
+def server_threads(workers: int, servers: int, cores: int) -> int:
+    """Returns how many threads a server may use: its share of what workers leave.
+
+    Args:
+        workers: Workers on this node, whose threads share its cores.
+        servers: Servers on this node.
+        cores: Cores of this node that the ranks may use together.
+    """
+    left = cores - workers * (cores // workers) if workers else cores
+    return max(1, left // servers)
+
+
 def silence() -> dict[str, str]:
     """Returns the settings that keep TensorFlow's start-up chatter away."""
     # 3 leaves fatal messages only. At 2 a machine without a GPU still reports
