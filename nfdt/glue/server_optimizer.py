@@ -27,7 +27,7 @@ from nfdt.protocol.topology import Range, overlap
 from nfdt.rules.blocks import Lanes, SpareArrays
 from nfdt.rules.corrections import Correction, Vector
 from nfdt.rules.rule_state import restored
-from nfdt.rules.updates import Corrected, Late, GradientSums, Update
+from nfdt.rules.updates import Corrected, GradientSums, Late, Update
 
 # Their steps depend on norms or on the shape of a variable.
 _WHOLE_VARIABLES = ("Adafactor", "Lamb", "Muon")
@@ -136,7 +136,9 @@ class KerasUpdate:
         step = self._apply_all if _is_in_only_thread() else self._step
         step(gradients)
         for place, variable in pairs:
-            params[place] = variable.numpy().reshape(-1)
+            # Not variable.numpy(), which makes a copy of its own before this one.
+            value = np.asarray(keras.ops.convert_to_tensor(variable))
+            params[place] = value.reshape(-1)
         for vector in copies:
             np.copyto(vector, params)
 

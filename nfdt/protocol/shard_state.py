@@ -17,7 +17,7 @@ from nfdt.protocol.events import Event
 from nfdt.protocol.messages import Kind, Message
 from nfdt.rules import blocks
 from nfdt.rules.corrections import Correction, Push, Vector
-from nfdt.rules.updates import Late, GradientSums
+from nfdt.rules.updates import GradientSums, Late
 
 
 def first_wrong(vector: Vector) -> int:

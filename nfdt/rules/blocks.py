@@ -56,25 +56,29 @@ def anew(operation: np.ufunc, /, *operands: Any) -> Vector:
 class SpareArrays:
     """Writes results into arrays that are free again with the next block.
 
-    The blocks that it is used for, and what is made of them, are of one type.
+    What a rule makes of blocks of a type is of that type.
     """
 
     def __init__(self) -> None:
-        self._arrays: list[npt.NDArray[np.uint8]] = []
+        self._arrays: list[Vector] = []
         self.num_taken = 0  # of the arrays; those from there on are free
 
     def __call__(self, operation: np.ufunc, /, *operands: Any) -> Vector:
         """Returns the result of an operation; see :class:`Compute`."""
-        like = next(one for one in operands if isinstance(one, np.ndarray))
+        like = operands[0] if isinstance(operands[0], np.ndarray) else operands[1]
         if like.dtype.kind != "f":  # bfloat16 and a number make something wider
             return anew(operation, *operands)
-        if self.num_taken == len(self._arrays):
-            widest = BLOCK_ELEMENTS * np.dtype(np.float64).itemsize
-            self._arrays.append(_on_lines(np.empty, widest))
-        array = self._arrays[self.num_taken]
-        self.num_taken += 1
-        result: Vector = operation(*operands, out=array[: like.nbytes].view(like.dtype))
+        result: Vector = operation(*operands, out=self._next(like))
         return result
+
+    def _next(self, like: Vector) -> Vector:
+        if self.num_taken == len(self._arrays):
+            self._arrays.append(empty_like(like))
+        array = self._arrays[self.num_taken]
+        if array.size < like.size or array.dtype != like.dtype:
+            array = self._arrays[self.num_taken] = empty_like(like)
+        self.num_taken += 1
+        return array if array.size == like.size else array[: like.size]
 
 
 class Lanes:

@@ -23,17 +23,27 @@ _SMALL, _LARGE = 1e-30, 1e30  # where float32 still holds the squares that matte
 
 def square_sum(vector: Vector) -> float:
     """Returns the sum of the squares, right where float32 would under- or overflow."""
-    starts = range(0, vector.size, _PIECE)
-    pieces = [vector[start : start + _PIECE] for start in starts]
+    end = vector.size // _PIECE * _PIECE
+    pieces, rest = vector[:end].reshape(-1, _PIECE), vector[end:]
     with np.errstate(over="ignore", under="ignore"):
-        parts = [float(np.dot(piece, piece)) for piece in pieces]
+        parts = [*_dots(pieces), float(np.dot(rest, rest))]
     total = 0.0
-    for piece, part in zip(pieces, parts, strict=True):
+    for index, part in enumerate(parts):
         if not _SMALL < part < _LARGE:
-            wide = piece.astype(np.float64)
+            start = index * _PIECE
+            wide = vector[start : start + _PIECE].astype(np.float64)
             part = float(np.dot(wide, wide))
         total += part
     return total
+
+
+def _dots(pieces: Vector) -> list[float]:
+    """Returns each row's product with itself, to the bit that of ``np.dot``."""
+    if pieces.dtype.kind != "f":  # bfloat16's matmul sums in another type
+        return [float(np.dot(piece, piece)) for piece in pieces]
+    rows, columns = pieces[:, None, :], pieces[:, :, None]
+    found: list[float] = np.matmul(rows, columns).reshape(-1).tolist()
+    return found
 
 
 @dataclass(frozen=True)
