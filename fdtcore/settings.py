@@ -47,6 +47,20 @@ def threads(local_size: int, cores: int) -> dict[str, str]:
     }
 
 
+def server_threads(workers: int, servers: int, cores: int) -> int:
+    """Returns how many threads a server may use: its share of what workers leave.
+
+    The worker whose message is worked on waits meanwhile, so its cores are free, too.
+
+    Args:
+        workers: Workers on this node, whose threads share its cores.
+        servers: Servers on this node.
+        cores: Cores of this node that the ranks may use together.
+    """
+    busy = max(0, workers - 1) * (cores // max(1, workers))
+    return max(1, (cores - busy) // servers)
+
+
 def silence() -> dict[str, str]:
     """Returns the settings that keep TensorFlow's start-up chatter away."""
     # 3 leaves fatal messages only. At 2 a machine without a GPU still reports

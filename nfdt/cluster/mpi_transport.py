@@ -21,6 +21,7 @@ from nfdt.protocol.gradients import WIRE_TYPES, unpack_gradient
 from nfdt.protocol.messages import HEADER_BYTES, Kind, Message, as_bytes, read_header
 from nfdt.protocol.server import Service
 from nfdt.protocol.transport import JobEnded, ServerLost
+from nfdt.rules.blocks import empty_like
 
 # A worker that has ended may wait for the others for hours.
 _LONG_S = 0.02
@@ -232,4 +233,4 @@ class Pushes:
 
     def _vector(self, group: int) -> Any:
         free = self._vectors.setdefault(group, [])
-        return free.pop() if free else np.empty_like(self._service.groups[group].params)
+        return free.pop() if free else empty_like(self._service.groups[group].params)

@@ -127,7 +127,8 @@ def _start(options: Options) -> ParameterServerEngine:
     if roles.is_server(process.rank):
         from nfdt.cluster.server_loop import serve
 
-        sys.exit(serve(peers, options, launchers_dir(os.environ), watch))
+        threads = server_threads(process, roles, settings.available_cores())
+        sys.exit(serve(peers, options, launchers_dir(os.environ), watch, threads))
     made = _worker(peers, process, options, watch)
     _begin(made)
     return made
@@ -213,3 +214,17 @@ def workers_on_host(process: Process, roles: Roles) -> int:
     if process.local_size == roles.size:
         return roles.num_workers
     return process.local_size
+
+
+def server_threads(process: Process, roles: Roles, cores: int) -> int:
+    """Returns how many threads a server may use beside the workers of its host.
+
+    Args:
+        process: The server's process.
+        roles: Who works and who serves.
+        cores: Cores of this host that its processes may use together.
+    """
+    if process.local_size == roles.size:
+        return settings.server_threads(roles.num_workers, roles.num_servers, cores)
+    # Which of the job's processes share this host is not known: all count alike.
+    return settings.server_threads(0, process.local_size, cores)

@@ -26,7 +26,7 @@ from nfdt.cluster.server_shutdown import (
     ServerShutdown,
 )
 from nfdt.cluster.stall_monitor import END_OF_JOB
-from nfdt.glue.shard_factory import maker
+from nfdt.glue.shard_factory import lanes, maker
 from nfdt.options import Options
 from nfdt.protocol.checkpoints import Mismatch, check_batches
 from nfdt.protocol.messages import Kind, Message
@@ -49,6 +49,7 @@ class ServerLoop:
         options: The user's options.
         job_dir: Where the launcher finds summary and failure, or None.
         watch: This server's end of the control line; None for none.
+        threads: Threads that it may use for its updates.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class ServerLoop:
         options: Options,
         job_dir: str | None,
         watch: JobWatch | None = None,
+        threads: int = 1,
     ):
         roles = peers.roles
         self.peers, self.options = peers, options
@@ -66,6 +68,7 @@ class ServerLoop:
             options.controller,
             roles.num_workers,
             roles.num_servers,
+            lanes(threads),
         )
         self.checkpoints = CheckpointStore(options, roles, self.index)
         self.service = Service(
@@ -263,7 +266,13 @@ def name_of(error: Exception) -> str:
     return f"{type(error).__name__}: {failures.telling_line(str(error))}"
 
 
-def serve(peers: Peers, options: Options, job_dir: str | None, watch: JobWatch) -> int:
+def serve(
+    peers: Peers,
+    options: Options,
+    job_dir: str | None,
+    watch: JobWatch,
+    threads: int = 1,
+) -> int:
     """Serves until the job ends.
 
     Args:
@@ -271,12 +280,13 @@ def serve(peers: Peers, options: Options, job_dir: str | None, watch: JobWatch) 
         options: The user's options.
         job_dir: Where the launcher finds summary and failure, or None.
         watch: This server's end of the control line.
+        threads: Threads that it may use for its updates.
 
     Returns:
         The exit code; of a job that fails it does not return.
     """
     try:
-        server = ServerLoop(peers, options, job_dir, watch)
+        server = ServerLoop(peers, options, job_dir, watch, threads)
     except Exception as error:  # what the launcher could not see
         show_frames()
         wire = MpiServer(peers, lambda message, payload_bytes: bytearray(payload_bytes))

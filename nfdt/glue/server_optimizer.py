@@ -24,9 +24,10 @@ from fdtcore.glue import binding, keras_internals
 from fdtcore.keras_types import Variable
 from nfdt.glue import learning_rates, optimizer_state
 from nfdt.protocol.topology import Range, overlap
+from nfdt.rules.blocks import Lanes, SpareArrays
 from nfdt.rules.corrections import Correction, Vector
 from nfdt.rules.rule_state import restored
-from nfdt.rules.updates import Corrected, Late, Update
+from nfdt.rules.updates import Corrected, GradientSums, Late, Update
 
 # Their steps depend on norms or on the shape of a variable.
 _WHOLE_VARIABLES = ("Adafactor", "Lamb", "Muon")
@@ -80,6 +81,7 @@ class KerasUpdate:
         variables: Path and shape of each variable of the whole vector.
         shard: Which part of it this is.
         undecayed: Paths of variables that are excluded from weight decay.
+        lanes: Who visits the blocks; None is one lane.
     """
 
     def __init__(
@@ -92,9 +94,11 @@ class KerasUpdate:
         variables: Sequence[tuple[str, Sequence[int]]],
         shard: Range,
         undecayed: Collection[str] = (),
+        lanes: Lanes | None = None,
     ):
         self.correction = correction
-        self._corrected = Corrected(correction, params, num_workers)
+        self._lanes = lanes or Lanes()
+        self._corrected = Corrected(correction, params, num_workers, self._lanes)
         self._merged = np.empty_like(params)
         self._places, self._variables = _variables(params, variables, shard)
         self._optimizer = deserialize(config)
@@ -105,6 +109,10 @@ class KerasUpdate:
         self._optimizer.build(self._variables)
         self._step = tf.function(self._apply_all, autograph=False)
 
+    def measure(self, params: Vector, late: Late) -> GradientSums:
+        """Looks at all of a gradient that has arrived, once."""
+        return self._corrected.measure(params, late)
+
     def apply(
         self,
         params: Vector,
@@ -112,10 +120,15 @@ class KerasUpdate:
         learning_rate: float,
         *,
         adds_up: bool = False,
+        copies: Sequence[Vector] = (),
     ) -> None:
-        """Writes ``params``."""
-        for block, gradient in self._corrected.merged(params, group, adds_up=adds_up):
-            self._merged[block] = gradient
+        """Writes ``params``, and copies of them."""
+        merge = self._corrected.merging(params, group, adds_up=adds_up)
+
+        def collect(block: slice, compute: SpareArrays) -> None:
+            self._merged[block] = merge(block, compute)
+
+        self._lanes.visit(params.size, collect)
         learning_rates.write(self._optimizer, learning_rate)
         pairs = list(zip(self._places, self._variables, strict=True))
         gradients = [tf.constant(self._merged[p].reshape(v.shape)) for p, v in pairs]
@@ -123,7 +136,11 @@ class KerasUpdate:
         step = self._apply_all if _is_in_only_thread() else self._step
         step(gradients)
         for place, variable in pairs:
-            params[place] = variable.numpy().reshape(-1)
+            # Not variable.numpy(), which makes a copy of its own before this one.
+            value = np.asarray(keras.ops.convert_to_tensor(variable))
+            params[place] = value.reshape(-1)
+        for vector in copies:
+            np.copyto(vector, params)
 
     def _apply_all(self, gradients: list[tf.Tensor]) -> None:
         self._optimizer.apply(gradients, self._variables)
@@ -220,6 +237,10 @@ class Constrained:
                 self._places.append((slice(start, stop), tuple(shape), project))
             start = stop
 
+    def measure(self, params: Vector, late: Late) -> GradientSums:
+        """Looks at all of a gradient that has arrived, once."""
+        return self.inner.measure(params, late)
+
     def apply(
         self,
         params: Vector,
@@ -227,13 +248,16 @@ class Constrained:
         learning_rate: float,
         *,
         adds_up: bool = False,
+        copies: Sequence[Vector] = (),
     ) -> None:
-        """Writes ``params``."""
+        """Writes ``params``, and copies of them."""
         self.inner.apply(params, group, learning_rate, adds_up=adds_up)
         for place, shape, project in self._places:
             value = keras.ops.convert_to_tensor(params[place].reshape(shape))
             params[place] = np.asarray(project(value)).reshape(-1)
         self.inner.rewrite(params)
+        for vector in copies:
+            np.copyto(vector, params)
 
     def rewrite(self, params: Vector) -> None:
         """Takes over parameters that were not made here."""

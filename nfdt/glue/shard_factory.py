@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from nfdt import resolution
@@ -12,8 +13,12 @@ from nfdt.protocol.controllers import Controller
 from nfdt.protocol.group_spec import GroupSpec
 from nfdt.protocol.server import Maker
 from nfdt.protocol.shard_server import ShardServer
+from nfdt.rules.blocks import Lanes
 from nfdt.rules.corrections import Vector
 from nfdt.rules.updates import BlockUpdate, Update
+
+# Python's own part of a block, a seventh of its time, is for one thread at a time.
+MAX_LANES = 4
 
 
 def check(algorithm: Algorithm, config: Mapping[str, Any], num_servers: int) -> None:
@@ -57,11 +62,24 @@ def check_rule(algorithm: Algorithm, num_servers: int) -> None:
         )
 
 
+def lanes(threads: int) -> Lanes:
+    """Returns who visits the blocks of a server's vectors.
+
+    Args:
+        threads: Threads that the server may use.
+    """
+    number = min(threads, MAX_LANES)
+    # NumPy works without Python's lock; the threads start with the first large vector.
+    pool = ThreadPoolExecutor(number, thread_name_prefix="lane")
+    return Lanes(number, pool.map)
+
+
 def maker(
     algorithm: Algorithm,
     controller: Controller,
     num_workers: int,
     num_servers: int,
+    lanes: Lanes | None = None,
 ) -> Maker:
     """Returns what makes a shard's server when a worker opens its group.
 
@@ -70,6 +88,7 @@ def maker(
         controller: Controller that decides who waits.
         num_workers: Number of workers, M.
         num_servers: Number of servers, S.
+        lanes: Who visits the blocks of vectors; None is one lane.
     """
 
     def make(spec: GroupSpec, params: Vector) -> ShardServer:
@@ -77,7 +96,7 @@ def maker(
         rate = config["config"].get("learning_rate", 0.0)
         return ShardServer(
             params,
-            _update(algorithm, spec, params, num_workers, num_servers),
+            _update(algorithm, spec, params, num_workers, num_servers, lanes),
             controller,
             num_workers,
             learning_rate=rate if isinstance(rate, int | float) else 0.0,
@@ -93,8 +112,9 @@ def _update(
     params: Vector,
     num_workers: int,
     num_servers: int,
+    lanes: Lanes | None,
 ) -> Update:
-    made = _unconstrained(algorithm, spec, params, num_workers, num_servers)
+    made = _unconstrained(algorithm, spec, params, num_workers, num_servers, lanes)
     constraints = spec.constraints
     if not any(constraints):
         return made
@@ -110,11 +130,12 @@ def _unconstrained(
     params: Vector,
     num_workers: int,
     num_servers: int,
+    lanes: Lanes | None,
 ) -> Update:
     config = spec.optimizer
     rule = resolution.fit_to(algorithm, config, num_workers)
     if rule.optimizer is not None:
-        return BlockUpdate(rule.correction, rule.optimizer, params, num_workers)
+        return BlockUpdate(rule.correction, rule.optimizer, params, num_workers, lanes)
     from nfdt.glue.server_optimizer import KerasUpdate
 
     return KerasUpdate(
@@ -125,6 +146,7 @@ def _unconstrained(
         variables=spec.variables,
         shard=topology.split(spec.size, num_servers)[spec.shard],
         undecayed=spec.undecayed,
+        lanes=lanes,
     )
 
 

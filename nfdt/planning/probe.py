@@ -17,7 +17,7 @@ import numpy as np
 
 from fdtcore import settings
 from nfdt import algorithms
-from nfdt.glue.shard_factory import maker
+from nfdt.glue.shard_factory import lanes, maker
 from nfdt.planning.calibration import Costs, quiet_s
 from nfdt.protocol.controllers import Asynchronous
 from nfdt.protocol.gradients import WIRE_TYPES
@@ -86,7 +86,9 @@ def timed_s(call: Callable[[], object]) -> float:
 
 def _update_s(spec: GroupSpec, num_workers: int) -> float:
     algorithm = algorithms.find(spec.algorithm)
-    service = Service(num_workers, maker(algorithm, Asynchronous(), num_workers, 1))
+    threads = settings.server_threads(num_workers, 1, settings.available_cores())
+    make = maker(algorithm, Asynchronous(), num_workers, 1, lanes(threads))
+    service = Service(num_workers, make)
     values = np.zeros(spec.size, WIRE_TYPES[spec.dtype])
     service.handle(Message(Kind.OPEN, 0, payload=spec.pack(values)), 0.0)
     push = Message(Kind.PUSH, 0, payload=np.full_like(values, 1e-6))

@@ -10,6 +10,7 @@ import numpy as np
 
 from nfdt.protocol import serialization
 from nfdt.protocol.gradients import WIRE_TYPES
+from nfdt.rules.blocks import empty_like
 from nfdt.rules.corrections import Vector
 
 if TYPE_CHECKING:
@@ -109,7 +110,10 @@ def unpack(payload: Buffer) -> tuple[GroupSpec, Vector]:
             "first values must be those of a shard. Received: "
             f"{values.nbytes} bytes for a group of {spec.size} {spec.dtype}."
         )
-    return spec, np.frombuffer(values, dtype).copy()
+    first = np.frombuffer(values, dtype)
+    own = empty_like(first)
+    own[...] = first
+    return spec, own
 
 
 def size_of(shape: tuple[int, ...]) -> int:

@@ -10,13 +10,21 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from nfdt.protocol.controllers import Controller, Decision
 from nfdt.protocol.event_log import EventLog
 from nfdt.protocol.events import Use, event_of, unpacked
 from nfdt.protocol.messages import Kind, Message
-from nfdt.protocol.shard_state import Held, ProgressTable, Refusals, WorkerState
+from nfdt.protocol.shard_state import (
+    Copy,
+    Held,
+    ProgressTable,
+    Refusals,
+    WorkerState,
+)
 from nfdt.rules.corrections import Vector
-from nfdt.rules.updates import Update
+from nfdt.rules.updates import Late, Update
 
 
 class ShardServer:
@@ -118,6 +126,7 @@ class ShardServer:
     def load(self, params: Vector, state: Mapping[str, Any] | None) -> None:
         """Goes on from other values; None keeps the state of the rule."""
         self.params[...] = params
+        self.progress.measure_anew()
         self.update.rewrite(self.params)
         if state is not None:
             self.update.load(state)
@@ -139,12 +148,15 @@ class ShardServer:
         lead = self.progress.count_push(message.worker, message.clock)
         if self._schedule is None and not math.isnan(message.rate):
             self.learning_rate = message.rate
-        if refusal := self._refusals.find(message, self.version):
+        one = self.progress[message.worker]
+        held = one.arrived(message, lead, self.version)
+        measured = self.update.measure(self.params, self._late(held))
+        if refusal := self._refusals.find(message, self.version, measured):
             # It was still a step: others may have waited for it. The local steps of the
             # worker before it are lost.
-            self.progress[message.worker].own_steps = 0
+            one.own_steps = 0
             return refusal + self._decide(now_s)
-        self.progress[message.worker].hold(message, lead, self.version, now_s)
+        one.hold(held._replace(measured=measured), now_s)
         return self._decide(now_s)
 
     def _step(self, message: Message, now_s: float) -> list[Message]:
@@ -180,13 +192,19 @@ class ShardServer:
     def _carry_out(self, decision: Decision, now_s: float) -> list[Message]:
         for worker in decision.drop:
             self._use(self._take(worker), now_s, Use.DROPPED)
-        if decision.apply:
-            self._apply(decision, now_s)
+        used = [self._take(worker) for worker in decision.apply]
+        # Only now: a place that a gradient needs as long as it is held is free.
+        places = [self.progress[w].place_for(self.params) for w in decision.release]
+        if used:
+            self._apply(used, now_s, adds_up=decision.adds_up, copies=places)
+        else:
+            self._copy_to(places)
         if decision.note is not None:
             self.records.happen(now_s, decision.note)
         for worker in decision.release:
             self._release(worker, now_s)
-        return [self._params_for(worker) for worker in decision.release]
+        pairs = zip(decision.release, places, strict=True)
+        return [self._sent(worker, place) for worker, place in pairs]
 
     def _release(self, worker: int, now_s: float) -> None:
         event = self.progress[worker].release(now_s)
@@ -200,14 +218,18 @@ class ShardServer:
         assert held is not None, one
         return held
 
-    def _apply(self, decision: Decision, now_s: float) -> None:
-        held = [self._take(worker) for worker in decision.apply]
-        about = (self.params, self.version, self.learning_rate, self.update.correction)
-        group = [one.late(*about) for one in held]
+    def _late(self, held: Held) -> Late:
+        rule = self.update.correction
+        return held.late(self.params, self.version, self.learning_rate, rule)
+
+    def _apply(
+        self, used: list[Held], now_s: float, *, adds_up: bool, copies: list[Vector]
+    ) -> None:
+        group = [self._late(one) for one in used]
         self.update.apply(
-            self.params, group, self.learning_rate, adds_up=decision.adds_up
+            *(self.params, group, self.learning_rate), adds_up=adds_up, copies=copies
         )
-        for one in held:
+        for one in used:
             self.progress[one.message.worker].own_steps = 0
             self._use(one, now_s, Use.UPDATE)
         self.version += 1
@@ -231,11 +253,21 @@ class ShardServer:
             one.unreleased = event
 
     def _params_for(self, worker: int) -> Message:
-        payload = self.progress[worker].copy_for(self.params, self.version)
+        place = self.progress[worker].place_for(self.params)
+        self._copy_to([place])
+        return self._sent(worker, place)
+
+    def _copy_to(self, places: list[Vector]) -> None:
+        for place in places:
+            np.copyto(place, self.params)
+
+    def _sent(self, worker: int, place: Vector) -> Message:
+        """Notes what a worker is sent: the parameters, copied to its place."""
+        self.progress[worker].pulled = Copy(place, self.version)
         return Message(
             Kind.PARAMS,
             worker,
             version=self.version,
             rate=self.learning_rate,
-            payload=payload,
+            payload=place,
         )

@@ -15,15 +15,9 @@ import numpy as np
 from nfdt.protocol.controllers import Ledger
 from nfdt.protocol.events import Event
 from nfdt.protocol.messages import Kind, Message
+from nfdt.rules import blocks
 from nfdt.rules.corrections import Correction, Push, Vector
-from nfdt.rules.updates import Late
-
-
-def is_finite(vector: Vector) -> bool:
-    """Whether no element is NaN or infinite; at the speed of a sum."""
-    # The sum of finite numbers may overflow: then each is looked at.
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(vector.sum())) or bool(np.isfinite(vector).all())
+from nfdt.rules.updates import GradientSums, Late
 
 
 def first_wrong(vector: Vector) -> int:
@@ -44,6 +38,8 @@ class Held(NamedTuple):
     message: Message
     lead: int  # of its worker, when it arrived
     pulled: Copy  # what it was computed at
+    arrived_at: int  # version of the parameters then
+    measured: GradientSums | None = None  # at that version; None: at none that still is
 
     def staleness(self, version: int) -> int:
         """Returns how many updates it is behind parameters of a version."""
@@ -61,11 +57,12 @@ class Held(NamedTuple):
             rule: Correction that takes it; says whether it reads what was pulled.
         """
         push = Push(self.message.worker, self.staleness(version), learning_rate)
-        if not rule.needs_pulled:
-            return Late(push, self.message.payload, None)
-        # A worker that has never pulled began with the first values.
-        pulled = params if self.pulled.params is None else self.pulled.params
-        return Late(push, self.message.payload, pulled)
+        pulled = None
+        if rule.needs_pulled:
+            # A worker that has never pulled began with the first values.
+            pulled = params if self.pulled.params is None else self.pulled.params
+        measured = self.measured if self.arrived_at == version else None
+        return Late(push, self.message.payload, pulled, measured)
 
 
 class WorkerState(Enum):
@@ -151,32 +148,37 @@ class WorkerProgress:
         """Returns the version of what it pulled last; ``now`` if it never did."""
         return now if self.pulled is None else self.pulled.version
 
-    def copy_for(self, params: Vector, version: int) -> Vector:
-        """Copies the parameters for it; what is sent must not change on its way.
+    def place_for(self, params: Vector) -> Vector:
+        """Returns where the parameters for it are to be copied to.
 
-        The copy is also what its next gradient is corrected by.
+        What is sent must not change on its way, and the copy is also what its next
+        gradient is corrected by.
 
         Args:
-            params: The parameters now, [P].
-            version: Number of updates applied to the parameters.
+            params: The parameters, [P].
         """
         last = None if self.pulled is None else self.pulled.params
         # What a held gradient was computed at is still needed.
-        place = np.empty_like(params) if last is None or self.held else last
-        np.copyto(place, params)
-        self.pulled = Copy(place, version)
-        return place
+        return blocks.empty_like(params) if last is None or self.held else last
 
-    def hold(self, message: Message, lead: int, version: int, now_s: float) -> None:
-        """Holds a gradient of it until it is used, and the worker until its release.
+    def arrived(self, message: Message, lead: int, version: int) -> Held:
+        """Returns a gradient of it as it may be held.
 
         Args:
             message: Message of the push.
-            lead: The worker's, when it arrived.
+            lead: The worker's, now.
             version: Of the parameters now.
+        """
+        return Held(message, lead, self.pulled or Copy(None, version), version)
+
+    def hold(self, held: Held, now_s: float) -> None:
+        """Holds a gradient of it until it is used, and the worker until its release.
+
+        Args:
+            held: As :meth:`arrived` returned it.
             now_s: Time now, in seconds of a clock that never goes back.
         """
-        self.held = Held(message, lead, self.pulled or Copy(None, version))
+        self.held = held
         self.waiting_since_s = now_s
 
     def release(self, now_s: float) -> Event | None:
@@ -284,6 +286,12 @@ class ProgressTable:
         own = self[worker].own_steps = self[worker].own_steps + 1
         return own - min(one.own_steps for one in self if one.is_awaited)
 
+    def measure_anew(self) -> None:
+        """Forgets what is known of the gradients that are held: parameters changed."""
+        for one in self.held():
+            if one.held is not None:
+                one.held = one.held._replace(measured=None)
+
     def renumber(self, version: int) -> None:
         """Counts all that was sent as of a version: updates are counted anew."""
         for one in self:
@@ -332,14 +340,17 @@ class Refusals:
     def __init__(self) -> None:
         self.in_a_row = 0  # of all workers, since the last that was finite
 
-    def find(self, message: Message, version: int) -> list[Message]:
+    def find(
+        self, message: Message, version: int, measured: GradientSums
+    ) -> list[Message]:
         """Returns the answer to a push that is refused; none for one that is not.
 
         Args:
             message: Message of the push.
             version: Of the parameters now.
+            measured: What is known of its gradient.
         """
-        if is_finite(message.payload):
+        if measured.is_finite:
             self.in_a_row = 0
             return []
         self.in_a_row += 1

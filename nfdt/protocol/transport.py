@@ -15,6 +15,7 @@ import numpy as np
 from nfdt.protocol.gradients import unpack_gradient
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
+from nfdt.rules.blocks import empty_like
 from nfdt.rules.corrections import Vector
 
 # What a thread still does in Python when it has its answer takes no longer.
@@ -200,7 +201,7 @@ class LocalTransport:
 
 def _received(service: Service, message: Message) -> Message:
     """Copies a gradient, as a network would: its sender goes on to write the next."""
-    vector = np.empty_like(service.groups[message.group].params)
+    vector = empty_like(service.groups[message.group].params)
     wire = service.specs[message.group].wire
     unpack_gradient(message.parts, message.payload, vector, wire)
     return dataclasses.replace(message, parts=0, payload=vector)

@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from fdtcore.validation import demand, demand_positive, is_number
+from nfdt.rules.blocks import Compute, anew, zeros_like
 from nfdt.rules.corrections import Push
 from nfdt.rules.delays import AUTO, MeanDelay, demand_q
 from nfdt.rules.optimizers import as_keras_keeps
@@ -80,16 +81,20 @@ class Averaging:
         return AveragingScalars(kept, share * learning_rate)
 
     def update(
-        self, gradient: Vector, state: _State, scalars: AveragingScalars
+        self,
+        gradient: Vector,
+        state: _State,
+        scalars: AveragingScalars,
+        compute: Compute = anew,
     ) -> tuple[Vector, _State]:
         """The formula of the module."""
-        step = gradient * -scalars.fresh
-        running = state.running * scalars.kept
+        step = compute(np.multiply, gradient, -scalars.fresh)
+        running = compute(np.multiply, state.running, scalars.kept)
         running += step
         after = state._replace(running=running)
         if not self.nesterov:
             return running, after
-        step += running * scalars.kept
+        step += compute(np.multiply, running, scalars.kept)
         return step, after
 
 
@@ -108,7 +113,7 @@ class FixedDelayMomentum(Averaging):
 
     def init(self, params: Vector, num_workers: int) -> FixedDelayMomentumState:
         """M, and the running update."""
-        return FixedDelayMomentumState(np.zeros_like(params), num_workers)
+        return FixedDelayMomentumState(zeros_like(params), num_workers)
 
     def scalars(
         self, state: FixedDelayMomentumState, push: Push
@@ -152,7 +157,7 @@ class DelayMomentum(Averaging):
     def init(self, params: Vector, num_workers: int) -> DelayMomentumState:
         """The mean delay so far, and the running update."""
         del num_workers
-        return DelayMomentumState(np.zeros_like(params), MeanDelay())
+        return DelayMomentumState(zeros_like(params), MeanDelay())
 
     def scalars(
         self, state: DelayMomentumState, push: Push

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from fdtcore.validation import demand_decay, demand_positive
+from nfdt.rules.blocks import Compute, anew, zeros_like
 from nfdt.rules.rule_state import NoState, Scalars, State
 from nfdt.rules.rule_state import Vector as Vector
 
@@ -47,27 +48,42 @@ class Correction(Protocol):
     def init(self, params: Vector, num_workers: int) -> State:
         """Returns the state before the first push: a NamedTuple of the rule's own."""
 
-    def measure(self, block: Block) -> Vector:
-        """Returns sums over one block, which are added up over the whole vector."""
+    def measure(self, block: Block, compute: Compute = anew) -> Vector:
+        """Returns sums over one block, which are added up over the whole vector.
+
+        Args:
+            block: Of the gradient and the parameters.
+            compute: Applies an operation; where it writes to is its choice.
+
+        Returns:
+            Nothing where it is elementwise; else |g|^2 first, which is not finite if
+            an element of g is not.
+        """
 
     def scalars(self, state: State, sums: Vector, push: Push) -> tuple[Scalars, State]:
         """Returns the scalars for this push, and the state with its numbers after it.
 
         Args:
             state: State of the rule before this push, its arrays whole.
-            sums: Of :meth:`measure`, over the whole vector.
+            sums: Of :meth:`measure`, over the whole vector; empty where nothing is
+                measured, as there is no delay.
             push: What is known of it.
         """
 
     def correct(
-        self, block: Block, state: State, scalars: Scalars
+        self,
+        block: Block,
+        state: State,
+        scalars: Scalars,
+        compute: Compute = anew,
     ) -> tuple[Vector, State]:
         """Returns one block of the corrected gradient, and of the state after it.
 
         Args:
-            block: Of the gradient and the parameters.
-            state: With the same block of each of its arrays.
+            block: Of the gradient and the parameters; not written.
+            state: With the same block of each of its arrays; not written.
             scalars: What :meth:`scalars` returned for this push.
+            compute: Applies an operation; where it writes to is its choice.
         """
 
 
@@ -86,9 +102,9 @@ class Elementwise:
         del params, num_workers
         return NoState()
 
-    def measure(self, block: Block) -> Vector:
+    def measure(self, block: Block, compute: Compute = anew) -> Vector:
         """Nothing of the whole vector."""
-        del block
+        del block, compute
         return _NO_SUMS
 
     def scalars(self, state: State, sums: Vector, push: Push) -> tuple[Scalars, State]:
@@ -102,10 +118,14 @@ class NoCorrection(Elementwise):
     """Uses every gradient as it arrives: ``g' = g``."""
 
     def correct(
-        self, block: Block, state: NoState, scalars: None
+        self,
+        block: Block,
+        state: NoState,
+        scalars: None,
+        compute: Compute = anew,
     ) -> tuple[Vector, NoState]:
         """The gradient itself."""
-        del scalars
+        del scalars, compute
         return block.gradient, state
 
 
@@ -125,10 +145,15 @@ class StalenessAware(Elementwise):
         return float(max(push.staleness, 1)), state
 
     def correct(
-        self, block: Block, state: NoState, scalars: float
+        self,
+        block: Block,
+        state: NoState,
+        scalars: float,
+        compute: Compute = anew,
     ) -> tuple[Vector, NoState]:
         """The formula of the class."""
-        return block.gradient / scalars, state
+        gradient = block.gradient
+        return compute(np.divide, gradient, scalars), state
 
 
 class GapAwareState(NamedTuple):
@@ -180,7 +205,7 @@ class GapAware(Elementwise):
     def init(self, params: Vector, num_workers: int) -> GapAwareState:
         """Nothing is known yet."""
         del num_workers
-        return GapAwareState(0, 0.0, np.zeros_like(params))
+        return GapAwareState(0, 0.0, zeros_like(params))
 
     def scalars(
         self, state: GapAwareState, sums: Vector, push: Push
@@ -193,21 +218,28 @@ class GapAware(Elementwise):
         return GapAwareScalars(largest, 1 - self.gamma**pushes), after
 
     def correct(
-        self, block: Block, state: GapAwareState, scalars: GapAwareScalars
+        self,
+        block: Block,
+        state: GapAwareState,
+        scalars: GapAwareScalars,
+        compute: Compute = anew,
     ) -> tuple[Vector, GapAwareState]:
         """The formulas of the class."""
         gradient, params, pulled = block
         assert pulled is not None
-        fresh = (1 - self.gamma) * gradient * gradient
-        mean = self.gamma * state.mean_square + fresh
-        step = mean / scalars.bias
+        fresh = compute(np.multiply, 1 - self.gamma, gradient)
+        fresh *= gradient
+        mean = compute(np.multiply, self.gamma, state.mean_square)
+        mean += fresh
+        step = compute(np.divide, mean, scalars.bias)
         np.sqrt(step, out=step)
         step += self.epsilon
         step *= scalars.largest_rate
         np.maximum(step, _TINY, out=step)
-        gap = params - pulled
+        gap = compute(np.subtract, params, pulled)
         np.abs(gap, out=gap)
         with np.errstate(over="ignore"):  # a step of next to nothing: an infinite gap
             gap /= step
         gap += 1
-        return gradient / gap, state._replace(mean_square=mean)
+        np.divide(gradient, gap, out=gap)
+        return gap, state._replace(mean_square=mean)

@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from fdtcore.validation import demand, demand_decay, demand_positive, is_number
+from nfdt.rules.blocks import Compute, anew, zeros_like
 from nfdt.rules.corrections import Block, Elementwise, Push
 from nfdt.rules.delays import AUTO, MeanDelay, demand_q
 from nfdt.rules.rule_state import NoState, Vector
@@ -22,16 +23,27 @@ _SMALL, _LARGE = 1e-30, 1e30  # where float32 still holds the squares that matte
 
 def square_sum(vector: Vector) -> float:
     """Returns the sum of the squares, right where float32 would under- or overflow."""
+    end = vector.size // _PIECE * _PIECE
+    pieces, rest = vector[:end].reshape(-1, _PIECE), vector[end:]
+    with np.errstate(over="ignore", under="ignore"):
+        parts = [*_dots(pieces), float(np.dot(rest, rest))]
     total = 0.0
-    for start in range(0, vector.size, _PIECE):
-        piece = vector[start : start + _PIECE]
-        with np.errstate(over="ignore", under="ignore"):
-            part = float(np.dot(piece, piece))
+    for index, part in enumerate(parts):
         if not _SMALL < part < _LARGE:
-            wide = piece.astype(np.float64)
+            start = index * _PIECE
+            wide = vector[start : start + _PIECE].astype(np.float64)
             part = float(np.dot(wide, wide))
         total += part
     return total
+
+
+def _dots(pieces: Vector) -> list[float]:
+    """Returns each row's product with itself, to the bit that of ``np.dot``."""
+    if pieces.dtype.kind != "f":  # bfloat16's matmul sums in another type
+        return [float(np.dot(piece, piece)) for piece in pieces]
+    rows, columns = pieces[:, None, :], pieces[:, :, None]
+    found: list[float] = np.matmul(rows, columns).reshape(-1).tolist()
+    return found
 
 
 @dataclass(frozen=True)
@@ -64,11 +76,15 @@ class DelayCompensation(Elementwise):
         _demand_strength(self.strength)
 
     def correct(
-        self, block: Block, state: NoState, scalars: None
+        self,
+        block: Block,
+        state: NoState,
+        scalars: None,
+        compute: Compute = anew,
     ) -> tuple[Vector, NoState]:
         """The formula of the class."""
         del scalars
-        term = _term(block)
+        term = _term(block, compute)
         term *= self.strength
         term += block.gradient
         return term, state
@@ -114,19 +130,24 @@ class AdaptiveDelayCompensation(Elementwise):
     def init(self, params: Vector, num_workers: int) -> AdaptiveDelayCompensationState:
         """The mean square, from 0."""
         del num_workers
-        return AdaptiveDelayCompensationState(np.zeros_like(params))
+        return AdaptiveDelayCompensationState(zeros_like(params))
 
     def correct(
-        self, block: Block, state: AdaptiveDelayCompensationState, scalars: None
+        self,
+        block: Block,
+        state: AdaptiveDelayCompensationState,
+        scalars: None,
+        compute: Compute = anew,
     ) -> tuple[Vector, AdaptiveDelayCompensationState]:
         """The formulas of the class."""
         del scalars
-        mean = block.gradient * block.gradient
+        gradient = block.gradient
+        mean = compute(np.multiply, gradient, gradient)
         mean *= 1 - self.decay
-        mean += self.decay * state.mean_square
-        root = mean + self.epsilon
+        mean += compute(np.multiply, self.decay, state.mean_square)
+        root = compute(np.add, mean, self.epsilon)
         np.sqrt(root, out=root)
-        term = _term(block)
+        term = _term(block, compute)
         term *= self.strength
         term /= root
         term += block.gradient
@@ -172,9 +193,9 @@ class DelayedTaylor:
         del params, num_workers
         return MeanDelay()
 
-    def measure(self, block: Block) -> Vector:
+    def measure(self, block: Block, compute: Compute = anew) -> Vector:
         """Returns the block's part of |g|^2 and |c|^2, float64 [2]."""
-        return np.array([square_sum(block.gradient), square_sum(_term(block))])
+        return np.array([square_sum(block.gradient), square_sum(_term(block, compute))])
 
     def scalars(
         self, state: MeanDelay, sums: Vector, push: Push
@@ -182,6 +203,8 @@ class DelayedTaylor:
         """Returns the factor of c."""
         state = state.after(push.staleness)
         tau, q = push.staleness, state.q(self.q)
+        if not tau:
+            return 0.0, state
         trust = min(1.0, tau / q) if self.saturating else tau / (tau + q)
         gradient, term = (math.sqrt(total) for total in sums)
         # Where c vanishes, or is beyond the numbers, it has no direction to offer.
@@ -189,21 +212,25 @@ class DelayedTaylor:
         return trust * gradient / term if known else 0.0, state
 
     def correct(
-        self, block: Block, state: MeanDelay, scalars: float
+        self,
+        block: Block,
+        state: MeanDelay,
+        scalars: float,
+        compute: Compute = anew,
     ) -> tuple[Vector, MeanDelay]:
         """The formula of the class."""
         if not scalars:
             return block.gradient, state
-        term = _term(block)
+        term = _term(block, compute)
         term *= scalars
         term += block.gradient
         return term, state
 
 
-def _term(block: Block) -> Vector:
+def _term(block: Block, compute: Compute) -> Vector:
     """Returns ``g * g * (w - v)``, 0 wherever w == v, however large g."""
     assert block.pulled is not None
-    term = block.params - block.pulled
+    term = compute(np.subtract, block.params, block.pulled)
     term *= block.gradient
     term *= block.gradient
     return term

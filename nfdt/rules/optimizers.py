@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from fdtcore.validation import demand, is_number
+from nfdt.rules.blocks import Compute, anew, zeros_like
 from nfdt.rules.corrections import Push
 from nfdt.rules.rule_state import Scalars, State, Vector
 
@@ -34,14 +35,19 @@ class Optimizer(Protocol):
         """
 
     def update(
-        self, gradient: Vector, state: State, scalars: Scalars
+        self,
+        gradient: Vector,
+        state: State,
+        scalars: Scalars,
+        compute: Compute = anew,
     ) -> tuple[Vector, State]:
         """Returns one block of the update, and of the state after it.
 
         Args:
             gradient: One block of the corrected gradient; not written.
-            state: With the same block of each of its arrays.
+            state: With the same block of each of its arrays; not written.
             scalars: What :meth:`scalars` returned for this update.
+            compute: Applies an operation; where it writes to is its choice.
         """
 
 
@@ -88,25 +94,29 @@ class Sgd:
     def init(self, params: Vector, num_workers: int) -> SgdState:
         """The velocity, where there is momentum."""
         del num_workers
-        return SgdState(np.zeros_like(params) if self.momentum else None)
+        return SgdState(zeros_like(params) if self.momentum else None)
 
     def scalars(self, state: SgdState, push: Push) -> tuple[float, SgdState]:
         """Returns the learning rate."""
         return push.learning_rate, state
 
     def update(
-        self, gradient: Vector, state: SgdState, scalars: float
+        self,
+        gradient: Vector,
+        state: SgdState,
+        scalars: float,
+        compute: Compute = anew,
     ) -> tuple[Vector, SgdState]:
         """The formulas of the class."""
-        step = gradient * -scalars
+        step = compute(np.multiply, gradient, -scalars)
         if state.velocity is None:
             return step, state
         momentum = as_keras_keeps(self.momentum)
-        velocity = state.velocity * momentum
+        velocity = compute(np.multiply, state.velocity, momentum)
         velocity += step
         if not self.nesterov:
             return velocity, SgdState(velocity)
-        step += velocity * momentum
+        step += compute(np.multiply, velocity, momentum)
         return step, SgdState(velocity)
 
 
@@ -159,7 +169,11 @@ class Elastic:
         return state.alpha, state
 
     def update(
-        self, gradient: Vector, state: ElasticState, scalars: float
+        self,
+        gradient: Vector,
+        state: ElasticState,
+        scalars: float,
+        compute: Compute = anew,
     ) -> tuple[Vector, ElasticState]:
         """The formula of the class."""
-        return gradient * -scalars, state
+        return compute(np.multiply, gradient, -scalars), state

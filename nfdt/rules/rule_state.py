@@ -29,9 +29,11 @@ def arrays_of(state: State) -> list[Vector]:
 
 def cut(state: State, block: slice) -> State:
     """Returns a state with one block of each array."""
+    if not arrays_of(state):
+        return state
     fields = zip(state._fields, state, strict=True)
     cuts = {name: v[block] for name, v in fields if isinstance(v, np.ndarray)}
-    return state._replace(**cuts) if cuts else state
+    return state._replace(**cuts)
 
 
 def write(places: Sequence[Vector], values: Sequence[Any]) -> None:

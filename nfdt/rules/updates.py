@@ -7,16 +7,32 @@ the cache, and their results are written in place. This is the one place that do
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from nfdt.rules.blocks import Lanes, SpareArrays
 from nfdt.rules.corrections import Block, Correction, Push
 from nfdt.rules.optimizers import Optimizer
 from nfdt.rules.rule_state import Vector, arrays_of, cut, restored, write
 
-BLOCK_ELEMENTS = 32_768
+_NO_SUMS: Vector = np.zeros(0)
+
+
+def is_finite(vector: Vector) -> bool:
+    """Whether no element is NaN or infinite; at the speed of a sum."""
+    # The sum of finite numbers may overflow: then each is looked at.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(vector.sum())) or bool(np.isfinite(vector).all())
+
+
+class GradientSums(NamedTuple):
+    """What is known of a gradient once all of it has been looked at."""
+
+    is_finite: bool
+    sums: Vector  # of its correction, over the whole vector
 
 
 class Late(NamedTuple):
@@ -25,12 +41,16 @@ class Late(NamedTuple):
     push: Push
     gradient: Vector  # [P]
     pulled: Vector | None  # [P]: the parameters it was computed at
+    measured: GradientSums | None = None  # at the parameters now; None: not yet
 
 
 class Update(Protocol):
     """Changes a shard's parameters by a group of gradients."""
 
     correction: Correction
+
+    def measure(self, params: Vector, late: Late) -> GradientSums:
+        """Looks at all of a gradient that has arrived, once."""
 
     def apply(
         self,
@@ -39,8 +59,18 @@ class Update(Protocol):
         learning_rate: float,
         *,
         adds_up: bool = False,
+        copies: Sequence[Vector] = (),
     ) -> None:
-        """Writes ``params``: by the group's mean, or by its sum where it adds up."""
+        """Writes ``params``: by the group's mean, or by its sum where it adds up.
+
+        Args:
+            params: The parameters, [P].
+            group: The gradients.
+            learning_rate: Learning rate in force now.
+            adds_up: Whether it is the sum.
+            copies: Vectors that are to equal ``params`` afterwards. The group's
+                ``pulled`` may be among them.
+        """
 
     def rewrite(self, params: Vector) -> None:
         """Takes over parameters that were not made here."""
@@ -67,38 +97,78 @@ class Corrected:
         correction: Correction that is applied to each late gradient.
         params: The shard, for its size and type.
         num_workers: Number of workers, M.
+        lanes: Who visits the blocks.
     """
 
-    def __init__(self, correction: Correction, params: Vector, num_workers: int):
+    def __init__(
+        self, correction: Correction, params: Vector, num_workers: int, lanes: Lanes
+    ):
         self.correction = correction
         self.state = correction.init(params, num_workers)
+        self._lanes = lanes
 
-    def merged(
+    def measure(self, params: Vector, late: Late) -> GradientSums:
+        """Looks at all of a gradient, once."""
+
+        # Without delay a gradient is used as it is, whatever the correction.
+        needs_sums = not self.correction.elementwise and late.push.staleness > 0
+
+        def look(block: slice, compute: SpareArrays) -> GradientSums:
+            part = _block(params, late, block)
+            if not needs_sums:
+                return GradientSums(is_finite(part.gradient), _NO_SUMS)
+            # Of what is not finite, nobody is warned: it is refused.
+            with np.errstate(over="ignore", invalid="ignore"):
+                sums = self.correction.measure(part, compute)
+            return GradientSums(
+                math.isfinite(sums[0]) or is_finite(part.gradient), sums
+            )
+
+        found = self._lanes.visit(params.size, look)
+        # By block, whoever has looked at it: sums depend on the order.
+        sums = np.sum([one.sums for one in found], axis=0) if needs_sums else _NO_SUMS
+        return GradientSums(all(one.is_finite for one in found), sums)
+
+    def merging(
         self, params: Vector, group: Sequence[Late], *, adds_up: bool
-    ) -> Iterator[tuple[slice, Vector]]:
-        """Yields the mean, or the sum, of the corrected gradients, block by block."""
+    ) -> Callable[[slice, SpareArrays], Vector]:
+        """Counts a group of gradients, and returns what makes one block of their mean.
+
+        Args:
+            params: The parameters, [P].
+            group: The gradients.
+            adds_up: Whether it is their sum instead.
+        """
         divisor = 1 if adds_up else len(group)
         scalars = [self._scalars(params, late) for late in group]
-        for block in blocks(params.size):
+
+        def merge(block: slice, compute: SpareArrays) -> Vector:
             state = cut(self.state, block)
-            total = None
-            for late, own in zip(group, scalars, strict=True):
-                gradient, after = self.correction.correct(
-                    _block(params, late, block), state, own
-                )
+            total: Vector | None = None
+            num_kept = 0
+            for index, (late, own) in enumerate(zip(group, scalars, strict=True)):
+                compute.num_taken = num_kept
+                part = _block(params, late, block)
+                gradient, after = self.correction.correct(part, state, own, compute)
                 write(arrays_of(state), arrays_of(after))
-                total = gradient if total is None else total + gradient
+                if total is None:  # it may be what has arrived: not to be written
+                    total = gradient
+                elif index == 1:
+                    total = compute(np.add, total, gradient)
+                else:
+                    total += gradient
+                if index < 2:
+                    num_kept = compute.num_taken
             assert total is not None  # a group is not empty
-            yield block, total if divisor == 1 else total / divisor
+            return total if divisor == 1 else compute(np.divide, total, divisor)
+
+        return merge
 
     def _scalars(self, params: Vector, late: Late) -> Any:
-        sums: Vector = np.zeros(0)
-        if not self.correction.elementwise:
-            parts = [
-                self.correction.measure(_block(params, late, block))
-                for block in blocks(params.size)
-            ]
-            sums = np.sum(parts, axis=0)
+        measured = late.measured
+        if measured is None and not self.correction.elementwise:
+            measured = self.measure(params, late)
+        sums = _NO_SUMS if measured is None else measured.sums
         scalars, self.state = self.correction.scalars(self.state, sums, late.push)
         return scalars
 
@@ -111,6 +181,7 @@ class BlockUpdate:
         optimizer: What is done with their mean.
         params: The shard, for its size and type.
         num_workers: Number of workers, M.
+        lanes: Who visits the blocks; None is one lane.
     """
 
     def __init__(
@@ -119,10 +190,16 @@ class BlockUpdate:
         optimizer: Optimizer,
         params: Vector,
         num_workers: int,
+        lanes: Lanes | None = None,
     ):
         self.correction, self.optimizer = correction, optimizer
-        self._corrected = Corrected(correction, params, num_workers)
+        self._lanes = lanes or Lanes()
+        self._corrected = Corrected(correction, params, num_workers, self._lanes)
         self._state = optimizer.init(params, num_workers)
+
+    def measure(self, params: Vector, late: Late) -> GradientSums:
+        """Looks at all of a gradient that has arrived, once."""
+        return self._corrected.measure(params, late)
 
     def apply(
         self,
@@ -131,16 +208,24 @@ class BlockUpdate:
         learning_rate: float,
         *,
         adds_up: bool = False,
+        copies: Sequence[Vector] = (),
     ) -> None:
-        """Writes ``params``."""
+        """Writes ``params``, and copies of them."""
         worst = max(late.push.staleness for late in group)
         push = Push(group[0].push.worker, worst, learning_rate)
         scalars, self._state = self.optimizer.scalars(self._state, push)
-        for block, gradient in self._corrected.merged(params, group, adds_up=adds_up):
-            state = cut(self._state, block)
-            change, after = self.optimizer.update(gradient, state, scalars)
+        merge = self._corrected.merging(params, group, adds_up=adds_up)
+
+        def step(block: slice, compute: SpareArrays) -> None:
+            state, now = cut(self._state, block), params[block]
+            gradient = merge(block, compute)
+            change, after = self.optimizer.update(gradient, state, scalars, compute)
             write(arrays_of(state), arrays_of(after))
-            params[block] += change
+            now += change
+            for copy in copies:
+                copy[block] = now
+
+        self._lanes.visit(params.size, step)
 
     def rewrite(self, params: Vector) -> None:
         """Nothing: parameters are held by the caller alone."""
@@ -163,12 +248,6 @@ class BlockUpdate:
         arrays = arrays_of(self._state)
         if arrays and "momentum" in user_state:
             write(arrays[:1], [user_state["momentum"]])
-
-
-def blocks(size: int) -> Iterator[slice]:
-    """Yields the ranges that a vector is worked through in."""
-    for start in range(0, size, BLOCK_ELEMENTS):
-        yield slice(start, min(start + BLOCK_ELEMENTS, size))
 
 
 def _block(params: Vector, late: Late, block: slice) -> Block:

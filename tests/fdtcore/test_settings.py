@@ -23,6 +23,25 @@ def test_one_rank_keeps_the_threads_tensorflow_would_choose():
     assert not [name for name in added if "THREADS" in name]
 
 
+@pytest.mark.parametrize(
+    ("workers", "servers", "cores", "threads"),
+    [
+        (2, 1, 2, 1),  # a core for each worker: that of the one that waits
+        (2, 1, 1, 1),
+        (14, 1, 16, 3),  # two cores that are left, and one
+        (7, 1, 16, 4),
+        (14, 2, 16, 1),
+        (1, 1, 4, 4),  # one worker, which waits
+        (0, 1, 8, 8),  # no worker
+        (0, 3, 8, 2),
+    ],
+)
+def test_a_server_takes_no_core_from_a_worker_that_computes(
+    workers, servers, cores, threads
+):
+    assert settings.server_threads(workers, servers, cores) == threads
+
+
 def test_waiting_ranks_yield():
     added = settings.settings(local_size=2, cores=2, environ={})
     assert added["OMPI_MCA_mpi_yield_when_idle"] == "1"

@@ -1,5 +1,6 @@
 """The Taylor terms: by hand, by direction and by size."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -88,6 +89,18 @@ def test_it_is_the_sum_of_squares(size, scale):
     expected = float(np.sum(vector.astype(np.float64) ** 2))
     with np.errstate(all="raise"):
         assert square_sum(vector) == pytest.approx(expected, rel=1e-5, abs=0)
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.float16, np.float32, np.float64, ml_dtypes.bfloat16]
+)
+def test_the_sum_is_that_of_dot_products_of_pieces_to_the_bit(dtype):
+    vector = np.random.default_rng(1).normal(size=30_000).astype(dtype)
+    expected = 0.0
+    for start in range(0, vector.size, 8192):
+        piece = vector[start : start + 8192]
+        expected += float(np.dot(piece, piece))
+    assert square_sum(vector) == expected
 
 
 def test_small_and_large_pieces_together():

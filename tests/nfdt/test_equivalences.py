@@ -183,7 +183,8 @@ def test_where_asgd_is_unstable_the_taylor_term_is_not():
 
 
 class _HalfCurvature(DelayCompensation):
-    def correct(self, block, state, scalars):
+    def correct(self, block, state, scalars, compute):
+        del scalars, compute
         return block.gradient + 0.5 * (block.params - block.pulled), state
 
 

@@ -14,8 +14,8 @@ from nfdt.protocol.shard_state import (
     WorkerProgress,
     WorkerState,
     first_wrong,
-    is_finite,
 )
+from nfdt.rules.updates import is_finite
 from tests.nfdt import test_controllers
 from tests.nfdt.rules import CONTROLLERS, push, server
 

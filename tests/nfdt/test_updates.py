@@ -6,7 +6,7 @@ import pytest
 from nfdt.algorithms import LOOKAHEAD
 from nfdt.protocol import serialization, topology
 from nfdt.protocol.controllers import BulkSynchronous
-from nfdt.rules import updates
+from nfdt.rules import blocks
 from nfdt.rules.averaging import DelayMomentum
 from nfdt.rules.corrections import NoCorrection, Push
 from nfdt.rules.updates import BlockUpdate, Late
@@ -49,7 +49,7 @@ def test_every_row_has_a_reference():
 def test_blocks_are_invisible(row, block, dtype, monkeypatch):
     pushes = schedule(0, 20, SIZE)
     whole = run(server(row, START.astype(dtype)), pushes)
-    monkeypatch.setattr(updates, "BLOCK_ELEMENTS", block)
+    monkeypatch.setattr(blocks, "BLOCK_ELEMENTS", block)
     np.testing.assert_array_equal(run(server(row, START.astype(dtype)), pushes), whole)
 
 
@@ -57,7 +57,7 @@ def test_blocks_are_invisible(row, block, dtype, monkeypatch):
 def test_blocks_are_all_but_invisible_where_norms_are_summed(row, monkeypatch):
     pushes = schedule(0, 20, SIZE)
     whole = run(server(row, START), pushes)
-    monkeypatch.setattr(updates, "BLOCK_ELEMENTS", 3)
+    monkeypatch.setattr(blocks, "BLOCK_ELEMENTS", 3)
     np.testing.assert_allclose(run(server(row, START), pushes), whole, rtol=1e-12)
 
 
