@@ -41,7 +41,7 @@ def _on_lines(make: Callable[..., Any], size_bytes: int) -> npt.NDArray[np.uint8
 
 
 class Compute(Protocol):
-    """Applies an operation of NumPy, as a rule asks."""
+    """Applies an operation of NumPy, and chooses where the result lies."""
 
     def __call__(self, operation: np.ufunc, /, *operands: Any) -> Vector:
         """Returns the result: an array that the rule may go on to write."""
@@ -91,7 +91,7 @@ class Lanes:
     """
 
     def __init__(self, number: int = 1, each: Callable[..., Iterable[Any]] = map):
-        self._spares = [SpareArrays() for _ in range(number)]
+        self._computes = [SpareArrays() for _ in range(number)]
         self._each = each
 
     def visit(
@@ -104,15 +104,15 @@ class Lanes:
             work: Takes a block, and what computes for it; results are its own until
                 it returns. What it does to one block is nothing to another.
         """
-        number = max(1, min(len(self._spares), size // LANE_ELEMENTS))
+        number = max(1, min(len(self._computes), size // LANE_ELEMENTS))
         found = list(blocks(size))
         ends = [len(found) * lane // number for lane in range(number + 1)]
 
         def walk(lane: int) -> list[_Found]:
-            spare, results = self._spares[lane], []
+            compute, results = self._computes[lane], []
             for block in found[ends[lane] : ends[lane + 1]]:
-                spare.num_taken = 0
-                results.append(work(block, spare))
+                compute.num_taken = 0
+                results.append(work(block, compute))
             return results
 
         each = map if number == 1 else self._each

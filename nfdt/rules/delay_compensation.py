@@ -38,7 +38,7 @@ def square_sum(vector: Vector) -> float:
 
 
 def _dots(pieces: Vector) -> list[float]:
-    """Returns each row's product with itself, to the bit that of ``np.dot``."""
+    """Returns each row's product with itself, bit by bit that of ``np.dot``."""
     if pieces.dtype.kind != "f":  # bfloat16's matmul sums in another type
         return [float(np.dot(piece, piece)) for piece in pieces]
     rows, columns = pieces[:, None, :], pieces[:, :, None]

@@ -120,7 +120,7 @@ def test_a_large_group_takes_no_more_arrays_than_a_small_one():
         rule = BlockUpdate(plain.correction, plain.optimizer, params, 3, lanes)
         late = Late(Push(0, 3, 0.1), params[::-1].copy(), params + 1)
         rule.apply(params.copy(), [late] * size, 0.1)
-        taken.append(len(lanes._spares[0]._arrays))
+        taken.append(len(lanes._computes[0]._arrays))
     assert taken[0] == taken[1]
 
 

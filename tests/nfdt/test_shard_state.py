@@ -201,3 +201,28 @@ def test_finite_numbers_are_finite_even_where_their_sum_is_not(value):
 
 def test_an_empty_shard_is_finite():
     assert is_finite(np.zeros(0, np.float32))
+
+
+def test_sums_hold_only_at_the_parameters_that_they_were_made_at():
+    made = server("ddc-asgd", np.zeros(2), 2, BulkSynchronous())
+    push(made, 0, ONES)
+    held, rule = made.progress[0].held, made.update.correction
+    late = held.late(made.params, made.version, 0.1, rule)
+    assert late.measured == held.measured
+    assert late.measured.is_finite
+    assert held.late(made.params, made.version + 1, 0.1, rule).measured is None
+    made.load(np.ones(2), None)
+    held = made.progress[0].held
+    assert held.late(made.params, made.version, 0.1, rule).measured is None
+    push(made, 1, ONES)
+    np.testing.assert_allclose(made.params, 0.9)
+
+
+def test_who_is_released_by_an_update_shares_no_array():
+    made = server("ddc-asgd", np.zeros(2), 3, BulkSynchronous())
+    for worker in range(3):
+        answers = push(made, worker, ONES)
+    vectors = [made.params, *(answer.payload for answer in answers)]
+    assert len({vector.ctypes.data for vector in vectors}) == 4
+    for vector in vectors:
+        np.testing.assert_allclose(vector, -0.1)
