@@ -1,4 +1,4 @@
-"""Where the time of a step goes: computing, waiting, exchanging, wrapper."""
+"""The times of a step: computing, waiting, exchanging, wrapper."""
 
 from __future__ import annotations
 
