@@ -69,7 +69,7 @@ class _CurrentPass:
         """Returns the next element of a pass.
 
         Raises:
-            StopIteration: There is none, or a later pass has begun.
+            StopIteration: The pass has ended, or a later one has begun.
         """
         if number != self._number:
             raise StopIteration
@@ -134,7 +134,7 @@ def _leaves(signature: Structure, element: Structure) -> list[Any]:
     """Returns the leaves of an element; what a leaf itself consists of is kept.
 
     Raises:
-        TypeError: Its structure is not the signature's.
+        TypeError: The element's structure is not the signature's.
     """
     found: list[Any] = []
 
@@ -164,7 +164,7 @@ def _array(value: Any, spec: tf.TensorSpec) -> np.ndarray:
     """Returns a value as an array of a specification's type.
 
     Raises:
-        TypeError: It cannot be converted, or has another shape.
+        TypeError: The value cannot be converted, or has another shape.
     """
     try:
         # Strings are objects there: arrays of a fixed width lose zeros at the end.
@@ -182,7 +182,7 @@ def _value(value: Any, spec: tf.TypeSpec) -> Any:
     """Returns a value of a specification's type.
 
     Raises:
-        TypeError: It is of another type, or has another shape.
+        TypeError: The value is of another type, or has another shape.
     """
     if isinstance(spec, tf.TensorSpec):
         value = tf.convert_to_tensor(value, spec.dtype)
