@@ -1,4 +1,4 @@
-"""glibc's allocator, made to keep the memory that one step frees for the next.
+"""Settings of glibc's allocator that keep the memory of a step for the next one.
 
 Buffers from the mmap threshold on are mapped when they are allocated, and unmapped when
 they are freed: the kernel clears each page of them anew, in every step. glibc raises

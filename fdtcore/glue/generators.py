@@ -69,7 +69,7 @@ class _CurrentPass:
         """Returns the next element of a pass.
 
         Raises:
-            StopIteration: No element is left, or a later pass has begun.
+            StopIteration: The pass has ended, or a later one has begun.
         """
         if number != self._number:
             raise StopIteration
@@ -134,7 +134,7 @@ def _leaves(signature: Structure, element: Structure) -> list[Any]:
     """Returns the leaves of an element; what a leaf itself consists of is kept.
 
     Raises:
-        TypeError: Its structure is not the signature's.
+        TypeError: The element's structure is not the signature's.
     """
     found: list[Any] = []
 
