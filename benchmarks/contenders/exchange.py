@@ -7,6 +7,7 @@ line with the seconds of every round.
 
 import argparse
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from nfdt.protocol.group_spec import GroupSpec
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 from nfdt.rules.corrections import NoCorrection, Vector
+from nfdt.rules.updates import GradientSums, Late, is_finite
 
 RULE = "dc-asgd-c"  # of the exchanges with the server's update
 SGD = {"class_name": "SGD", "config": {"learning_rate": 1e-6}}
@@ -35,8 +37,16 @@ class Nothing:
 
     correction = NoCorrection()
 
-    def apply(self, *args: Any, **options: Any) -> None:
-        """Leave the parameters."""
+    def measure(self, params: Vector, late: Late) -> GradientSums:
+        """Look whether the gradient is finite, as a server does with each."""
+        return GradientSums(is_finite(late.gradient), np.zeros(0))
+
+    def apply(
+        self, params: Vector, *args: Any, copies: Sequence[Vector] = (), **options: Any
+    ) -> None:
+        """Leave the parameters; copy them for the workers."""
+        for copy in copies:
+            np.copyto(copy, params)
 
 
 class OrderedWire:
