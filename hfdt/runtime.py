@@ -52,6 +52,8 @@ def _start(options: Options) -> HorovodEngine:
             os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", limit)
             os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", limit)
         process = _start_horovod(process, options)
+    elif options.stats:
+        output.shout("stats need several ranks: one waits for nobody.")
 
     from fdtcore.glue import bind, randomness
     from hfdt.collectives import HorovodCollectives

@@ -51,8 +51,10 @@ class StepTimes:
         """Takes the times of the block, a ``fit``, and says them at its end."""
         self._begin()
         yield
-        for line in self._lines():
-            output.say(self._collectives.process, line)
+        found = self._lines()  # of all ranks
+        if self._collectives.process.rank == 0:
+            for line in found:
+                output.shout(line)
 
     @contextlib.contextmanager
     def of_call(self) -> Iterator[None]:

@@ -24,7 +24,8 @@ class Slow(keras.Sequential):
 x = np.random.default_rng(0).normal(size=({4 * BATCHES}, 3)).astype("float32")
 model = Slow([keras.Input((3,)), keras.layers.Dense(1)])
 model.compile("sgd", "mse")
-model.fit(x, x.sum(1, keepdims=True), batch_size=4, epochs={EPOCHS}, verbose=0)
+for _ in range(2):
+    model.fit(x, x.sum(1, keepdims=True), batch_size=4, epochs={EPOCHS}, verbose=0)
 """
 
 
@@ -47,6 +48,15 @@ def test_the_last_rank_waits_for_nobody():
     assert found["between"] == [7.5, 5.0, 10.0]
 
 
+@pytest.mark.slow
+def test_one_rank_is_told_that_there_is_nothing_to_say(tmp_path):
+    (tmp_path / "train.py").write_text(PROGRAM.replace("OMPI_COMM_WORLD_RANK", "HOME"))
+    words = (sys.executable, "-m", "hfdt.cli", "run", "-np", "1", "--stats", "train.py")
+    done = run(*words, folder=tmp_path, merged=True)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout == "hfdt: stats need several ranks: one waits for nobody.\n"
+
+
 @pytest.mark.mpi
 @pytest.mark.slow
 def test_a_rank_waits_for_the_one_that_is_slow(tmp_path):
@@ -54,7 +64,8 @@ def test_a_rank_waits_for_the_one_that_is_slow(tmp_path):
     words = (sys.executable, "-m", "hfdt.cli", "run", "-np", "2", "--stats", "train.py")
     done = run(*words, folder=tmp_path, merged=True)
     assert done.returncode == 0, done.stdout
-    assert f"steps       {BATCHES * EPOCHS - 1} of " in done.stdout
+    line = f"hfdt: steps       {BATCHES * EPOCHS - 1} of "
+    assert done.stdout.count(line) == 2  # after each fit
     found = times(done.stdout)
     parts = [found[name][0] for name in ("computing", "waiting", "exchanging")]
     parts += [found[name][0] for name in ("wrapper", "between")]
