@@ -59,7 +59,17 @@ def test_ranks_log_each_operation_of_all(tmp_path, way):
     for rank, lines in enumerate(found):
         gradients = rf"{TIME}  r{rank}  sum  gradients\S+  4\.0 kB  {TOOK}"
         assert len(matching(lines, gradients)) == BATCHES * EPOCHS
+        # Nothing else is joint in a step: its part says how large the batch is.
+        assert not matching(lines, r".*  samples\S*  .*")
         assert matching(lines, rf"{TIME}  r{rank}  broadcast  variables  .*")
+
+
+@pytest.mark.mpi
+def test_whole_batches_that_are_dealt_are_one_operation_a_step_as_well(tmp_path):
+    job(tmp_path, *"hfdt.cli run -np 2 --log-messages --batch per-worker".split())
+    for lines in logs(tmp_path):
+        assert len(matching(lines, r".*  gradients\S+  .*")) == BATCHES * EPOCHS // 2
+        assert not matching(lines, r".*  samples\S*  .*")
 
 
 @pytest.mark.mpi
