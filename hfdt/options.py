@@ -111,7 +111,7 @@ class Options(options.FrameworkOptions):
             "Say after each `fit` where the time of a step went: computing, waiting, "
             "exchanging, wrapper.",
             details="Means over the steps after the first, with the least and the "
-            "greatest of the ranks. To take the times costs a step about 0.1 ms.",
+            "greatest of the ranks. Taking the times is itself a part of the step.",
         ),
     )
     process_sets: Sequence[Sequence[int]] | None = field(
