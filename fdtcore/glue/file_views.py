@@ -5,7 +5,6 @@ from __future__ import annotations
 from fdtcore.engine import Collectives
 from fdtcore.glue import file_data, native_files
 from fdtcore.shadow_files import patches
-from fdtcore.shadow_files.journal import Journal
 
 
 def install(collectives: Collectives, job_dir: str | None) -> None:
@@ -20,7 +19,7 @@ def install(collectives: Collectives, job_dir: str | None) -> None:
     view = (
         patches.watch(path)
         if is_first
-        else patches.install([job_dir] if job_dir else [], Journal(path))
+        else patches.install([job_dir] if job_dir else [], path)
     )
     native_files.install(view)
     file_data.install(view)

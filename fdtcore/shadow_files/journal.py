@@ -12,7 +12,8 @@ import contextlib
 import os
 
 # As they are before anything is replaced.
-_open, _stat, _read, _write, _close = os.open, os.stat, os.read, os.write, os.close
+_open, _read, _write, _close = os.open, os.read, os.write, os.close
+_stat, _link = os.stat, os.link
 _END = b"\0"
 
 
@@ -28,6 +29,18 @@ class Journal:
         self._read_bytes = 0
         # Absolute path -> where its last line ends in the file, in bytes.
         self._made: dict[str, int] = {}
+
+    def shared(self, path: str) -> Journal:
+        """Returns the same journal by a name that stays when rank 0 has ended.
+
+        Args:
+            path: The other name, on the same file system.
+        """
+        try:
+            _link(self.path, path)
+        except OSError:  # another host, or a file system without links
+            return self
+        return Journal(path)
 
     def note(self, path: str) -> None:
         """Adds a path, on rank 0, before it is made."""
@@ -55,7 +68,10 @@ class Journal:
         self._made = {p: end for p, end in self.made().items() if end > position}
 
     def _follow(self) -> None:
-        file = _open(self.path, os.O_RDONLY)
+        try:
+            file = _open(self.path, os.O_RDONLY)
+        except FileNotFoundError:  # rank 0 has ended since
+            return
         try:
             os.lseek(file, self._read_bytes, os.SEEK_SET)
             while data := _read(file, 1 << 20):

@@ -33,14 +33,17 @@ _watches: list[Watch] = []
 _released = [False]
 
 
-def install(apart: Iterable[str] = (), journal: Journal | None = None) -> Shadow:
+def install(apart: Iterable[str] = (), journal_path: str | None = None) -> Shadow:
     """Gives this process a shadow, which is removed when the process ends in order.
 
     Args:
         apart: Folders in which nothing is shadowed.
-        journal: What rank 0 has made since the ranks last met.
+        journal_path: Where rank 0 notes what it has made since the ranks last met.
     """
     folder = tempfile.mkdtemp(prefix="rank-files-")
+    journal = None
+    if journal_path is not None:
+        journal = Journal(journal_path).shared(os.path.join(folder, "journal"))
     shadow = Shadow(folder, apart, journal)
     _installed.append(shadow)
     atexit.register(_remove, folder, os.getpid())

@@ -300,7 +300,7 @@ journal = Journal({path!r})
 {view}
 """
 AS_FIRST = "open(journal.path, 'w').close(); patches.watch(journal.path); halts = 1"
-AS_SECOND = "patches.install(journal=journal); halts = 0"
+AS_SECOND = "patches.install(journal_path=journal.path); halts = 0"
 
 
 @pytest.fixture
@@ -346,6 +346,27 @@ patches.settle({position})
 print(json.dumps([hidden, open("data/0").read(), sorted(os.listdir("data"))]))
 """
     assert ranks(1, code) == [False, "0", ["0", "deep"]]
+
+
+def test_what_rank_0_has_made_stays_hidden_when_it_has_ended(ranks):
+    ranks(0, PREPARE)
+    code = """
+patches.REAL.remove(journal.path)  # as rank 0 does at its end
+open("own.txt", "w").write("own")
+print(json.dumps([os.path.exists("data"), open("own.txt").read()]))
+"""
+    assert ranks(1, code) == [False, "own"]
+
+
+def test_a_journal_that_goes_away_while_it_is_read_ends_nothing(ranks):
+    ranks(0, PREPARE)
+    code = """
+position = journal.position()
+patches.REAL.remove(journal.path)
+journal.position = lambda: position  # asked for just before
+print(json.dumps(journal.made()))
+"""
+    assert ranks(1, code) == {}
 
 
 def test_what_rank_0_makes_without_the_others_is_there_at_once(ranks):
