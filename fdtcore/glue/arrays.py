@@ -13,16 +13,18 @@ from fdtcore.glue import keras_internals, marks
 from fdtcore.keras_types import DataAdapter, Structure, Tensor
 
 
-def index_batches(adapter: DataAdapter) -> tf.data.Dataset:
-    """Returns the batches of indices of an adapter of arrays.
+def index_passes(adapter: DataAdapter) -> tf.data.Dataset:
+    """Returns the indices of an adapter of arrays, int64, a vector for a whole pass.
 
     They come from an adapter of Keras's own: the same shuffle as in one process.
     """
     places = np.arange(keras_internals.num_samples(adapter) or 0)
-    made: tf.data.Dataset = keras_internals.like_arrays(
-        places, adapter
-    ).get_tf_dataset()
-    return made
+    return keras_internals.in_passes(places, adapter)
+
+
+def index_batches(adapter: DataAdapter) -> tf.data.Dataset:
+    """Returns the batches of indices of an adapter of arrays, int64 vectors."""
+    return index_passes(adapter).rebatch(adapter.batch_size)
 
 
 def batch_sizes(adapter: DataAdapter) -> np.ndarray:

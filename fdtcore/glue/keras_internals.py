@@ -266,15 +266,18 @@ def num_samples(adapter: keras_types.DataAdapter) -> int | None:
     return found
 
 
-def like_arrays(arrays: Structure, adapter: keras_types.DataAdapter) -> Any:
-    """Returns an adapter that batches and shuffles arrays as another one does.
+def in_passes(arrays: Structure, adapter: keras_types.DataAdapter) -> tf.data.Dataset:
+    """Returns whole passes over arrays, shuffled as another adapter does.
 
     The order is TensorFlow's, from its global seed; since Keras 3.16 it is the same in
-    each epoch.
+    each epoch. It does not depend on the size of batches unless they are shuffled one
+    by one.
     """
-    return ArrayDataAdapter(
-        arrays, batch_size=adapter._batch_size, shuffle=adapter._shuffle
-    )
+    shuffle, num_samples = adapter._shuffle, adapter._num_samples
+    by_batch = shuffle == "batch"
+    size = adapter._batch_size if by_batch else num_samples
+    made = ArrayDataAdapter(arrays, batch_size=size, shuffle=shuffle).get_tf_dataset()
+    return made.rebatch(num_samples) if by_batch else made
 
 
 def sliceable_inputs(adapter: keras_types.DataAdapter) -> Any:

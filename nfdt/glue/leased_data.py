@@ -81,11 +81,12 @@ class LeasedAdapter(WrappedAdapter):
         return arrays.untuned(dataset).prefetch(1).with_options(options)
 
     def _from_arrays(self, adapter: DataAdapter) -> tf.data.Dataset:
-        indices = arrays.index_batches(adapter)
+        passes = arrays.index_passes(adapter)
+        ends = np.cumsum(arrays.batch_sizes(adapter))
 
         def new_order() -> list[Any]:
-            # One pass over the indices is one shuffle, as in one process.
-            return list(indices.as_numpy_iterator())
+            # All at once: each reading is an operation.
+            return np.split(next(passes.as_numpy_iterator()), ends[:-1])
 
         def batches() -> Iterator[Any]:
             yield from self._leases(new_order)

@@ -29,7 +29,8 @@ from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.transport import Transport
 from nfdt.rules.corrections import Vector
 
-# For each variable whether its gradient is ``IndexedSlices``, and the tensors.
+# For each variable whether its gradient is ``IndexedSlices``, and the tensors; where
+# none is, nothing and the whole vector.
 _Sent: TypeAlias = tuple[Sequence[bool], Sequence[Any]]
 
 
@@ -109,9 +110,8 @@ class PushPull:
         # Those that take a value in place of a gradient are nothing for a server.
         left = keras_internals.without_overwritten(optimizer, *zip(*pairs, strict=True))
         pairs = list(zip(*left, strict=True))
-        kinds = [isinstance(g, tf.IndexedSlices) for g, _ in pairs]
-        tensors = [t for g, _ in pairs for t in _tensors(g)]
         own = [v for _, v in pairs]
+        kinds, tensors = _sent([g for g, _ in pairs], dtype_of(own))
         mark, loss = _mark_and_loss()
 
         def exchange_(order: Tensor, *sent: Any) -> Any:
@@ -363,6 +363,15 @@ def _written(wrapper: Optimizer) -> ValueError:
         f"{type(wrapper).__name__}, which changes them after their step, where several "
         "workers do not see it. Train it with hfdt, or on one worker."
     )
+
+
+def _sent(gradients: Sequence[Gradient], dtype: str) -> _Sent:
+    kinds = [isinstance(gradient, tf.IndexedSlices) for gradient in gradients]
+    if any(kinds):
+        return kinds, [t for gradient in gradients for t in _tensors(gradient)]
+    # Joined by TensorFlow: one by one they would be Python's work.
+    flat = [tf.cast(tf.reshape(gradient, [-1]), dtype) for gradient in gradients]
+    return [], [tf.concat(flat, 0)]
 
 
 def _tensors(gradient: Gradient) -> list[tf.Tensor]:

@@ -16,7 +16,7 @@ from nfdt.glue import learning_rates, optimizer_state
 from nfdt.glue.local_training import OnServers, WorkerPart
 from nfdt.glue.optimizer_state import has_stepped, path_of
 from nfdt.protocol.client import ShardedVector
-from nfdt.protocol.gradients import Dense, merged
+from nfdt.protocol.gradients import Dense, Rows, merged
 from nfdt.rules.corrections import Vector
 
 _ALIGNMENT_BYTES = 64  # of memory that TensorFlow takes over without a copy
@@ -213,8 +213,10 @@ class VariableGroup:
         """Sends a gradient.
 
         Args:
-            are_rows: For each variable whether its gradient is ``IndexedSlices``.
-            values: The tensors: values, or values and indices.
+            are_rows: For each variable whether its gradient is ``IndexedSlices``;
+                nothing where none is.
+            values: The tensors: values, or values and indices; one vector of all
+                where none is ``IndexedSlices``.
             rate: What the optimizer's schedule has come to; NaN where it has none.
             **about: Epoch, number and loss of the batch, by name, as for
                 :meth:`nfdt.protocol.client.ShardedVector.push`.
@@ -223,15 +225,7 @@ class VariableGroup:
         changed = own if own != self._rate else math.nan
         if not learning_rates.is_served(self.config) and not math.isnan(rate):
             changed = rate
-        tensors = iter(values)
-        gradients = [
-            merged(int(start), v.shape, next(tensors), next(tensors))
-            if has_rows
-            else Dense(int(start), np.asarray(next(tensors)).reshape(-1))
-            for has_rows, v, start in zip(
-                are_rows, self.variables, self.vector.starts, strict=False
-            )
-        ]
+        gradients = self._gradients(are_rows, values)
         if self.part.transform is not None:
             whole = np.zeros_like(self.vector.params)
             for gradient in gradients:
@@ -239,6 +233,21 @@ class VariableGroup:
             gradients = [Dense(0, self.part.transform.ahead(whole))]
         self.vector.push(gradients, rate=changed, **about)
         self._follow(own)
+
+    def _gradients(
+        self, are_rows: Sequence[bool], values: Sequence[Any]
+    ) -> list[Dense | Rows]:
+        if not are_rows:
+            return [Dense(0, values[0])]
+        tensors = iter(values)
+        return [
+            merged(int(start), v.shape, next(tensors), next(tensors))
+            if has_rows
+            else Dense(int(start), np.asarray(next(tensors)).reshape(-1))
+            for has_rows, v, start in zip(
+                are_rows, self.variables, self.vector.starts, strict=False
+            )
+        ]
 
     def _follow(self, own: float) -> None:
         """Takes over a rate that another worker has changed."""

@@ -231,16 +231,24 @@ class ShardedVector:
         if any(isinstance(gradient, Rows) for gradient in gradients):
             packed = [pack_gradient(gradients, s, self._wire) for s in self.shards]
         else:
-            for gradient in gradients:
-                stop = gradient.start + gradient.values.size
-                self._gradient[gradient.start : stop] = gradient.values
+            whole = self._joined(gradients)
             # As bytes: not every type is known to those who send them.
-            whole = [self._gradient[s.start : s.stop] for s in self.shards]
-            packed = [(0, part.view(np.uint8)) for part in whole]
+            parts = [whole[s.start : s.stop] for s in self.shards]
+            packed = [(0, part.view(np.uint8)) for part in parts]
         return {
             server: dataclasses.replace(message, parts=parts, payload=payload)
             for server, (parts, payload) in enumerate(packed)
         }
+
+    def _joined(self, gradients: Sequence[Dense | Rows]) -> Vector:
+        """Returns the gradients of all variables, in the type of the wire."""
+        first = gradients[0].values
+        if (first.size, first.dtype) == (self.params.size, self._gradient.dtype):
+            return first  # whole as it is: it waits for the answer
+        for gradient in gradients:
+            stop = gradient.start + gradient.values.size
+            self._gradient[gradient.start : stop] = gradient.values
+        return self._gradient
 
     def _message(self, kind: Kind, **fields: Any) -> Message:
         return Message(kind, self._worker, self._index, self.clock, **fields)

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from nfdt.rules import subnormals
 from nfdt.rules.rule_state import Vector
 
 BLOCK_ELEMENTS = 32_768
@@ -110,9 +111,10 @@ class Lanes:
 
         def walk(lane: int) -> list[_Found]:
             compute, results = self._computes[lane], []
-            for block in found[ends[lane] : ends[lane + 1]]:
-                compute.num_taken = 0
-                results.append(work(block, compute))
+            with subnormals.flushed():
+                for block in found[ends[lane] : ends[lane + 1]]:
+                    compute.num_taken = 0
+                    results.append(work(block, compute))
             return results
 
         each = map if number == 1 else self._each

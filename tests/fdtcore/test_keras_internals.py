@@ -369,25 +369,28 @@ def test_the_loss_of_a_batch_is_that_of_the_step(model, training):
 # --- Data adapters -------------------------------------------------------------------
 
 
-def test_arrays_are_batched_as_those_of_an_adapter():
+def test_an_adapter_of_arrays_tells_its_samples():
     adapter = keras_internals.ArrayDataAdapter(X, Y, batch_size=4, shuffle=False)
     assert keras_internals.num_samples(adapter) == 6
-    like = keras_internals.like_arrays(np.arange(6), adapter)
-    batches = [np.ravel(b).tolist() for b in like.get_tf_dataset()]
-    assert batches == [[0, 1, 2, 3], [4, 5]]
     assert keras_internals.num_samples(object()) is None
 
 
-def test_the_order_of_arrays_follows_the_seed():
-    adapter = keras_internals.ArrayDataAdapter(X, batch_size=6, shuffle=True)
+@pytest.mark.parametrize("num_samples", [23, 24])
+@pytest.mark.parametrize("shuffle", [True, False, "batch"])
+def test_a_pass_over_arrays_has_the_order_of_an_adapters_batches(shuffle, num_samples):
+    places = np.arange(num_samples)
 
-    def order():
+    def adapter():
         tf.random.set_seed(1)
-        like = keras_internals.like_arrays(np.arange(6), adapter)
-        return np.ravel(next(iter(like.get_tf_dataset()))).tolist()
+        return keras_internals.ArrayDataAdapter(places, batch_size=4, shuffle=shuffle)
 
-    assert sorted(order()) == list(range(6))
-    assert order() == order()
+    batches = adapter().get_tf_dataset()
+    passes = keras_internals.in_passes(places, adapter())
+    for _ in range(3):
+        (whole,) = passes.as_numpy_iterator()
+        assert sorted(whole) == places.tolist()
+        expected = np.concatenate(list(batches.as_numpy_iterator()))
+        np.testing.assert_array_equal(whole, expected)
 
 
 def test_rows_are_taken_of_the_arrays_of_an_adapter():
