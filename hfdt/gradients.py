@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from fdtcore.glue import keras_internals, state
+from fdtcore.glue import indexed_slices, keras_internals, state
 from fdtcore.keras_types import Gradient, Optimizer, Variable
 from hfdt.communicator import HorovodCommunicator
 from hfdt.options import Options
@@ -195,10 +195,10 @@ class Reduction:
 
     def _sparse(self, gradient: tf.IndexedSlices, name: str) -> tf.IndexedSlices:
         """Joins the rows of all ranks; a row that several name is sent once by each."""
-        own = _merged(gradient)
+        own = indexed_slices.summed(gradient)
         values = self._ranks.allgather([own.values], f"{name}.values")[0]
         indices = self._ranks.allgather([own.indices], f"{name}.indices")[0]
-        return _merged(tf.IndexedSlices(values, indices, own.dense_shape))
+        return indexed_slices.summed(tf.IndexedSlices(values, indices, own.dense_shape))
 
 
 def _tensor(gradient: Gradient, variable: Variable) -> Any:
@@ -235,13 +235,6 @@ def _weighted(gradient: Gradient, share: tf.Tensor | None) -> Any:
             _weighted(gradient.values, share), gradient.indices, gradient.dense_shape
         )
     return tf.math.multiply_no_nan(gradient, tf.cast(share, gradient.dtype))
-
-
-def _merged(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
-    """Adds up rows of the same index."""
-    indices, place = tf.unique(gradient.indices)
-    values = tf.math.unsorted_segment_sum(gradient.values, place, tf.size(indices))
-    return tf.IndexedSlices(values, indices, gradient.dense_shape)
 
 
 def _path(variable: Variable) -> str:

@@ -19,6 +19,7 @@ losses           losses that are no mean over samples
 combining        how a value of a batch comes from the values of its parts
 rehearsal        the first batch of a step, tried before it trains
 rows             rows of all ranks, with a gradient for each rank's own
+indexed_slices   sparse gradients, in which each row of a table stands once
 generators       data sets of what Python code yields
 allocation       the memory of a step serves the next one
 readers          Python code that reads ahead rests while a step is tried

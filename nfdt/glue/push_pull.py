@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from fdtcore.engine import Collectives
-from fdtcore.glue import keras_internals, state, step
+from fdtcore.glue import indexed_slices, keras_internals, state, step
 from fdtcore.glue.wrappers import steps_of
 from fdtcore.keras_types import Gradient, Optimizer, Tensor, Variable
 from nfdt.glue import learning_rates, optimizer_state, replicated_steps
@@ -376,7 +376,8 @@ def _sent(gradients: Sequence[Gradient], dtype: str) -> _Sent:
 
 def _tensors(gradient: Gradient) -> list[tf.Tensor]:
     if isinstance(gradient, tf.IndexedSlices):
-        return [gradient.values, gradient.indices]
+        once = indexed_slices.summed(gradient)
+        return [once.values, once.indices]
     return [gradient]
 
 

@@ -16,7 +16,7 @@ from nfdt.glue import learning_rates, optimizer_state
 from nfdt.glue.local_training import OnServers, WorkerPart
 from nfdt.glue.optimizer_state import has_stepped, path_of
 from nfdt.protocol.client import ShardedVector
-from nfdt.protocol.gradients import Dense, Rows, merged
+from nfdt.protocol.gradients import Dense, Rows
 from nfdt.rules.corrections import Vector
 
 _ALIGNMENT_BYTES = 64  # of memory that TensorFlow takes over without a copy
@@ -34,6 +34,11 @@ def copied(vector: Vector) -> Vector:
 def dtype_of(variables: Sequence[Variable]) -> str:
     """Returns the type of a vector that holds the values of all variables."""
     return str(np.result_type(*[np.dtype(state.dtype_of(v)) for v in variables]))
+
+
+def _rows(start: int, values: np.ndarray, indices: np.ndarray) -> Rows:
+    flat = values.reshape(len(indices), math.prod(values.shape[1:]))
+    return Rows(start, flat.shape[1], indices, flat)
 
 
 def check_real(variables: Sequence[Variable]) -> None:
@@ -215,8 +220,8 @@ class VariableGroup:
         Args:
             are_rows: For each variable whether its gradient is ``IndexedSlices``;
                 nothing where none is.
-            values: The tensors: values, or values and indices; one vector of all
-                where none is ``IndexedSlices``.
+            values: The tensors: values, or values and indices, of which each stands
+                once; one vector of all where none is ``IndexedSlices``.
             rate: What the optimizer's schedule has come to; NaN where it has none.
             **about: Epoch, number and loss of the batch, by name, as for
                 :meth:`nfdt.protocol.client.ShardedVector.push`.
@@ -241,12 +246,10 @@ class VariableGroup:
             return [Dense(0, values[0])]
         tensors = iter(values)
         return [
-            merged(int(start), v.shape, next(tensors), next(tensors))
+            _rows(int(start), next(tensors), next(tensors))
             if has_rows
             else Dense(int(start), np.asarray(next(tensors)).reshape(-1))
-            for has_rows, v, start in zip(
-                are_rows, self.variables, self.vector.starts, strict=False
-            )
+            for has_rows, start in zip(are_rows, self.vector.starts, strict=False)
         ]
 
     def _follow(self, own: float) -> None:

@@ -73,6 +73,18 @@ def test_the_payload_is_the_senders_copy():
     np.testing.assert_array_equal(vector, np.ones(4))
 
 
+def test_rows_that_are_not_of_one_table_are_refused():
+    rows = Rows(1, 4, np.array([0, 2]), np.ones((2, 4), np.float32))
+    _, payload = pack_gradient([rows], Range(0, 20), "float32")
+    vector = np.zeros(20, np.float32)
+    unpack_gradient(1, payload, vector, "float32")
+    assert np.flatnonzero(vector).tolist() == [1, 2, 3, 4, 9, 10, 11, 12]
+    moved = bytearray(payload)
+    moved[24:32] = (10).to_bytes(8, "little")  # where the second row begins
+    with pytest.raises(ValueError, match="those of one table"):
+        unpack_gradient(1, bytes(moved), vector, "float32")
+
+
 def test_rows_are_shorter_than_the_table():
     rows = Rows(0, 8, np.array([3, 900]), np.ones((2, 8), np.float32))
     _, payload = pack_gradient([rows], Range(0, 8000), "float32")
