@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from nfdt.glue.push_pull import _Loss
+from nfdt.glue.push_pull import _Loss, _sent
 from nfdt.glue.variable_group import copied
 
 
@@ -35,3 +36,18 @@ def test_copies_lie_where_tensorflow_takes_them_over(dtype):
         assert found.dtype == dtype
         np.testing.assert_array_equal(found, vector)
         assert not np.shares_memory(found, vector)
+
+
+def test_dense_gradients_are_sent_as_one_vector():
+    first, second = tf.constant([[1.0, 2.0]]), tf.constant([3.0], tf.float16)
+    kinds, (vector,) = _sent([first, second], "float32")
+    assert (kinds, vector.dtype) == ([], tf.float32)
+    np.testing.assert_array_equal(vector, [1, 2, 3])
+
+
+def test_a_row_that_stands_twice_is_sent_once():
+    table = tf.IndexedSlices(tf.ones([3, 2]), tf.constant([5, 1, 5]))
+    kinds, sent = _sent([tf.constant([3.0]), table], "float32")
+    assert kinds == [False, True]
+    own, rows, indices = (one.numpy().tolist() for one in sent)
+    assert (own, rows, indices) == ([3.0], [[2.0, 2.0], [1.0, 1.0]], [5, 1])
