@@ -26,6 +26,7 @@ training_loops      the loops of a program that train
 threads, evidence   one thread trains; whether this process has trained
 allocator           glibc's, which keeps the memory of a step for the next one
 atomic_files        files that are there whole or not at all
+interfaces          network interfaces, and which of them reaches the others
 ==================  ========================================================
 
 Imports neither ``hfdt`` nor ``nfdt``, and starts nothing. setup.cfg declares which

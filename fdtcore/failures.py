@@ -18,10 +18,11 @@ from fdtcore.process import Process
 RECORD_NAME = "failure.json"
 EXCEPTION = "exception"  # the rank raised it
 GONE = "gone"  # the rank's process vanished
+CUT_OFF = "cut off"  # the rank's machine cannot be reached
 STALL = "stall"  # the rank never joined a call that others wait in
 ENDED = "ended"  # the framework has ended the job, and says why
 
-_KINDS = (EXCEPTION, GONE, STALL, ENDED)
+_KINDS = (EXCEPTION, GONE, CUT_OFF, STALL, ENDED)
 _LIMITS = {"message": 4_000, "traceback": 64_000}  # characters
 _OTHER_LIMIT = 500
 _HEADLINE_LIMIT = 400
@@ -34,6 +35,10 @@ _ABOUT_NODES = ("Detected at node", "<stack", " ", "\t", "Original stack", "..."
 _NODES = re.compile(r"^\s*\{\{[^}]*\}\} ?|\s*\[Op:[^\]]*\].*$|\s*\[\[.*$")
 _ROOT_ERROR = re.compile(r"^\s*\(\d+\) +[A-Z_]+: +(.+)$", re.MULTILINE)
 _ERROR_LINE = re.compile(r"^\s*(\w+(?:Error|Exception): .+)$", re.MULTILINE)
+
+
+class JobError(RuntimeError):
+    """The processes of a job cannot come together; one line says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Failure:
         where: The user's line as ``"train.py:33"``, or empty.
         source_line: The text of that line, or empty.
         traceback: The user's traceback, or the report of a stall.
-        kind: ``"exception"``, ``"gone"``, ``"stall"`` or ``"ended"``.
+        kind: ``"exception"``, ``"gone"``, ``"cut off"``, ``"stall"`` or ``"ended"``.
         who: What messages call that rank; empty for ``"rank 1/4"``.
     """
 

@@ -38,7 +38,11 @@ _SWITCHES = {
     "DEBUG": "tracebacks keep the framework's own frames",
     "PLAIN": "rank 0's output goes to no terminal",
 }
-_INTERNAL = {"JOB_DIR": "folder of the job: the output of its ranks, its failure"}
+_INTERNAL = {
+    "JOB_DIR": "folder of the job: the output of its ranks, its failure",
+    "ADDRESS": "address of the process that keeps the control line",
+    "LAUNCHER": "machine on which the command was started",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,6 +218,31 @@ def log() -> Metadata:
         "the job's output; without such a folder to standard error. Messages are "
         "those of workers and servers, Horovod's operations, or what the workers of a "
         "simulation send.",
+    )
+
+
+def interface() -> Metadata:
+    """Declares the network of a job on several machines."""
+    return custom(
+        "Network over which the processes of several machines talk: an interface as "
+        "`eth1`, or a network as `10.0.0.0/24`.",
+        rule="must be the name of an interface, or a network",
+        holds=lambda value: isinstance(value, str),
+        metavar="NAME|NETWORK",
+        way_out="Write for example eth1, or 10.0.0.0/24.",
+        details="Found by itself where machines are named with `-H` or a host file. "
+        "Used for the control line, and for Open MPI where that was not told another. "
+        "The variable `HFDT_ADDRESS` or `NFDT_ADDRESS` sets the address of the one "
+        "process that keeps the control line: rank 0, or the first server.",
+    )
+
+
+def link_timeout() -> Metadata:
+    """Declares how long another machine may be out of reach."""
+    return duration(
+        "Time after which a machine counts as lost that cannot be reached.",
+        details="A process that is stopped or busy does not count: its machine "
+        "answers. A link that is back within the time is as if nothing had been.",
     )
 
 

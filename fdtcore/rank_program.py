@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import operator
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from fdtcore import output, settings, shutdown, tracebacks, user_program
+from fdtcore.failures import JobError
 from fdtcore.launcher import descendants
 from fdtcore.options import is_set
 from fdtcore.process import Process
@@ -31,6 +33,7 @@ class RankProgram:
         run: Runs a script or module: ``run(target, args, module=...)``.
         leave: What a ``SystemExit`` of the script with an error does on this rank.
         who: Names the ranks whose output goes to files, for messages.
+        sharing: Returns how many processes share the cores of a process's host.
     """
 
     name: str
@@ -39,6 +42,7 @@ class RankProgram:
     run: Callable[..., None]
     leave: Callable[[Process, SystemExit], None]
     who: Callable[[int, Path], str] = output.announce
+    sharing: Callable[[Process], int] = operator.attrgetter("local_size")
 
     def main(self, argv: list[str]) -> int:
         """Runs the script or module that ``argv`` names.
@@ -89,6 +93,8 @@ class RankProgram:
             if isinstance(error, SystemExit) and error.code not in (None, 0):
                 if process.size > 1:
                     self.leave(process, error)
+            if isinstance(error, JobError) and sys.excepthook == self.show_exception:
+                return self.refuse(process, str(error))
             if isinstance(error, Exception) and sys.excepthook == self.show_exception:
                 # There is no control line yet: most likely the same on every rank.
                 self.show_exception(type(error), error, error.__traceback__)
@@ -115,7 +121,9 @@ class RankProgram:
         if process.size > 1:
             descendants.end_with_parent()
         verbose = self._is_set("VERBOSE")
-        settings.apply(process.local_size, os.environ, verbose=verbose)
+        settings.apply(self.sharing(process), os.environ, verbose=verbose)
+        if network := os.environ.get(self._variable("INTERFACE")):
+            os.environ.setdefault("OMPI_MCA_btl_tcp_if_include", network)
         variable = self._variable("JOB_DIR")
         directory = os.environ.get(variable)
         if directory is None and process.size > 1:

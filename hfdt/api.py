@@ -59,6 +59,8 @@ def distribute(
     op: str = "mean",
     nonfinite: str = "raise",
     stall_timeout: float = 60.0,
+    link_timeout: float = 15.0,
+    interface: str = "",
     log: str = "none",
     stats: bool = False,
     process_sets: Sequence[Sequence[int]] | None = None,

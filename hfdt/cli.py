@@ -14,12 +14,14 @@ from fdtcore.launcher import jobs
 from fdtcore.launcher.cli_options import (
     Request,
     checked_program,
+    machine_options,
     option_flags,
     program_options,
     run_options,
 )
 from fdtcore.launcher.foreground import Foreground
 from fdtcore.launcher.launchers import Job, Launcher
+from fdtcore.launcher.machines import MachineRequest
 from fdtcore.launcher.terminal import Terminal
 from hfdt import __version__
 from hfdt.gloo import Gloo
@@ -43,11 +45,14 @@ _EXAMINED = """
 Examples:
   hfdt doctor                          what is installed, and whether it works
   hfdt doctor train.py --epochs 3      whether this script is safe to distribute
+  hfdt doctor -H node1,node2           what machines have, and the network between
 
 Each fit ends after 12 batches, and the script after 3 fits or 12 steps of a
 hand-written loop. Exit code 1: something has to be changed.
 """
 _TERMINAL = Terminal("hfdt")
+# Whose versions must be the same on all machines of a job.
+DISTRIBUTIONS = ("tensorflow", "keras", "numpy", "horovod", "mpi4py")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -75,10 +80,18 @@ def run(request: Request, **choices: str | bool | None) -> None:
         size = jobs.choose_size(request.size, place, environ, "hfdt")
         jobs.refuse_nesting(environ, "hfdt")
         command = request.command("hfdt")
-        job = Job(command, size, *place)
+        job = Job(
+            command,
+            size,
+            *place,
+            forward=request.variables(environ),
+            script=request.path,
+        )
         program = _choose_launcher(job, request.launcher, environ)
         _require_horovod(size)
-        foreground = Foreground("hfdt", _TERMINAL.say, request.verbose)
+        foreground = Foreground(
+            "hfdt", _TERMINAL.say, request.verbose, distributions=DISTRIBUTIONS
+        )
         code = foreground.run(job, program, environ, request.directory)
     except ValueError as error:
         _TERMINAL.fail(str(error))
@@ -120,13 +133,26 @@ def install_horovod(*, rebuild: bool, jobs: int | None) -> None:
 
 
 @main.command(context_settings={"allow_interspersed_args": False}, epilog=_EXAMINED)
+@machine_options()
 @program_options(required=False)
-def doctor(*, module: bool, script: str | None, args: tuple[str, ...]) -> None:
+def doctor(
+    *,
+    module: bool,
+    script: str | None,
+    args: tuple[str, ...],
+    hosts: str | None,
+    hostfile: str | None,
+    interface: str,
+) -> None:
     """Check what is installed; with SCRIPT, whether it is safe to distribute.
 
     SCRIPT runs for some steps on one process and on two, in a copy of this folder, and
-    each thing that differs is named: what, why, and what to write.
+    each thing that differs is named: what, why, and what to write. With machines, what
+    they have, and the network between them.
     """
+    if hosts or hostfile:
+        place = MachineRequest(hosts, hostfile, interface)
+        raise SystemExit(place.examine("hfdt", DISTRIBUTIONS, _TERMINAL))
     if script is None:
         from hfdt.install.doctor import doctor as check
 

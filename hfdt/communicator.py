@@ -146,26 +146,43 @@ class HorovodCommunicator:
 
         return self.operation("broadcast", [tensor], name, send)[0]
 
-    def broadcast_bytes(self, data: bytes, name: str) -> bytes:
-        """Returns rank 0's bytes; the other ranks' lengths may differ."""
+    def broadcast_bytes(self, data: bytes, name: str, *, even: bool = False) -> bytes:
+        """Returns rank 0's bytes.
+
+        Args:
+            data: This rank's; only rank 0's are sent.
+            name: Of the operation.
+            even: Whether all ranks have equally many.
+        """
         if self.size == 1:
             return data
-        length = self.broadcast(tf.constant([len(data)]), f"{name}.length")
-        buffer = np.zeros(int(length[0]), np.uint8)
-        if self.rank == 0:
-            buffer = np.frombuffer(data, np.uint8)
+        buffer = np.frombuffer(data, np.uint8)
+        if not even:
+            length = self.broadcast(tf.constant([len(data)]), f"{name}.length")
+            if self.rank:
+                buffer = np.zeros(int(length[0]), np.uint8)
         return self.broadcast(tf.constant(buffer), name).numpy().tobytes()
 
-    def allgather_bytes(self, data: bytes, name: str) -> list[bytes]:
-        """Returns every rank's bytes, by rank."""
+    def allgather_bytes(
+        self, data: bytes, name: str, *, even: bool = False
+    ) -> list[bytes]:
+        """Returns every rank's bytes, by rank.
+
+        Args:
+            data: This rank's.
+            name: Of the operation.
+            even: Whether all ranks have equally many.
+        """
         if self.size == 1:
             return [data]
-        lengths = self.allgather([tf.constant([len(data)])], f"{name}.lengths")[0]
         buffer = tf.constant(np.frombuffer(data, np.uint8))
+        lengths = np.full(self.size, len(data))
+        if not even:
+            own = tf.constant([len(data)])
+            lengths = self.allgather([own], f"{name}.lengths")[0].numpy()
         joined = self.allgather([buffer], name)[0].numpy().tobytes()
-        ends = np.cumsum(lengths.numpy())
-        starts = ends - lengths.numpy()
-        return [joined[a:b] for a, b in zip(starts, ends, strict=True)]
+        ends = np.cumsum(lengths)
+        return [joined[end - n : end] for n, end in zip(lengths, ends, strict=True)]
 
     def _hvd(self) -> tuple[Any, dict[str, Any]]:
         import horovod.tensorflow as hvd

@@ -35,6 +35,7 @@ class Gloo:
     """The launcher of this module; see `fdtcore.launcher.launchers.Launcher`."""
 
     adds_text: ClassVar[bool] = True
+    logs_in: ClassVar[bool] = False
 
     def argv(self, job: Job) -> list[str]:
         """Returns the command line that runs ``job`` on this machine.

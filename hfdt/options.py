@@ -104,6 +104,8 @@ class Options(options.FrameworkOptions):
             details="Read where the job starts; `inf`: no limit.",
         ),
     )
+    link_timeout: float = field(default=15.0, metadata=options.link_timeout())
+    interface: str = field(default="", metadata=options.interface())
     log: str = field(default="none", metadata=options.log())
     stats: bool = field(
         default=False,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fdtcore import evidence, output, settings
 from fdtcore.control import control_line, excepthook
+from fdtcore.failures import JobError
 from fdtcore.options import is_set
 from fdtcore.process import Process
 from hfdt.options import Options
@@ -70,6 +71,9 @@ def _start(options: Options) -> HorovodEngine:
         process,
         exchange,
         stall_timeout_s=options.stall_timeout,
+        link_timeout_s=options.link_timeout,
+        address=os.environ.get("HFDT_ADDRESS") or options.interface,
+        launcher=os.environ.get("HFDT_LAUNCHER", ""),
         job_dir=os.environ.get("HFDT_JOB_DIR"),
         hidden=_HIDDEN,
         debug=is_set(os.environ, "HFDT_DEBUG"),
@@ -112,7 +116,7 @@ def _start_horovod(process: Process, options: Options) -> Process:
         os.environ["HOROVOD_DYNAMIC_PROCESS_SETS"] = "1"  # slows each cycle a little
     hvd.init()
     if hvd.size() != process.size:
-        raise RuntimeError(
+        raise JobError(
             "all processes of a job must find each other. Received: "
             f"{process.size} processes from the launcher, {hvd.size()} from Horovod. "
             "Use the mpirun that Horovod was built with (hfdt doctor), or under Slurm "

@@ -33,7 +33,10 @@ def _who(size: int, directory: Path) -> str:
     return output.announce(size, directory, who)
 
 
-PROGRAM = RankProgram("nfdt", runtime.check, runtime.begin, _run, _leave, _who)
+PROGRAM = RankProgram(
+    *("nfdt", runtime.check, runtime.begin, _run, _leave, _who),
+    sharing=runtime.processes_on_host,
+)
 
 
 if __name__ == "__main__":

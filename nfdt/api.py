@@ -57,6 +57,8 @@ def distribute(
     overlap: bool = False,
     on_worker_loss: str = "continue",
     stall_timeout: float = 60.0,
+    link_timeout: float = 15.0,
+    interface: str = "",
     refuse_at_most: int = 10,
     trace: str = "",
     log: str = "none",

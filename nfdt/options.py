@@ -138,6 +138,10 @@ class Options(options.FrameworkOptions):
             "Folder for the record of the run, for `nfdt report`.",
         ),
     )
+    link_timeout: float = field(
+        default=15.0, metadata=options.link_timeout() | _REAL_RUNS_ONLY
+    )
+    interface: str = field(default="", metadata=options.interface() | _REAL_RUNS_ONLY)
     log: str = field(default="none", metadata=options.log())
     checkpoint: str = field(
         default="",

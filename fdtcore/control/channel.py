@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import select
 import socket
@@ -12,6 +13,14 @@ from typing import Any
 
 MAX_LINE_BYTES = 1 << 20
 _SEND_TIMEOUT_S = 2.0
+_LONGEST_MS = (1 << 31) - 1
+_UNREACHABLE = (
+    errno.ETIMEDOUT,
+    errno.EHOSTUNREACH,
+    errno.EHOSTDOWN,
+    errno.ENETUNREACH,
+    errno.ENETDOWN,
+)
 
 
 def encode(message: dict[str, Any]) -> bytes:
@@ -110,12 +119,32 @@ class Channel:
         self._connection.close()
 
 
-def keep_alive(connection: socket.socket) -> None:
-    """Lets the kernel notice within half a minute that the peer's host is gone."""
+def keep_alive(connection: socket.socket, link_timeout_s: float) -> None:
+    """Lets the kernel notice in time that the peer's host cannot be reached.
+
+    The kernel of a process that is stopped, or inside C code, still answers: what is
+    noticed so is the host or the network, and never the process.
+
+    Args:
+        connection: A connected socket.
+        link_timeout_s: How long the host may be silent.
+    """
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
+    every_s = max(1, int(link_timeout_s / 5))
+    for name, value in (
+        ("TCP_KEEPIDLE", every_s),
+        ("TCP_KEEPINTVL", every_s),
+        ("TCP_KEEPCNT", 4),
+        # While something is on its way, keep-alives rest, and this limit holds.
+        ("TCP_USER_TIMEOUT", min(int(link_timeout_s * 1000), _LONGEST_MS)),
+    ):
         if hasattr(socket, name):  # not on every system
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def is_unreachable(error: BaseException | None) -> bool:
+    """Whether an error of a socket is due to the peer's host, and not its process."""
+    return isinstance(error, OSError) and error.errno in _UNREACHABLE
 
 
 def _decode(line: bytes) -> dict[str, Any]:

@@ -18,12 +18,12 @@ from collections.abc import Callable, Collection
 
 from fdtcore import failures, tracebacks
 from fdtcore.control import endpoint, hub, stall
-from fdtcore.control.channel import Channel
+from fdtcore.control.channel import Channel, is_unreachable
 from fdtcore.control.deadline import Countdown
 from fdtcore.control.endpoint import ControlError
 from fdtcore.control.first_failure import FirstFailure
 from fdtcore.control.hub import Hub, Message
-from fdtcore.control.process_identity import ProcessIdentity
+from fdtcore.control.process_identity import ProcessIdentity, end_launcher_of_this_host
 from fdtcore.control.sockets import Switchboard
 from fdtcore.control.stall import Status
 from fdtcore.failures import Failure
@@ -32,6 +32,7 @@ from fdtcore.process import Process
 __all__ = ["ControlError", "ControlLine"]
 
 INTERRUPT_CODE = 130
+LINK_TIMEOUT_S = 15.0
 
 _LOOK_S = 0.5  # how often a changed status is sent
 _ECHO_TIMEOUT_S = 2.0
@@ -47,13 +48,19 @@ class ControlLine:
         exchange: Collective, called once by ``open``: returns the text of the rank
             that keeps the hub to all.
         stall_timeout_s: How long a rank may wait for another; ``inf`` is for ever.
+        link_timeout_s: How long another machine may be out of reach.
         job_dir: Where the first failure is recorded.
-        address: The hub's address towards the others; found by itself if None.
+        address: The hub's address towards the others, or an interface or a network
+            that tells it; empty to find it.
+        launcher: Machine of the launcher, which reads the first failure; empty for
+            any.
         hub_rank: Who keeps the hub: a rank that the job cannot go on without.
         make_hub: Makes it, from the time.
         name: From a rank to what messages call it.
         on_hub_lost: Called in a thread of the line when the connection to the hub
             ends without its farewell; None makes that the job's failure.
+        on_cut_off: Called in a thread of the line with what is said of a rank whose
+            machine cannot be reached, where a job may go on without it.
         on_abort: Ends this process.
         hidden: Names of top-level packages whose frames are left out of stacks.
         debug: Whether the project's own frames stay in the traceback.
@@ -65,12 +72,15 @@ class ControlLine:
         exchange: Callable[[str | None], str],
         *,
         stall_timeout_s: float,
+        link_timeout_s: float = LINK_TIMEOUT_S,
         job_dir: str | os.PathLike[str] | None = None,
-        address: str | None = None,
+        address: str = "",
+        launcher: str = "",
         hub_rank: int = 0,
         make_hub: Callable[[float], Hub] | None = None,
         name: Callable[[int], str] | None = None,
         on_hub_lost: Callable[[], None] | None = None,
+        on_cut_off: Callable[[Failure], None] = lambda failure: None,
         on_abort: Callable[[], None] = lambda: os._exit(1),
         hidden: Collection[str] = (),
         debug: bool = False,
@@ -78,10 +88,12 @@ class ControlLine:
         self.process = process
         self._exchange = exchange
         self._address = address
+        self._link_timeout_s = link_timeout_s
         self._hub_rank = hub_rank
         self._name = name or (lambda rank: f"rank {rank}/{process.size}")
         self._silence_s = stall_timeout_s
         self._on_hub_lost = on_hub_lost
+        self._on_cut_off = on_cut_off
         patience = stall.Patience(stall_timeout_s)
         self._make_hub = make_hub or (lambda now_s: Hub(process.size, patience, now_s))
         self._hidden = tuple(hidden)
@@ -98,10 +110,15 @@ class ControlLine:
         self._stopping = False  # the hub was interrupted: its end is no failure
         self._acknowledged = threading.Event()  # every peer knows what we said
         self._over = threading.Event()  # finished, failed, or the hub has left
-        self._countdown = Countdown(on_abort)
+        self._countdown = Countdown(lambda: self._abort(on_abort))
         self._first = FirstFailure(
-            process, job_dir, self._countdown, self._name(process.rank)
+            process,
+            job_dir,
+            self._countdown,
+            self._name(process.rank),
+            is_heard=launcher in ("", process.host),
         )
+        self._is_remote = launcher not in ("", process.host)
 
     @property
     def failure(self) -> Failure | None:
@@ -134,7 +151,7 @@ class ControlLine:
         """
         place = endpoint.read_offer(self._offer)
         self._keeper = place.identity
-        self._channel = endpoint.connect(place, self.process)
+        self._channel = endpoint.connect(place, self.process, self._link_timeout_s)
         self._countdown.start()
         threading.Thread(
             target=self._attend, args=(self._channel,), name="control", daemon=True
@@ -243,11 +260,20 @@ class ControlLine:
         channel.close()
         self._channel = None
 
+    def _abort(self, on_abort: Callable[[], None]) -> None:
+        failure = self.failure
+        if failure is not None and failure.kind == failures.CUT_OFF and self._is_remote:
+            # Nobody else can end what has started the processes of this machine.
+            end_launcher_of_this_host()
+        on_abort()
+
     def _listen(self) -> str:
         text, listener, token = endpoint.offer(self.process, self._address)
         if listener is not None:
             center = self._make_hub(time.monotonic())
-            self._switchboard = Switchboard(center, listener, token)
+            self._switchboard = Switchboard(
+                center, listener, token, self._link_timeout_s
+            )
             self._serving = threading.Thread(
                 target=self._switchboard.serve, name="control hub", daemon=True
             )
@@ -275,17 +301,28 @@ class ControlLine:
                 if silence.is_over(time.monotonic()) and not self._stopping:
                     self._first.learn(self._silent_hub(silence.silent_s), alone=True)
                     finished = True
-        except (OSError, ValueError):
-            if self._on_hub_lost is not None:
+        except (OSError, ValueError) as error:
+            if is_unreachable(error):
+                # Whoever keeps the hub counts this process as lost by now.
+                self._first.learn(self._unreachable_hub(), alone=True)
+            elif self._on_hub_lost is not None:
                 self._on_hub_lost()
             elif not self._stopping:
-                name = self._name(self._hub_rank)
-                failure = hub.gone(
-                    self._hub_rank, self.process.size, self._keeper, name
-                )
-                self._first.learn(failure)
+                self._first.learn(self._lost_hub())
         finally:
             self._over.set()
+
+    def _lost_hub(self) -> Failure:
+        """Describes the end of the process that keeps the hub."""
+        rank, size = self._hub_rank, self.process.size
+        elsewhere = self._keeper.host != self.process.host
+        return hub.gone(rank, size, self._keeper, self._name(rank), elsewhere=elsewhere)
+
+    def _unreachable_hub(self) -> Failure:
+        """Describes the machine of the hub, which this one cannot reach."""
+        rank, size = self._hub_rank, self.process.size
+        doing = f"{self._link_timeout_s:.0f} s ago"
+        return hub.cut_off(rank, size, self._keeper, self._name(rank), doing)
 
     def _silent_hub(self, silent_s: float) -> Failure:
         """Describes the process that keeps the hub; nobody else looks after it."""
@@ -309,6 +346,8 @@ class ControlLine:
                 if not self._first.is_own(failure):
                     channel.send({"type": "received"})
                 self._over.set()
+            case "cut_off":
+                self._on_cut_off(Failure.from_json(message.get("failure")))
             case "kill":
                 ProcessIdentity(
                     str(message["host"]), int(message["pid"]), int(message["started"])

@@ -7,14 +7,16 @@ import secrets
 import socket
 from typing import NamedTuple
 
+from fdtcore import interfaces
 from fdtcore.control import channel
 from fdtcore.control.process_identity import ProcessIdentity
+from fdtcore.failures import JobError
 from fdtcore.process import Process
 
 _CONNECT_TIMEOUT_S = 20.0
 
 
-class ControlError(RuntimeError):
+class ControlError(JobError):
     """The control line cannot be set up."""
 
 
@@ -35,14 +37,13 @@ class Place(NamedTuple):
         return ProcessIdentity(self.host, self.pid, self.started)
 
 
-def offer(
-    process: Process, address: str | None
-) -> tuple[str, socket.socket | None, str]:
+def offer(process: Process, address: str) -> tuple[str, socket.socket | None, str]:
     """Starts to listen, on the rank that keeps the hub.
 
     Args:
         process: This process: its rank, the number of ranks, its host.
-        address: Its address towards the other ranks, or None.
+        address: Its address towards the other ranks, the interface that has it, or
+            their network; empty to find it.
 
     Returns:
         The text for ``read_offer`` on every rank, the listening socket and the token.
@@ -50,12 +51,12 @@ def offer(
         wait for it in any case.
     """
     try:
-        address = address or _job_address(process)
+        address = _job_address(process, address)
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         listener = socket.create_server(
             (address, 0), family=family, backlog=process.size + 16
         )
-    except (OSError, ControlError) as error:
+    except (OSError, ValueError) as error:
         failed = {"error": str(error), "address": address, "rank": process.rank}
         return json.dumps(failed), None, ""
     token = secrets.token_hex(32)
@@ -80,13 +81,19 @@ def read_offer(text: str) -> Place:
         raise ControlError(
             f"Rank {fields['rank']} must be able to listen on the job's network. "
             f"Received: {fields['error']} (address {fields['address']}). "
-            "Let its host's name resolve to an interface that the other hosts reach."
+            "Name the network of the job: --interface, or the variable HFDT_ADDRESS or "
+            "NFDT_ADDRESS."
         )
     return Place(**fields)
 
 
-def connect(place: Place, process: Process) -> channel.Channel:
+def connect(place: Place, process: Process, link_timeout_s: float) -> channel.Channel:
     """Connects this rank to rank 0 and says hello.
+
+    Args:
+        place: Where the hub listens.
+        process: This process: its rank, the number of ranks, its host.
+        link_timeout_s: How long the hub's machine may be silent.
 
     Raises:
         ControlError: Rank 0 cannot be reached.
@@ -99,20 +106,17 @@ def connect(place: Place, process: Process) -> channel.Channel:
             f"Every rank must reach rank {place.rank} over TCP. "
             f"Received: {process} ({process.host}) got '{error}' from "
             f"{place.host} ({place.address}:{place.port}). "
-            f"Open the hosts' firewalls to each other, or let the name of rank "
-            f"{place.rank}'s host resolve to an interface that the other hosts reach."
+            "Open the hosts' firewalls to each other, or name the network of the job: "
+            "--interface, or the variable HFDT_INTERFACE or NFDT_INTERFACE."
         ) from error
-    channel.keep_alive(connection)
+    channel.keep_alive(connection, link_timeout_s)
     line = channel.Channel(connection)
     own = ProcessIdentity.own(process.host)
     line.send({"token": place.token, "rank": process.rank, **own._asdict()})
     return line
 
 
-def _job_address(process: Process) -> str:
+def _job_address(process: Process, wanted: str) -> str:
     if process.local_size == process.size:
         return "127.0.0.1"
-    address = socket.gethostbyname(socket.gethostname())
-    if address.startswith("127."):
-        raise ControlError(f"{process.host} resolves to {address}, itself alone")
-    return address
+    return interfaces.address_of_job(wanted)

@@ -25,6 +25,7 @@ class FirstFailure:
         job_dir: Where the failure is recorded, or None.
         countdown: Armed as soon as something is known: printing may block.
         name: What messages call this process; empty for its rank.
+        is_heard: Whether this process is on the launcher's machine, or may be.
     """
 
     def __init__(
@@ -33,11 +34,14 @@ class FirstFailure:
         job_dir: str | os.PathLike[str] | None,
         countdown: Countdown,
         name: str = "",
+        *,
+        is_heard: bool = True,
     ) -> None:
         self.failure: Failure | None = None  # the job's first; never replaced
         self.told = threading.Event()  # it is recorded and printed
         self._process, self._name = process, name or str(process)
         self._job_dir = job_dir
+        self._is_heard = is_heard
         self._countdown = countdown
         self._learning = threading.Lock()
 
@@ -59,7 +63,10 @@ class FirstFailure:
                 return
             self.failure = failure
             self._countdown.arm(self._grace_s(failure))
-            is_first = self._record(failure)
+            # Each side of a cut takes the other one for lost. What counts is what those
+            # say who still reach the launcher.
+            is_cut = alone and failure.kind == failures.CUT_OFF and not self._is_heard
+            is_first = not is_cut and self._record(failure)
             if not self.is_own(failure):
                 self._print(failure, tells=alone and is_first)
             self.told.set()

@@ -3,7 +3,8 @@
 ::
 
     rank r -> hub   alive, status, failure, stack, received, goodbye
-    hub -> rank r   alive, failure, send_stack, kill, acknowledged, finished, stopping
+    hub -> rank r   alive, failure, cut_off, send_stack, kill, acknowledged, finished,
+                    stopping
 
 The first failure wins and goes to every rank, its reporter first. A stall is only
 believed after every rank was asked for its stack: the answers bring fresh statuses.
@@ -151,8 +152,17 @@ class Hub:
                 return self._finish(rank)
         raise ValueError(f"Unknown message. Received: {message!r:.80}.")
 
-    def lose(self, rank: int) -> list[Letter]:
-        """Draws the conclusion from a connection that ended."""
+    def lose(
+        self, rank: int, now_s: float = 0.0, *, unreachable: bool = False
+    ) -> list[Letter]:
+        """Draws the conclusion from a connection that ended.
+
+        Args:
+            rank: Whose connection.
+            now_s: Time now, in seconds of a clock that never goes back.
+            unreachable: Whether the rank's machine has not answered; else its process
+                has ended, or it has closed the connection.
+        """
         member = self._members.pop(rank)
         self._silences.pop(rank)
         self._silent.discard(rank)
@@ -160,9 +170,19 @@ class Hub:
             return []
         if self.failure is not None:
             return self._acknowledge(rank)
-        if self._judge is not None:
-            return []  # known by other ways, and perhaps borne
-        return self._announce(gone(rank, self._size, member, self._name(rank)), None)
+        failure = gone(rank, self._size, member, self._name(rank))
+        if unreachable:
+            doing = self._monitor.describe(rank, now_s)
+            failure = cut_off(rank, self._size, member, self._name(rank), doing)
+        elif self._judge is None and member.host != self._host(self._rank):
+            failure = gone(rank, self._size, member, self._name(rank), elsewhere=True)
+        if self._judge is None:
+            return self._announce(failure, None)
+        if unreachable:
+            # Of a death MPI tells; of a machine that is silent nobody but this line.
+            message = {"type": "cut_off", "failure": failure.to_json()}
+            return [(member, message) for member in self._members]
+        return []
 
     def tick(self, now_s: float) -> list[Letter]:
         """Looks for a stall; to be called several times a second."""
@@ -323,8 +343,19 @@ def reason_of_silence(member: ProcessIdentity) -> str:
     return _IS_STOPPED if member.is_stopped() else _IS_SILENT
 
 
-def gone(rank: int, size: int, member: ProcessIdentity, name: str) -> Failure:
-    """Describes a process whose connection ended without a goodbye."""
+def gone(
+    rank: int, size: int, member: ProcessIdentity, name: str, *, elsewhere: bool = False
+) -> Failure:
+    """Describes a process whose connection ended without a goodbye.
+
+    Args:
+        rank: Rank of the process.
+        size: Number of ranks of the job.
+        member: Process that is gone.
+        name: What messages call it.
+        elsewhere: Whether it ran on another machine than the one that tells.
+    """
+    machine = ", or its machine has ended" if elsewhere else ""
     return Failure(
         rank=rank,
         size=size,
@@ -332,9 +363,34 @@ def gone(rank: int, size: int, member: ProcessIdentity, name: str) -> Failure:
         type="ProcessGone",
         message=(
             f"{name} ({member.host}, pid {member.pid}) has died silently: killed by a "
-            "signal? (often out of memory: see dmesg)"
+            f"signal? (often out of memory: see dmesg{machine})"
         ),
         kind=failures.GONE,
+    )
+
+
+def cut_off(
+    rank: int, size: int, member: ProcessIdentity, name: str, doing: str
+) -> Failure:
+    """Describes a process whose machine does not answer any more.
+
+    Args:
+        rank: Rank of the process.
+        size: Number of ranks of the job.
+        member: Process that is out of reach.
+        name: What messages call it.
+        doing: What it did when it was last heard of.
+    """
+    return Failure(
+        rank=rank,
+        size=size,
+        host=member.host,
+        type="MachineUnreachable",
+        message=(
+            f"{member.host} cannot be reached: the machine or the network to it is "
+            f"down. {name} (pid {member.pid}) was last heard {doing}."
+        ),
+        kind=failures.CUT_OFF,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _STOPPED = "Tt"  # by a signal, or by a debugger
+_DAEMONS = ("prted", "orted", "hydra_pmi_proxy")  # of Open MPI and MPICH
 _STATE, _STARTED = 0, 19  # fields of /proc/PID/stat behind the program's name
 
 
@@ -55,6 +56,14 @@ class ProcessIdentity(NamedTuple):
         fields = _fields(self.pid)
         # A number is used again, and containers may share a name, but not the time.
         return fields if fields and int(fields[_STARTED]) == self.started else []
+
+
+def end_launcher_of_this_host() -> None:
+    """Ends the daemon of MPI that has started this process, where one has."""
+    name = Path(f"/proc/{os.getppid()}/comm")
+    with contextlib.suppress(OSError):
+        if name.read_text().strip() in _DAEMONS:
+            os.kill(os.getppid(), signal.SIGKILL)
 
 
 def _fields(pid: int) -> list[str]:

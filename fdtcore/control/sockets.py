@@ -34,10 +34,14 @@ class Switchboard:
         hub: Decides what is sent to whom.
         listener: A listening socket, owned from now on.
         token: What a peer must say first. Whoever does not is dropped in silence.
+        link_timeout_s: How long the machine of a peer may be silent.
     """
 
-    def __init__(self, hub: Hub, listener: socket.socket, token: str) -> None:
+    def __init__(
+        self, hub: Hub, listener: socket.socket, token: str, link_timeout_s: float
+    ) -> None:
         self._hub = hub
+        self._link_timeout_s = link_timeout_s
         self._listener = listener
         self._token = token
         self._guests: set[_Guest] = set()
@@ -82,14 +86,14 @@ class Switchboard:
                 self._read(guest)
         except BlockingIOError:
             return
-        except (OSError, ValueError):
-            self._drop(guest)
+        except (OSError, ValueError) as error:
+            self._drop(guest, unreachable=channel.is_unreachable(error))
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):  # gone again, or out of descriptors
             connection, _ = self._listener.accept()
             connection.setblocking(False)
-            channel.keep_alive(connection)
+            channel.keep_alive(connection, self._link_timeout_s)
             guest = _Guest(
                 connection,
                 time.monotonic() + _HELLO_TIMEOUT_S,
@@ -143,12 +147,14 @@ class Switchboard:
         if not guest.outbox:
             self._selector.modify(guest.connection, selectors.EVENT_READ, guest)
 
-    def _drop(self, guest: _Guest) -> None:
+    def _drop(self, guest: _Guest, *, unreachable: bool = False) -> None:
         self._guests.discard(guest)
         self._selector.unregister(guest.connection)
         guest.connection.close()
         if guest.rank is not None:
-            self._deliver(self._hub.lose(guest.rank))
+            now_s = time.monotonic()
+            letters = self._hub.lose(guest.rank, now_s, unreachable=unreachable)
+            self._deliver(letters)
 
 
 def _is_overdue(guest: _Guest, now_s: float) -> bool:

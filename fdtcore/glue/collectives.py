@@ -18,15 +18,21 @@ from fdtcore.process import Process
 
 
 class Communicator(Protocol):
-    """Operations among some ranks; a name marks one, the same on every rank."""
+    """Operations among some ranks; a name marks one, the same on every rank.
+
+    Bytes are ``even`` where all ranks know that they have equally many: then their
+    number need not be exchanged first.
+    """
 
     def sum(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
         """Sums each tensor over the ranks."""
 
-    def broadcast_bytes(self, data: bytes, name: str) -> bytes:
+    def broadcast_bytes(self, data: bytes, name: str, *, even: bool = False) -> bytes:
         """Returns rank 0's bytes."""
 
-    def allgather_bytes(self, data: bytes, name: str) -> list[bytes]:
+    def allgather_bytes(
+        self, data: bytes, name: str, *, even: bool = False
+    ) -> list[bytes]:
         """Returns every rank's bytes, by rank."""
 
 
@@ -70,7 +76,8 @@ class CommunicatorCollectives:
         """Raises ValueError where ``text``, which describes ``what``, differs."""
         digest = hashlib.sha256(text.encode()).digest()
         with calls.joined(self, f"comparison of {what}"):
-            digests = self._communicator.allgather_bytes(digest, f"{self._name}.agree")
+            name = f"{self._name}.agree"
+            digests = self._communicator.allgather_bytes(digest, name, even=True)
             if len(set(digests)) == 1:
                 return
             texts = self._communicator.allgather_bytes(
@@ -85,7 +92,8 @@ class CommunicatorCollectives:
         arrays = [np.asarray(v.numpy()) for v in variables]
         own = b"".join(a.tobytes() for a in arrays)
         with calls.joined(self, "broadcast of variables"):
-            data = self._communicator.broadcast_bytes(own, f"{self._name}.variables")
+            name = f"{self._name}.variables"
+            data = self._communicator.broadcast_bytes(own, name, even=True)
         start = 0
         for variable, array in zip(variables, arrays, strict=True):
             stop = start + array.nbytes
@@ -115,7 +123,8 @@ class CommunicatorCollectives:
         """Returns every rank's arrays, whose shapes and types are the same."""
         own = b"".join(a.tobytes() for a in arrays)
         with calls.joined(self, "exchange of arrays"):
-            brought = self._communicator.allgather_bytes(own, f"{self._name}.arrays")
+            name = f"{self._name}.arrays"
+            brought = self._communicator.allgather_bytes(own, name, even=True)
         ends = np.cumsum([a.nbytes for a in arrays])
         return [
             [

@@ -173,9 +173,11 @@ class PartAdapter(WrappedAdapter):
             return self._from_arrays()
         dataset = self.inner.get_tf_dataset()
         _refuse_unseeded(dataset)
-        if self._is_python:
-            dataset = readers.in_threads_of_its_own(dataset)
-        return self._own(dataset).prefetch(tf.data.AUTOTUNE)
+        if not self._is_python:
+            return self._own(dataset).prefetch(tf.data.AUTOTUNE)
+        # Only what the user has made is left to tune itself.
+        own = self._own(readers.in_threads_of_its_own(dataset))
+        return arrays.untuned(own).prefetch(tf.data.AUTOTUNE)
 
     def _own(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
         if is_split(dataset):

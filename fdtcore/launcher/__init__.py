@@ -8,6 +8,11 @@ hosts           host lists: from the command line, files and Slurm
 jobs            from what was asked for, and the machine, to a job
 launchers       ``mpirun`` and ``srun``: a job as one command line
 mpirun          which ``mpirun`` this machine has, and whose it is
+preflight       are the machines of a job there, and alike? before it starts
+probe           ... asked on each of them
+network         the network between them, and how MPI is told
+machines        ``doctor -H``: machines, and what is between them
+link            ... measured on each of them
 supervisor      forwards output and signals, and leaves nothing running
 descendants     every process that a job has left behind
 banners         what ``mpirun`` says about a job that failed

@@ -22,11 +22,22 @@ _OPENINGS = (
     b"prterun has exited due to",
     b"Primary job ",
     b"MPI_ABORT was invoked",
+    # Between hosts: a peer, a machine, or what Slurm has started there.
+    b"An MPI communication peer process has unexpectedly",
+    b"PRTE has lost communication with a remote daemon",
+    b"A daemon failed to report back",
+    b"srun returned non-zero exit status",
 )
 # Said on Ctrl-C, followed by an empty line. The launcher says in the end what it did.
 _ABORTING = b"Abort is in progress"
 # Said by the library of events of Open MPI 5 where a rank's pipe was closed first.
 _EVENTS = b"[warn] Epoll "
+# Of a peer that a library of MPI's has lost, of ssh, and of a group of processes.
+_OF_A_HOST = re.compile(rb"\[[\w.-]+:\d+\] (\*\*\* |plm:ssh: Warning: )")
+_PART_OF_IT = re.compile(rb"\[[\w.-]*(:\d*(\]( \S{0,3})?)?)?")
+_CLOSED = re.compile(rb"Connection to (\S+) closed by remote host\.\r?\n?")
+_CLOSING = b"Connection to "
+_LOST = re.compile(r"Remote daemon: \S+ on node (\S+)", re.ASCII)
 _KILLED = re.compile(
     r"rank (\d+) with PID \d+ on node (\S+) exited on signal (\d+)", re.ASCII
 )
@@ -78,6 +89,7 @@ class BannerFilter:
 
     def __init__(self) -> None:
         self.ended: Ended | None = None  # the first end that a banner told
+        self.lost_host = ""  # the first machine that the launcher has lost
         self._partial = b""  # an unfinished line, not passed yet
         self._midline = False  # the line's beginning has been passed
         self._block: list[bytes] = []  # a rule and what follows it
@@ -86,7 +98,8 @@ class BannerFilter:
 
     def feed(self, data: bytes) -> bytes:
         """Takes the next bytes of the stream and returns those to show now."""
-        *lines, rest = (self._partial + data).split(b"\n")
+        # Some versions end what they say with a zero byte.
+        *lines, rest = (self._partial + data.replace(b"\0", b"")).split(b"\n")
         shown = b"".join(self._line(line + b"\n") for line in lines)
         if rest and not self._must_wait(rest):
             shown += b"".join(self._block) + rest
@@ -112,9 +125,10 @@ class BannerFilter:
             return False
         is_noise = any(
             noise.startswith(partial) or partial.startswith(noise)
-            for noise in (_ABORTING, _EVENTS)
+            for noise in (_ABORTING, _EVENTS, _CLOSING)
         )
-        return is_noise or not partial.strip(b"-\r")
+        is_of_host = _OF_A_HOST.match(partial) or _PART_OF_IT.fullmatch(partial)
+        return is_noise or bool(is_of_host) or not partial.strip(b"-\r")
 
     def _line(self, line: bytes) -> bytes:
         if self._midline:
@@ -123,6 +137,11 @@ class BannerFilter:
         was_aborting, self._aborting = self._aborting, line.startswith(_ABORTING)
         is_end = was_aborting and not line.strip()
         if self._aborting or is_end or line.startswith(_EVENTS):
+            return b""
+        if closed := _CLOSED.fullmatch(line):
+            self.lost_host = self.lost_host or closed[1].decode(errors="replace")
+            return b""
+        if _OF_A_HOST.match(line):
             return b""
         is_rule = _RULE.fullmatch(line) is not None
         if self._inside:
@@ -142,6 +161,9 @@ class BannerFilter:
         return passed + line
 
     def _note(self, block: bytes) -> bool:
-        ended = parse(block.decode(errors="replace"))
+        text = block.decode(errors="replace")
+        if lost := _LOST.search(text):
+            self.lost_host = self.lost_host or lost[1]
+        ended = parse(text)
         self.ended = self.ended or ended
-        return ended is not None
+        return ended is not None or bool(lost)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Request:
         hosts: Machines and their slots, as ``-H`` takes them; None without it.
         hostfile: Path of a file that names them; None without it.
         launcher: What starts the processes, or ``"auto"``.
+        forward: Names of variables that processes on other machines get as well.
         directory: Folder for what all ranks but one print; None for a new one.
         verbose: Whether TensorFlow's and MPI's messages are shown.
         debug: Whether the framework's own frames stay in tracebacks.
@@ -39,6 +40,7 @@ class Request:
     hosts: str | None
     hostfile: str | None
     launcher: str
+    forward: tuple[str, ...]
     directory: Path | None
     verbose: bool
     debug: bool
@@ -53,6 +55,26 @@ class Request:
         """
         program = checked_program(self.script, self.args, module=self.module)
         return (sys.executable, "-m", package, *program)
+
+    @property
+    def path(self) -> str:
+        """The program's file, as each machine must have it; empty for a module."""
+        return "" if self.module else self.script
+
+    def variables(self, environ: Mapping[str, str]) -> tuple[str, ...]:
+        """Returns the names that ``-x`` gives.
+
+        Raises:
+            ValueError: A variable is not set, or is written with a value.
+        """
+        for name in self.forward:
+            if name not in environ:
+                way_out = f"Try: export {name}" if "=" in name else "Set it first"
+                raise ValueError(
+                    "-x must name a variable that is set. "
+                    f"Received: -x {name}. {way_out}; its value is taken from there."
+                )
+        return self.forward
 
 
 def program_options(
@@ -75,6 +97,22 @@ def program_options(
         for parameter in reversed(parameters):
             command = parameter(command)
         return command
+
+    return add
+
+
+def machine_options() -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Adds ``hosts``, ``hostfile`` and ``interface`` to a command."""
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for parameter in reversed(_MACHINES):
+            command = parameter(command)
+        return click.option(
+            "--interface",
+            metavar="NAME|NETWORK",
+            default="",
+            help="Network between the machines, if not the one that is found.",
+        )(command)
 
     return add
 
@@ -165,21 +203,33 @@ def _shown(default: object, unit: str) -> str:
     return str(default)
 
 
+_MACHINES = (
+    click.option(
+        "-H", "--hosts", metavar="HOST:N,...", help="Machines and their slots."
+    ),
+    click.option("--hostfile", metavar="FILE", help="Lines like: node1 slots=4"),
+)
+
+
 def _parameters(
     program: str, launchers: Sequence[str], ranks: str
 ) -> tuple[Callable[..., Any], ...]:
     return (
         click.option("-np", "--np", "-n", "size", type=int, help=f"Number of {ranks}."),
-        click.option(
-            "-H", "--hosts", metavar="HOST:N,...", help="Machines and their slots."
-        ),
-        click.option("--hostfile", metavar="FILE", help="Lines like: node1 slots=4"),
+        *_MACHINES,
         click.option(
             "--launcher",
             default="auto",
             show_default=True,
             type=click.Choice(["auto", *launchers]),
             help="What starts the processes.",
+        ),
+        click.option(
+            "-x",
+            "forward",
+            metavar="NAME",
+            multiple=True,
+            help="A variable that processes on other machines get as well.",
         ),
         click.option(
             "--output",

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fdtcore.failures import GONE, Failure
+from fdtcore.launcher.banners import Ended
+from fdtcore.launcher.hosts import is_local
 from fdtcore.launcher.supervisor import Outcome
 from fdtcore.output import log_file
 
@@ -17,6 +19,8 @@ _HINTS: dict[int, str] = {
     signal.SIGSEGV: "A native library crashed: run it with python -X faulthandler.",
     signal.SIGILL: "A native library uses instructions this processor lacks.",
     signal.SIGBUS: "Often /dev/shm or the disk is full.",
+    signal.SIGUSR1: "It came from outside, and the script has no handler for it.",
+    signal.SIGUSR2: "It came from outside, and the script has no handler for it.",
 }
 
 
@@ -37,6 +41,7 @@ def explain(
     size: int,
     directory: Path | None,
     name: Callable[[int, int], str] = number,
+    again: str = "",
 ) -> str | None:
     """Says in one line why a job failed.
 
@@ -46,6 +51,7 @@ def explain(
         size: Number of ranks of the job.
         directory: Folder of the ranks' files, or None where there is none.
         name: From rank and number of ranks to what messages call one.
+        again: How to go on from where a job was, behind "Start it again".
 
     Returns:
         The line, or None where there is nothing to add: the job ended well, or its
@@ -55,9 +61,15 @@ def explain(
         return stopped_by(outcome.received)
     if outcome.code == 0:
         return None
+    if outcome.lost_host and (failure is None or failure.kind == GONE):
+        return (
+            f"{outcome.lost_host} is gone: the machine was reset or turned off, or ssh "
+            "has lost it. Open MPI ends a job with each of its machines. Start it again"
+            f"{again}."
+        )
     ended = outcome.ended
-    if failure is not None and not (failure.kind == GONE and ended):
-        return failure.sentence() + _see(failure.rank, directory)
+    if failure is not None and not (failure.kind == GONE and _saw(ended, failure)):
+        return failure.sentence() + _see(failure.rank, directory, failure.host)
     if outcome.killed:
         who = "rank 0/1" if size == 1 else "the launcher"
         return f"{who} {_killed(outcome.killed)}"
@@ -72,7 +84,29 @@ def explain(
     how = f"ended with exit code {ended.code}."
     if ended.signal:
         how = _killed(ended.signal)
-    return f"{name(ended.rank, size)}{where} {how}" + _see(ended.rank, directory)
+    said = f"{name(ended.rank, size)}{where} {how}"
+    return said + _see(ended.rank, directory, ended.host)
+
+
+def exit_code(outcome: Outcome, failure: Failure | None) -> int:
+    """Returns the exit code of a job: that of the rank which failed first.
+
+    A rank that vanishes on another machine is first missed by its peers, and the code
+    that mpirun gives is theirs.
+
+    Args:
+        outcome: How the job ended.
+        failure: What the failing rank recorded, if it could.
+    """
+    is_gone = failure is not None and failure.kind == GONE and not outcome.received
+    if is_gone and not outcome.lost_host and not _saw(outcome.ended, failure):
+        return 128 + signal.SIGKILL
+    return outcome.code
+
+
+def _saw(ended: Ended | None, failure: Failure | None) -> bool:
+    """Whether mpirun saw more of a rank's death than the others of its job."""
+    return ended is not None and failure is not None and ended.rank == failure.rank
 
 
 def _killed(number: int) -> str:
@@ -84,10 +118,12 @@ def _killed(number: int) -> str:
     return f"was killed by signal {number} ({name}). {hint}".rstrip()
 
 
-def _see(rank: int, directory: Path | None) -> str:
+def _see(rank: int, directory: Path | None, host: str) -> str:
     if rank == 0 or directory is None:
         return ""
     file = log_file(directory, rank)
+    if directory.is_dir() and not file.exists() and host and not is_local(host):
+        return f" See {file} on {host}."
     with contextlib.suppress(ValueError):
         file = file.relative_to(Path.cwd())
     return f" See {file}."

@@ -6,13 +6,16 @@ import dataclasses
 import datetime
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from fdtcore import output, settings
 from fdtcore.failures import RECORD_NAME, read_record
-from fdtcore.launcher.explanation import explain, number, stopped_by
+from fdtcore.launcher import network, preflight
+from fdtcore.launcher.explanation import exit_code, explain, number, stopped_by
+from fdtcore.launcher.hosts import addresses
 from fdtcore.launcher.launchers import (
     Direct,
     Job,
@@ -20,6 +23,7 @@ from fdtcore.launcher.launchers import (
     forwarded,
     oversubscription,
 )
+from fdtcore.launcher.preflight import Requirements
 from fdtcore.launcher.supervisor import supervise
 
 
@@ -33,6 +37,9 @@ class Foreground:
         verbose: True shows everything the launcher and TensorFlow say.
         others: What to call the ranks but 0, where not by their numbers.
         name: From rank and number of ranks to what messages call one.
+        distributions: Whose versions must be the same on all machines.
+        last_file: File of the job that its last process writes; empty for none.
+        again: How a job that was ended goes on from where it was.
     """
 
     program: str
@@ -40,6 +47,9 @@ class Foreground:
     verbose: bool = False
     others: str = ""
     name: Callable[[int, int], str] = number
+    distributions: tuple[str, ...] = ()
+    last_file: str = ""
+    again: str = ""
 
     @property
     def prefix(self) -> str:
@@ -81,14 +91,16 @@ class Foreground:
         directory: Path | None,
     ) -> int:
         logs = self._prepare(job, launcher, environ, directory)
-        job = dataclasses.replace(job, forward=forwarded(environ, self.prefix))
+        names = {*job.forward, *forwarded(environ, self.prefix)}
+        job = dataclasses.replace(job, forward=tuple(sorted(names)))
         argv = launcher.argv(job)
         try:
             outcome = supervise(
                 argv,
                 environ,
                 filtered=launcher.adds_text and not self.verbose,
-                failed=lambda: logs is not None and (logs / RECORD_NAME).exists(),
+                failed=lambda: _is_there(logs, RECORD_NAME),
+                finished=lambda: _is_there(logs, self.last_file),
             )
         except OSError as error:
             raise ValueError(
@@ -97,10 +109,15 @@ class Foreground:
             ) from None
         failure = read_record(logs) if logs is not None else None
         if line := explain(
-            outcome, failure, size=job.size, directory=logs, name=self.name
+            outcome,
+            failure,
+            size=job.size,
+            directory=logs,
+            name=self.name,
+            again=self.again,
         ):
             self.say(line)
-        return outcome.code
+        return exit_code(outcome, failure)
 
     def _prepare(
         self,
@@ -110,7 +127,8 @@ class Foreground:
         directory: Path | None,
     ) -> Path | None:
         """Completes the environment, warns, and makes the folder of the job."""
-        environ.pop(f"{self.prefix}JOB_DIR", None)  # another job's
+        for name in ("JOB_DIR", "LAUNCHER"):  # of another job
+            environ.pop(f"{self.prefix}{name}", None)
         environ |= settings.root_permission(environ, os.getuid())
         if isinstance(launcher, Direct):
             return None
@@ -119,7 +137,14 @@ class Foreground:
         usual = output.job_directory(
             Path(f"{self.program}-logs"), datetime.datetime.now(), os.getpid()
         )
-        logs = _make((directory or usual).absolute())
+        logs = (directory or usual).absolute()
+        if not job.is_local:
+            if launcher.logs_in and not job.allocated:
+                self._look_at_machines(job, environ, logs)
+            environ[f"{self.prefix}LAUNCHER"] = socket.gethostname()
+            interface = environ.get(f"{self.prefix}INTERFACE", "")
+            environ |= network.variables(interface, environ)
+        _make(logs, self.last_file)
         environ[f"{self.prefix}JOB_DIR"] = str(logs)
         if not sys.stdout.isatty():
             environ[f"{self.prefix}PLAIN"] = "1"
@@ -127,12 +152,41 @@ class Foreground:
             self.say(output.announce(job.size, logs, self.others))
         return logs
 
+    def _look_at_machines(self, job: Job, environ: dict[str, str], logs: Path) -> None:
+        """Looks at all machines before anything starts, and finds their network.
 
-def _make(logs: Path) -> Path:
+        Raises:
+            ValueError: A machine cannot take part.
+        """
+        folder = os.getcwd()
+        script = os.path.join(folder, job.script) if job.script else ""
+        wanted = Requirements(
+            self.program, self.distributions, folder, script, str(logs)
+        )
+        machines = preflight.ask(job.hosts, wanted, environ)
+        problems = preflight.problems(machines, wanted)
+        for problem in problems[:-1]:
+            self.say(problem)
+        if problems:
+            raise ValueError(problems[-1])
+        for warning in preflight.warnings(machines, wanted):
+            self.say(warning)
+        name = f"{self.prefix}INTERFACE"
+        found = environ.get(name) or network.common(machines, addresses(job.hosts))
+        if found:
+            environ[name] = found
+
+
+def _is_there(logs: Path | None, name: str) -> bool:
+    return logs is not None and bool(name) and (logs / name).exists()
+
+
+def _make(logs: Path, last_file: str) -> Path:
     try:
         logs.mkdir(parents=True, exist_ok=True)
-        # A folder used before must not report an earlier job's failure.
-        (logs / RECORD_NAME).unlink(missing_ok=True)
+        # A folder used before must not tell of an earlier job.
+        for name in filter(None, (RECORD_NAME, last_file)):
+            (logs / name).unlink(missing_ok=True)
     except OSError as error:
         raise ValueError(
             "the output folder must be writable. "

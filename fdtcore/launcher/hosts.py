@@ -1,10 +1,12 @@
 """The hosts of a job: from the command line, host files and Slurm.
 
-Pure but for `unknown_hosts`, which asks the name service.
+Pure but for `unknown_hosts` and `addresses`, which ask the name service.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import re
 import socket
 from collections.abc import Iterable, Mapping
@@ -191,3 +193,17 @@ def unknown_hosts(hosts: Iterable[Host]) -> tuple[str, ...]:
             if not is_local(host.name):
                 unknown.append(host.name)
     return tuple(unknown)
+
+
+def addresses(hosts: Iterable[Host]) -> dict[str, str]:
+    """Returns the address that each host's name has here.
+
+    Debian's and Ubuntu's ``127.0.1.1`` for a machine's own name is left out.
+    """
+    found = {}
+    for host in hosts:
+        with contextlib.suppress(OSError):
+            address = socket.getaddrinfo(host.name.strip("[]"), None)[0][4][0]
+            if not ipaddress.ip_address(str(address)).is_loopback:
+                found[host.name] = str(address)
+    return found

@@ -17,6 +17,15 @@ from fdtcore.launcher.mpirun import find_mpirun, identify
 _IN_A_RANK = ("OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "HOROVOD_RANK")
 
 
+# Where others say which hosts a job has: Open MPI 5 and 4, Kubernetes' MPI operator
+# (which has the name of Open MPI 4 for all), PBS.
+_HOSTFILES = (
+    "PRTE_MCA_prte_default_hostfile",
+    "OMPI_MCA_orte_default_hostfile",
+    "PBS_NODEFILE",
+)
+
+
 class JobHosts(NamedTuple):
     """Where a job runs."""
 
@@ -27,12 +36,13 @@ class JobHosts(NamedTuple):
 def choose_place(
     hosts: str | None, hostfile: str | None, environ: Mapping[str, str]
 ) -> JobHosts:
-    """Decides where to run: what the user names, else Slurm's nodes, else here.
+    """Decides where to run: what the user names, else a batch system, else here.
 
     Args:
         hosts: The value of ``-H``.
         hostfile: The path of a host file.
-        environ: The environment, where Slurm describes its allocation.
+        environ: The environment, where Slurm describes its allocation, PBS names its
+            file of nodes, and Kubernetes' MPI operator its host file.
 
     Raises:
         ValueError: Both are given, the file cannot be read, or a host is unknown.
@@ -45,9 +55,12 @@ def choose_place(
         named = hosts_module.parse_hosts(hosts)
     elif hostfile is not None:
         named = hosts_module.parse_hostfile(_read(hostfile))
+    elif allocation := hosts_module.slurm_hosts(environ):
+        return JobHosts(allocation, True)
+    elif file := next((environ[n] for n in _HOSTFILES if environ.get(n)), None):
+        named = hosts_module.parse_hostfile(_read(file))
     else:
-        allocation = hosts_module.slurm_hosts(environ)
-        return JobHosts(allocation, bool(allocation))
+        return JobHosts((), False)
     unknown = hosts_module.unknown_hosts(named)
     if unknown:
         raise ValueError(

@@ -28,6 +28,7 @@ class Job:
         allocated: True where a batch system chose ``hosts`` and mpirun asks it.
         forward: Variables that ranks on other machines get as well.
         idle: Ranks among them that need no core of their own.
+        script: Path of the program that each machine must have; empty for none.
     """
 
     command: tuple[str, ...]
@@ -36,6 +37,7 @@ class Job:
     allocated: bool = False
     forward: tuple[str, ...] = ()
     idle: int = 0
+    script: str = ""
 
     @property
     def is_local(self) -> bool:
@@ -52,6 +54,7 @@ class Launcher(Protocol):
     """A program that starts the ranks of a job."""
 
     adds_text: ClassVar[bool]  # prints words of its own on stderr
+    logs_in: ClassVar[bool]  # starts ranks on other machines by ssh
 
     def argv(self, job: Job) -> list[str]:
         """Returns the command line that runs ``job``."""
@@ -62,6 +65,7 @@ class Direct:
     """Runs a job of one rank as an ordinary process."""
 
     adds_text: ClassVar[bool] = False
+    logs_in: ClassVar[bool] = False
 
     def argv(self, job: Job) -> list[str]:
         """Returns the rank program's own command line."""
@@ -83,6 +87,7 @@ class OpenMpi:
     major: int = 5
     survives_loss: bool = False
     adds_text: ClassVar[bool] = True
+    logs_in: ClassVar[bool] = True
 
     def argv(self, job: Job) -> list[str]:
         """Returns the command line that runs ``job``."""
@@ -112,6 +117,7 @@ class Mpich:
 
     executable: str
     adds_text: ClassVar[bool] = True
+    logs_in: ClassVar[bool] = True
 
     def argv(self, job: Job) -> list[str]:
         """Returns the command line that runs ``job``; Hydra forwards all variables."""
@@ -134,6 +140,7 @@ class Srun:
     executable: str
     mpi_type: str = ""
     adds_text: ClassVar[bool] = True
+    logs_in: ClassVar[bool] = False
 
     def argv(self, job: Job) -> list[str]:
         """Returns the command line that runs ``job``."""

@@ -32,6 +32,10 @@ END_S = 1.0
 SETTLE_S = 5.0
 _POLL_S = 0.1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+# Batch systems send these as words of the user's choice: they are the ranks' business.
+_WORDS = (signal.SIGUSR1, signal.SIGUSR2)
+# What a job that stands still was ended with by this process, or by its peers.
+FORCED_CODE = 1
 
 
 class Outcome(NamedTuple):
@@ -40,7 +44,9 @@ class Outcome(NamedTuple):
     code: int  # exit code to pass on
     received: int  # the signal that asked for the end, or 0
     killed: int  # the signal that ended the program that was started, or 0
+    # (0 as well where this process had to end it)
     ended: Ended | None  # the first rank that failed, where mpirun named it
+    lost_host: str = ""  # a machine that ended, or got out of reach of the launcher
 
 
 class _Received:
@@ -50,9 +56,13 @@ class _Received:
         self.first = 0
         self.count = 0
         self.time_s = 0.0
+        self.words: list[int] = []  # to be passed on
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         del frame
+        if number in _WORDS:
+            self.words.append(number)
+            return
         self.count += 1
         if not self.first:
             self.first, self.time_s = number, time.monotonic()
@@ -61,7 +71,8 @@ class _Received:
 @contextlib.contextmanager
 def _received_signals() -> Iterator[_Received]:
     received = _Received()
-    old = {number: signal.signal(number, received) for number in _SIGNALS}
+    wanted = (*_SIGNALS, *_WORDS)
+    old = {number: signal.signal(number, received) for number in wanted}
     try:
         yield received
     finally:
@@ -87,6 +98,7 @@ def supervise(
     *,
     filtered: bool,
     failed: Callable[[], bool] = lambda: False,
+    finished: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Runs ``argv`` in the foreground and ends everything it started.
 
@@ -98,6 +110,8 @@ def supervise(
         filtered: True takes mpirun's own failure banners out of standard error.
         failed: Tells whether a rank has reported a failure; the job is then stopped
             if it does not end by itself.
+        finished: Tells whether the job has come to its end; what is left of it, on a
+            machine that is out of reach, is then not waited for.
 
     Returns:
         How the job ended.
@@ -120,15 +134,25 @@ def supervise(
             arguments = (child.stderr.fileno(), 2, banners)
             reader = threading.Thread(target=_forward, args=arguments, daemon=True)
             reader.start()
+        is_forced = False
         try:
-            _wait(child, received, failed)
+            is_forced = _wait(child, received, failed, finished)
         finally:
             end_descendants(spare, grace_s=END_S)
             child.wait()
             reap(spare)
     if reader is not None:
         reader.join(timeout=2)
-    return _outcome(child.returncode, received.first, banners.ended, failed())
+    returncode = child.returncode
+    if is_forced and not received.first:
+        returncode = FORCED_CODE if failed() else 0
+    # mpirun itself may end with 0 where it has lost a machine.
+    lost_host = "" if finished() else banners.lost_host
+    has_failed = failed() or bool(lost_host)
+    found = _outcome(returncode, received.first, banners.ended, has_failed)
+    if lost_host and not received.first:
+        found = found._replace(code=FORCED_CODE)
+    return found._replace(lost_host=lost_host)
 
 
 def _outcome(
@@ -144,15 +168,20 @@ def _outcome(
 
 
 def _wait(
-    child: subprocess.Popen[bytes], received: _Received, failed: Callable[[], bool]
-) -> None:
-    """Returns when the child has ended, or has to be ended."""
+    child: subprocess.Popen[bytes],
+    received: _Received,
+    failed: Callable[[], bool],
+    finished: Callable[[], bool],
+) -> bool:
+    """Returns whether the child has to be ended; False when it has by itself."""
     passed_on = False
-    failed_s: float | None = None
+    over_s: float | None = None  # since when the job has failed, or finished
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(timeout=_POLL_S)
-            return
+            return False
+        while received.words:
+            child.send_signal(received.words.pop(0))
         now = time.monotonic()
         if received.first:
             waited_s = now - received.time_s
@@ -161,8 +190,8 @@ def _wait(
                 child.terminate()
                 passed_on = True
             if received.count > 1 or waited_s > PASS_ON_S + GRACE_S:
-                return
-        elif failed_s is None and failed():
-            failed_s = now
-        elif failed_s is not None and now - failed_s > SETTLE_S:
-            return
+                return True
+        elif over_s is None and (failed() or finished()):
+            over_s = now
+        elif over_s is not None and now - over_s > SETTLE_S:
+            return True

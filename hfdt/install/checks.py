@@ -6,10 +6,9 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from fdtcore.launcher.hosts import parse_hostfile, slurm_hosts
+from fdtcore.launcher.jobs import choose_place
 from fdtcore.settings import available_cores
 from hfdt.install.install import check_installed, installed_record, tensorflow_version
 from hfdt.install.stack import (
@@ -25,11 +24,6 @@ from hfdt.install.stack import (
 _ASK_MPI4PY = (
     "import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; "
     "print(MPI.Get_library_version())"
-)
-_HOST_FILES = (
-    "PBS_NODEFILE",
-    "OMPI_MCA_orte_default_hostfile",
-    "PRTE_MCA_default_hostfile",
 )
 
 
@@ -154,11 +148,8 @@ def machine(environ: Mapping[str, str] = os.environ) -> Iterator[CheckResult]:
     """Names the cores of this machine and the hosts a job would get."""
     yield CheckResult("Cores", f"{available_cores()} on {platform.node()}")
     try:
-        hosts = slurm_hosts(environ)
-        for name in _HOST_FILES if not hosts else ():
-            if path := environ.get(name):
-                hosts = parse_hostfile(Path(path).read_text())
-    except (ValueError, OSError) as error:
+        hosts = choose_place(None, None, environ).hosts
+    except ValueError as error:
         yield CheckResult("Hosts", str(error), "name them: hfdt run -H node1:4,node2:4")
         return
     names = ", ".join(f"{host.name} ({host.slots})" for host in hosts)

@@ -17,6 +17,7 @@ from nfdt.cli import calibrate, inspection, job_setup, simulate
 from nfdt.cli.terminal import TERMINAL
 from nfdt.options import Options
 from nfdt.protocol.topology import Roles
+from nfdt.telemetry.recorder import SUMMARY_NAME
 from nfdt.telemetry.summary import Summary
 
 _EXAMPLES = """
@@ -72,7 +73,14 @@ def run(request: Request, **choices: str | bool | None) -> None:
         jobs.refuse_nesting(environ, "nfdt")
         command = request.command("nfdt")
         roles = job_setup.check(options, size)
-        job = Job(command, size, *place, idle=size - roles.num_workers)
+        job = Job(
+            command,
+            size,
+            *place,
+            forward=request.variables(environ),
+            idle=size - roles.num_workers,
+            script=request.path,
+        )
         program = job_setup.choose_launcher(job, request.launcher, environ)
         if size > 1 and not job_setup.survives(program):
             TERMINAL.say(_FRAGILE)
@@ -96,10 +104,13 @@ def _foreground(
         request.verbose,
         roles.others(),
         lambda rank, size: roles.name(rank),
+        job_setup.DISTRIBUTIONS,
+        SUMMARY_NAME,
+        ", with --resume DIR where it kept checkpoints",
     )
     code = foreground.run(job, program, environ, request.directory)
     logs = environ.get("NFDT_JOB_DIR")
-    path = Path(logs, "summary.json") if logs else None
+    path = Path(logs, SUMMARY_NAME) if logs and job.is_local else None
     if not code and path is not None and path.exists():
         for line in Summary.from_json(path.read_text()).lines():
             TERMINAL.say(line)

@@ -10,13 +10,20 @@ from pathlib import Path
 import click
 
 from fdtcore.examination import safety
-from fdtcore.launcher.cli_options import checked_program, program_options
+from fdtcore.launcher.cli_options import (
+    checked_program,
+    machine_options,
+    program_options,
+)
+from fdtcore.launcher.machines import MachineRequest
+from nfdt.cli.job_setup import DISTRIBUTIONS
 from nfdt.cli.terminal import TERMINAL
 
 _EXAMINED = """
 \b
-Example:
-  nfdt doctor train.py --epochs 3
+Examples:
+  nfdt doctor train.py --epochs 3      whether this script is safe to distribute
+  nfdt doctor -H node1,node2           what machines have, and the network between
 
 Each fit ends after 12 batches, and the script after 3 fits or 12 steps of a
 hand-written loop. One worker must give the numbers of plain Python; two train
@@ -69,13 +76,27 @@ def algorithms(*, name: str | None) -> None:
 
 
 @click.command(context_settings={"allow_interspersed_args": False}, epilog=_EXAMINED)
-@program_options()
-def doctor(*, module: bool, script: str, args: tuple[str, ...]) -> None:
-    """Check whether SCRIPT is safe to distribute.
+@machine_options()
+@program_options(required=False)
+def doctor(
+    *,
+    module: bool,
+    script: str | None,
+    args: tuple[str, ...],
+    hosts: str | None,
+    hostfile: str | None,
+    interface: str,
+) -> None:
+    """Check whether SCRIPT is safe to distribute, or what machines have.
 
     SCRIPT runs for some steps, in a copy of this folder, and each thing that differs is
     named: what, why, and what to write.
     """
+    if hosts or hostfile:
+        place = MachineRequest(hosts, hostfile, interface)
+        raise SystemExit(place.examine("nfdt", DISTRIBUTIONS, TERMINAL))
+    if script is None:
+        TERMINAL.fail("a script, or machines (-H), must be named. Received: neither.")
     try:
         program = checked_program(script, args, module=module)
     except ValueError as error:

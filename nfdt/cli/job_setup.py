@@ -17,6 +17,8 @@ from nfdt.telemetry import trace
 
 # The first Open MPI that goes on without a process that died.
 _SURVIVING_MAJOR = 5
+# Whose versions must be the same on all machines of a job.
+DISTRIBUTIONS = ("tensorflow", "keras", "numpy", "mpi4py")
 
 
 def size(

@@ -15,6 +15,7 @@ from fdtcore import shutdown
 from fdtcore.control.control_line import ControlLine
 from fdtcore.control.hub import Hub, Stall
 from fdtcore.control.stall import Patience
+from fdtcore.failures import CUT_OFF, Failure
 from fdtcore.process import Process
 from nfdt.cluster.stall_monitor import StallMonitor, name_of
 from nfdt.options import Options
@@ -48,21 +49,33 @@ class JobWatch:
         # Called in a thread of the line when the first server is gone without a word.
         self.on_server_lost: Callable[[], None] = lambda: None
         self._stalls: queue.SimpleQueue[Stall] = queue.SimpleQueue()
+        self._cut_off: queue.SimpleQueue[Failure] = queue.SimpleQueue()
         hub_rank = self._roles.server_rank(0)
         self.line = ControlLine(
             process,
             lambda text: peers.broadcast(text or "", hub_rank),
             stall_timeout_s=options.stall_timeout,
+            link_timeout_s=options.link_timeout,
+            address=environ.get("NFDT_ADDRESS") or options.interface,
+            launcher=environ.get("NFDT_LAUNCHER", ""),
             job_dir=environ.get("NFDT_JOB_DIR"),
             hub_rank=hub_rank,
             make_hub=self._make_hub,
             name=lambda rank: name_of(self._roles, rank),
             on_hub_lost=lambda: self.on_server_lost(),
-            on_abort=lambda: shutdown.exit_at_once(1),
+            on_cut_off=self._cut_off.put,
+            on_abort=self._abort,
             hidden=HIDDEN,
             debug=environ.get("NFDT_DEBUG") == "1",
         )
         self.line.meet()
+
+    def _abort(self) -> None:
+        failure = self.line.failure
+        is_cut_off = failure is not None and failure.kind == CUT_OFF
+        # Others may go on without this process: a code other than 0 would end them
+        # where mpirun comes to know of it.
+        shutdown.exit_at_once(0 if is_cut_off else 1)
 
     def _make_hub(self, now_s: float) -> Hub:
         self._monitor = StallMonitor(self._roles, self._timeout_s, now_s)
@@ -86,6 +99,11 @@ class JobWatch:
         """Yields the stalls that the hub has found since the last call."""
         while not self._stalls.empty():
             yield self._stalls.get()
+
+    def cut_off(self) -> Iterator[Failure]:
+        """Yields what is said of each rank that has got out of reach since."""
+        while not self._cut_off.empty():
+            yield self._cut_off.get()
 
     def kill(self, rank: int) -> None:
         """Has a process ended, on whichever machine it is."""

@@ -105,6 +105,7 @@ class Peers:
         self._lock = threading.Lock()  # inputs ask for batches from their own thread
         self._sending: list[tuple[Any, Any]] = []  # request, what it sends
         self.lost: set[int] = set()  # ranks that have died, as far as was asked
+        self._num_failed = 0  # those of them that MPI knows of
 
     def send(self, rank: int, message: Message, tag: Tag, payload_tag: Tag) -> None:
         """Starts sending; the payload must not be written until it has arrived.
@@ -195,8 +196,9 @@ class Peers:
             return []
         with self._lock:
             failed = self.comm.Get_failed()
-            if failed.size == len(self.lost):
+            if failed.size == self._num_failed:
                 return []
+            self._num_failed = failed.size
             own = self.comm.group
             ranks = MPI.Group.Translate_ranks(failed, list(range(failed.size)), own)
             self.comm.Ack_failed(failed.size)

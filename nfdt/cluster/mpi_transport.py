@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from nfdt.cluster.mpi import PeerLost, Peers, PollingBackoff, Tag
 from nfdt.protocol.gradients import WIRE_TYPES, unpack_gradient
 from nfdt.protocol.messages import HEADER_BYTES, Kind, Message, as_bytes, read_header
 from nfdt.protocol.server import Service
+from nfdt.protocol.step_times import StopWatch
 from nfdt.protocol.transport import JobEnded, ServerLost
 from nfdt.rules.blocks import empty_like
 
@@ -37,6 +39,8 @@ class MpiTransport:
 
     def __init__(self, peers: Peers, line: ControlLine | None = None):
         self._peers, self._line = peers, line
+        self.watch = StopWatch(time.perf_counter)  # for what exchanges gradients
+        self._header_s = 0.0  # waited for headers of answers, in this exchange
         self.num_servers = peers.roles.num_servers
         # Why there is nobody to train with any more: what raises it may be a thread
         # of TensorFlow's, which makes an error of its own out of it.
@@ -63,16 +67,14 @@ class MpiTransport:
             ServerLost: A server is gone.
             JobEnded: A server has ended the job.
         """
-        with self._waiting(next(iter(messages.values()))):
+        first = next(iter(messages.values()))
+        tag = Tag.LEASE if first.kind is Kind.LEASE else Tag.ANSWER
+        with self._waiting(first), self._timed(first):
             for server, message in messages.items():
                 self.post(server, message)
             return {
-                server: self._answer(
-                    server,
-                    Tag.LEASE if message.kind is Kind.LEASE else Tag.ANSWER,
-                    into.get(server),
-                )
-                for server, message in messages.items()
+                server: self._answer(server, tag, into.get(server))
+                for server in messages
             }
 
     @contextlib.contextmanager
@@ -89,6 +91,17 @@ class MpiTransport:
         finally:
             self._line.leave()
 
+    @contextlib.contextmanager
+    def _timed(self, message: Message) -> Iterator[None]:
+        """Takes the time of a push: until the answer begins, and the rest."""
+        if message.kind is not Kind.PUSH:
+            yield
+            return
+        begun_s, self._header_s = time.perf_counter(), 0.0
+        yield
+        whole_s = time.perf_counter() - begun_s
+        self.watch.exchanged(self._header_s, whole_s - self._header_s)
+
     def wait_for_others(self) -> None:
         """Returns when all workers have ended, however long that takes.
 
@@ -103,8 +116,11 @@ class MpiTransport:
     ) -> Message:
         rank = self._peers.roles.server_rank(server)
         data = bytearray(HEADER_BYTES)
+        begun_s = time.perf_counter()
         try:
             self._peers.receive(rank, data, tag, patience)
+            if tag is Tag.ANSWER:
+                self._header_s += time.perf_counter() - begun_s
             message, payload_bytes = read_header(bytes(data))
             if not payload_bytes:
                 return message

@@ -100,7 +100,8 @@ def _join(process: Process, options: Options) -> tuple[Any, Any]:
         raise ValueError(
             "mpi4py must use the MPI of the launcher. Received: "
             f"{process.size} processes started, of which MPI finds {peers.size}. "
-            "Start them with the mpirun beside this Python: nfdt run."
+            "Start them with the mpirun beside this Python: nfdt run; under Slurm: "
+            "srun --mpi=pmix."
         )
     from nfdt.cluster.job_watch import JobWatch
 
@@ -163,6 +164,9 @@ def _worker(
         worker_exit.by_exception(error)
     worker_exit.finding = lambda: made.strategy.finding
     worker_exit.is_in_fit = lambda: made.strategy.is_unfinished
+    if not (options.overlap or options.trains_locally):
+        made.strategy.take_times(transport.watch)
+        worker_exit.times = transport.watch.times
     install(worker_exit)
     # A script that forgets to distribute what it trains is to be told.
     _bind(made)
@@ -201,6 +205,15 @@ def _begin(made: ParameterServerEngine) -> None:
     randomness.agree(made.collectives, made.resumption.begin())
 
 
+def processes_on_host(process: Process) -> int:
+    """Returns how many processes share this host's cores."""
+    servers = os.environ.get("NFDT_SERVERS", "1")
+    is_sound = servers.isdigit() and 0 < int(servers) < process.size
+    if not is_sound:
+        return process.local_size
+    return workers_on_host(process, Roles(process.size, int(servers)))
+
+
 def launchers_dir(environ: Mapping[str, str]) -> str | None:
     """Returns where ``nfdt run`` looks for summary and failure; None without it.
 
@@ -211,9 +224,7 @@ def launchers_dir(environ: Mapping[str, str]) -> str | None:
 
 def workers_on_host(process: Process, roles: Roles) -> int:
     """Returns how many workers share this host's cores; servers only wait."""
-    if process.local_size == roles.size:
-        return roles.num_workers
-    return process.local_size
+    return max(1, sum(not roles.is_server(rank) for rank in _ranks_on_host(process)))
 
 
 def server_threads(process: Process, roles: Roles, cores: int) -> int:
@@ -224,7 +235,12 @@ def server_threads(process: Process, roles: Roles, cores: int) -> int:
         roles: Who works and who serves.
         cores: Cores of this host that its processes may use together.
     """
-    if process.local_size == roles.size:
-        return settings.server_threads(roles.num_workers, roles.num_servers, cores)
-    # Which of the job's processes share this host is not known: all count alike.
-    return settings.server_threads(0, process.local_size, cores)
+    servers = sum(roles.is_server(rank) for rank in _ranks_on_host(process))
+    workers = process.local_size - servers
+    return settings.server_threads(workers, max(1, servers), cores)
+
+
+def _ranks_on_host(process: Process) -> range:
+    # Launchers fill one host after the other, unless told otherwise.
+    first = process.rank - process.local_rank
+    return range(first, first + process.local_size)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 import traceback
 
 from fdtcore import failures, message_log, output
+from fdtcore.control.process_identity import end_launcher_of_this_host
 from fdtcore.failures import Failure
 from fdtcore.options import is_set
 from nfdt import algorithms
@@ -31,6 +33,7 @@ from nfdt.options import Options
 from nfdt.protocol.checkpoints import Mismatch, check_batches
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service, Wait
+from nfdt.protocol.step_times import TimeShares
 from nfdt.telemetry import trace
 from nfdt.telemetry.message_log import LoggedEndpoint, ServerEndpoint
 from nfdt.telemetry.recorder import Recording
@@ -83,7 +86,8 @@ class ServerLoop:
             roles.num_workers, peers.size, peers.survives, options.on_worker_loss
         )
         self.recording = Recording(self.service, options, roles, self.index)
-        self.shutdown = ServerShutdown(peers, self.wire, job_dir)
+        is_local = "NFDT_LAUNCHER" not in os.environ
+        self.shutdown = ServerShutdown(peers, self.wire, job_dir, is_local)
         self.failure: Failure | None = None  # the first of the job
         self._patience = PollingBackoff()
         self._looked_s = 0.0
@@ -91,6 +95,7 @@ class ServerLoop:
         self._turns = 0
         self._ending_due_s: dict[int, float] = {}  # a worker that is ended -> until
         self._ends_s = float("inf")  # when it ends at the latest
+        self._is_cut_off = False  # whether others got out of reach
         self.checkpoints.begin(self.service)
 
     def run(self) -> int:
@@ -140,6 +145,8 @@ class ServerLoop:
             self.pushes.give_back(message)
         elif kind is Kind.BYE:
             self.recording.note(trace.FINISHED, now_s, worker)
+            times = TimeShares.unpack(bytes(message.payload))
+            self.recording.summary.times[worker] = times
             self._judge(self.membership.finish(worker, early=bool(message.parts)))
         elif kind is Kind.FAIL:
             self._take_failure(message, now_s)
@@ -178,10 +185,23 @@ class ServerLoop:
                 name = self.peers.roles.name(rank)
                 self._end_for(f"{name} (rank {rank}) was lost, and its parameters.")
         if self._watch is not None:
+            self._look_for_cuts(self._watch, now_s)
             self._look_for_stalls(self._watch)
         self.recording.take()
         if problem := self.checkpoints.keep(self.service, now_s):
             output.shout(problem)
+
+    def _look_for_cuts(self, watch: JobWatch, now_s: float) -> None:
+        """Goes on without those whose machines nobody reaches; MPI would wait."""
+        for failure in watch.cut_off():
+            rank, self._is_cut_off = failure.rank, True
+            self.peers.lost.add(rank)
+            if self.peers.roles.is_server(rank):
+                self._end_job(failure)
+            elif rank in self.service.present:
+                if self.index == 0:
+                    output.shout(failure.sentence())
+                self._lose(rank, now_s)
 
     def _look_for_stalls(self, watch: JobWatch) -> None:
         """Says that this server turns, and takes what the hub has found."""
@@ -252,6 +272,9 @@ class ServerLoop:
         if not self.failure:
             self.peers.part()
             return 0
+        if self._is_cut_off and os.environ.get("NFDT_LAUNCHER") != socket.gethostname():
+            # Perhaps it is this machine that nobody reaches, and that must end itself.
+            end_launcher_of_this_host()
         self.shutdown.leave(self.membership.code)
 
 

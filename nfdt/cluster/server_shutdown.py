@@ -34,10 +34,19 @@ class ServerShutdown:
         wire: The way to the workers.
         job_dir: Where the launcher finds summary and failure; None where there is
             none, and server 0 speaks for itself.
+        is_local: Whether the launcher sees what this process writes: in a job on
+            several machines the file may be on a disk of this one.
     """
 
-    def __init__(self, peers: Peers, wire: ServerEndpoint, job_dir: str | None):
+    def __init__(
+        self,
+        peers: Peers,
+        wire: ServerEndpoint,
+        job_dir: str | None,
+        is_local: bool = True,
+    ):
         self._peers, self._wire, self._job_dir = peers, wire, job_dir
+        self._is_local = is_local
         self._speaks = peers.rank == peers.roles.server_rank(0)
 
     def fail(self, failure: Failure, workers: Iterable[int]) -> None:
@@ -56,7 +65,8 @@ class ServerShutdown:
     def summarise(self, recording: Recording, *, failed: bool) -> None:
         """Leaves the summary to the launcher, or prints it."""
         if self._job_dir is not None and recording.write_summary(self._job_dir):
-            return
+            if self._is_local:
+                return
         if self._speaks and not failed:
             for line in recording.summary.lines():
                 output.shout(line)

@@ -24,6 +24,7 @@ from nfdt.cluster.job_watch import HIDDEN
 from nfdt.cluster.mpi_transport import server_lost
 from nfdt.protocol.client import Refused
 from nfdt.protocol.messages import Kind, Message
+from nfdt.protocol.step_times import TimeShares
 from nfdt.protocol.transport import ServerLost
 
 INTERRUPT_CODE = 130
@@ -63,6 +64,7 @@ class WorkerExit:
         self.worker = peers.rank
         self.finding: Callable[[], Exception | None] = lambda: None  # the engine's
         self.is_in_fit: Callable[[], bool] = lambda: False  # which others go on with
+        self.times: Callable[[], TimeShares] = TimeShares  # of this worker's steps
         self._log_dir = os.environ.get("NFDT_JOB_DIR")
         self._noting, self._noted = threading.Lock(), set[str]()
         self._process = process
@@ -77,7 +79,7 @@ class WorkerExit:
         if not self.is_here():
             return
         try:
-            self._tell(Kind.BYE, parts=int(self.is_in_fit()))
+            self._say_bye()
             self.line.finish()
             self.transport.wait_for_others()
         except KeyboardInterrupt:
@@ -110,7 +112,7 @@ class WorkerExit:
             found = self._failure(SystemExit(code))
             self._fail(dataclasses.replace(found, type="os._exit"), code)
         with contextlib.suppress(Exception):
-            self._tell(Kind.BYE, parts=int(self.is_in_fit()))
+            self._say_bye()
         self.peers.flush(_SEND_S)
         shutdown.exit_at_once(code)
 
@@ -217,6 +219,10 @@ class WorkerExit:
                 return
             self._noted.add(text)
         output.write(f"nfdt: {text}\n", sys.stderr)
+
+    def _say_bye(self) -> None:
+        times = self.times().pack()
+        self._tell(Kind.BYE, parts=int(self.is_in_fit()), payload=times)
 
     def _tell(self, kind: Kind, **fields: Any) -> None:
         """Tells all servers; raises where one is gone, when the others know."""

@@ -38,8 +38,11 @@ class WorkerCommunicator:
         # The first worker that was left at the last meeting: the same on all workers.
         self.chief = 0
 
-    def allgather_bytes(self, data: bytes, name: str) -> list[bytes]:
+    def allgather_bytes(
+        self, data: bytes, name: str, *, even: bool = False
+    ) -> list[bytes]:
         """Returns the bytes of every worker that has come, by worker."""
+        del even  # a message tells its own size
         return list(self._gathered(data, name).values())
 
     def _gathered(self, data: bytes, name: str) -> dict[int, bytes]:
@@ -64,8 +67,9 @@ class WorkerCommunicator:
         if before != chief == self._worker:
             self._succeed()
 
-    def broadcast_bytes(self, data: bytes, name: str) -> bytes:
+    def broadcast_bytes(self, data: bytes, name: str, *, even: bool = False) -> bytes:
         """Returns the bytes of the first worker that is left."""
+        del even  # a message tells its own size
         return self.broadcast_made(lambda: data, name)
 
     def broadcast_made(self, make: Callable[[], bytes], name: str) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,6 +27,7 @@ from nfdt.glue.variable_group import VariableGroup, check_real, copied, dtype_of
 from nfdt.options import Options
 from nfdt.protocol.client import NotFinite
 from nfdt.protocol.messages import Kind, Message
+from nfdt.protocol.step_times import StopWatch
 from nfdt.protocol.transport import Transport
 from nfdt.rules.corrections import Vector
 
@@ -57,6 +59,7 @@ class PushPull:
         self._replicated_steps = replicated_steps
         self._num_workers = collectives.process.size
         self.finding: Exception | None = None  # of a step that TensorFlow runs
+        self.watch: StopWatch | None = None  # takes the times of pushes
         # TensorFlow keeps the order of what writes one variable, and of nothing else.
         self._order: Any = None
         self._loss = _Loss()
@@ -293,12 +296,25 @@ class PushPull:
         totals: Tensor,
         rate: float,
     ) -> tuple[Vector, np.int64]:
+        with self.watch.of_push() if self.watch else nullcontext():
+            return self._pushed(
+                optimizer, variables, (kinds, values), mark, totals, rate
+            )
+
+    def _pushed(
+        self,
+        optimizer: Optimizer,
+        variables: Sequence[Variable],
+        gradient: _Sent,
+        mark: Tensor,
+        totals: Tensor,
+        rate: float,
+    ) -> tuple[Vector, np.int64]:
         epoch, number = map(int, mark)
         self._epochs.taken += epoch < 0  # else it was counted when it was given
         try:
             loss = self._loss.of_batch(epoch, totals)
             about = {"epoch": epoch, "number": number, "loss": loss, "rate": rate}
-            gradient = (kinds, values)
             if self._replicated_steps.has_step(epoch):
                 group = self._push_for_all(optimizer, variables, gradient, about)
             else:

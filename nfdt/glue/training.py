@@ -35,6 +35,7 @@ from nfdt.glue.optimizer_state import build, has_stepped, optimizers_of, trained
 from nfdt.glue.push_pull import PushPull
 from nfdt.glue.replicated_steps import ReplicatedSteps
 from nfdt.glue.resumption import KeepNotes, Resumption
+from nfdt.protocol.step_times import StopWatch
 
 
 class ParameterServerTraining:
@@ -77,6 +78,10 @@ class ParameterServerTraining:
     def finding(self) -> Exception | None:
         """What a step has found while TensorFlow ran it."""
         return self._push_pull.finding
+
+    def take_times(self, watch: StopWatch) -> None:
+        """Takes the times of this worker's pushes from now on."""
+        self._push_pull.watch = watch
 
     @property
     def is_unfinished(self) -> bool:

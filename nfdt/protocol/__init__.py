@@ -17,6 +17,7 @@ group_spec      what a worker says of a group of variables when it opens it
 serialization   descriptions, lists and the state of rules as bytes
 checkpoints     what a server keeps of a run, with worker 0's notes
 events          what the trace tells; ``event_log`` keeps it
+step_times      where the time of a worker's steps went
 ==============  ============================================================
 
 May import ``rules``.

@@ -2,7 +2,7 @@
 
 ===============  ===========================================================
 trace            one JSON object a line, written as the run goes
-summary          the three lines at the end of a run, and shares of waiting
+summary          the lines at the end of a run, and shares of waiting
 report           START HERE: a picture, a page and a file for Perfetto, from a trace
 timeline         spans of the workers, from the pushes
 worker_outcomes  the outcome of each worker

@@ -15,7 +15,7 @@ PICTURE, PAGE = "report.png", "report.html"
 
 
 class Report(NamedTuple):
-    """What was written, and the three lines that a run ends with."""
+    """What was written, and the lines that a run ends with."""
 
     picture: Path
     page: Path

@@ -1,4 +1,4 @@
-"""The three lines at the end of a run, computed push by push in little memory.
+"""The lines at the end of a run, computed push by push in little memory.
 
 Pure: the server process adds its events and hands the result on as JSON.
 
@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from nfdt.protocol.events import Event, Use
+from nfdt.protocol.step_times import TimeShares
 
 
 class Cycles(NamedTuple):
@@ -82,6 +83,7 @@ class Summary:
         self.staleness: dict[int, int] = {}  # staleness -> pushes that had it
         self.workers: dict[int, dict[int, Cycles]] = {}  # worker -> group -> time
         self.uses: dict[int, dict[int, int]] = {}  # worker -> Use -> pushes or steps
+        self.times: dict[int, TimeShares] = {}  # worker -> where its steps' time went
         self._leads: dict[int, int] = {}  # Use -> highest lead
         self._versions: dict[int, tuple[int, int]] = {}  # group -> first and last
         self._times_s: tuple[float, float] | None = None  # of first and last update
@@ -187,7 +189,7 @@ class Summary:
         return 0
 
     def lines(self) -> list[str]:
-        """Returns three lines for the end of a run."""
+        """Returns the lines for the end of a run."""
         updates = f"{grouped(self.updates)} in {self.duration_s:.1f} s"
         if self.updates_per_s is not None:
             updates += f": {self.updates_per_s:.1f} updates/s"
@@ -199,11 +201,13 @@ class Summary:
             f"mean {self.mean_staleness:.1f}, 95 % {self.staleness_below(0.95)}, "
             f"max {max(self.staleness, default=0)}; lead max {self.max_lead}"
         )
-        return [
+        lines = [
             f"updates    {updates}",
             f"staleness  {staleness}",
             f"waiting    {self._waiting()}",
         ]
+        mean = TimeShares.mean(self.times.values())
+        return [*lines, f"a step     {mean.line()}"] if mean.steps else lines
 
     def to_json(self) -> str:
         """Returns what :meth:`from_json` makes the same summary of."""
@@ -212,6 +216,7 @@ class Summary:
                 "staleness": self.staleness,
                 "workers": self.workers,
                 "uses": self.uses,
+                "times": self.times,
                 "leads": self._leads,
                 "versions": self._versions,
                 "times_s": self._times_s,
@@ -232,6 +237,7 @@ class Summary:
             int(worker): {int(use): count for use, count in uses.items()}
             for worker, uses in found["uses"].items()
         }
+        self.times = {int(w): TimeShares(*t) for w, t in found["times"].items()}
         self._leads = {int(use): lead for use, lead in found["leads"].items()}
         self._versions = {int(k): (v[0], v[1]) for k, v in found["versions"].items()}
         self._times_s = tuple(found["times_s"]) if found["times_s"] else None

@@ -35,7 +35,8 @@ def call(tmp_path, monkeypatch):
 
 def test_every_option_is_in_the_request(call):
     words = ("-np", "3", "-m", "-H", "a:2,b:1", "--launcher", "carrier-pigeon")
-    words += ("--output", "logs", "--verbose", "--debug", "mod", "-np", "7", "-m")
+    words += ("-x", "A", "-x", "B", "--output", "logs", "--verbose", "--debug")
+    words += ("mod", "-np", "7", "-m")
     request, choices, _ = call(*words)
     assert request == Request(
         size=3,
@@ -43,6 +44,7 @@ def test_every_option_is_in_the_request(call):
         hosts="a:2,b:1",
         hostfile=None,
         launcher="carrier-pigeon",
+        forward=("A", "B"),
         directory=Path("logs"),
         verbose=True,
         debug=True,
@@ -61,6 +63,7 @@ def test_only_the_script_must_be_given(call):
         hosts=None,
         hostfile=None,
         launcher="auto",
+        forward=(),
         directory=None,
         verbose=False,
         debug=False,

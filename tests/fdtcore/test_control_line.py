@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from fdtcore import failures
+from fdtcore import failures, interfaces
 from fdtcore.control.control_line import ControlError, ControlLine
 from fdtcore.failures import Failure
 from fdtcore.process import Process
@@ -324,8 +324,9 @@ def test_every_rank_hears_that_rank_zero_cannot_listen():
         one.open()
 
 
-def test_loopback_is_refused_across_hosts(monkeypatch):
+def test_a_machine_without_a_network_is_refused(monkeypatch):
     monkeypatch.setattr(socket, "gethostbyname", lambda name: "127.0.1.1")
+    monkeypatch.setattr(interfaces, "interfaces", lambda: ())
     process = Process(size=2, local_size=1, host="here")
-    with pytest.raises(ControlError, match=r"here resolves to 127\.0\.1\.1"):
+    with pytest.raises(ControlError, match=r"no interface that other machines reach"):
         line_of(process, lambda text: text).open()

@@ -88,11 +88,35 @@ def test_lost_rank_is_gone_unless_it_said_goodbye_in_order():
     assert center.failure.kind == failures.GONE
     assert center.failure.headline() == (
         "rank 2/3 (c, pid 102) has died silently: killed by a signal? "
-        "(often out of memory: see dmesg)"
+        "(often out of memory: see dmesg, or its machine has ended)"
     )
+    center = hub_of(hosts="aaa")
+    center.lose(2)
+    assert center.failure.headline().endswith("(often out of memory: see dmesg)")
     center = hub_of()
     say(center, 2, (1, "a", INTERRUPTED), kind="goodbye")
     assert center.lose(2) == []
+    assert center.failure is None
+
+
+def test_a_machine_out_of_reach_is_named_with_what_was_heard_last():
+    center = hub_of()
+    say(center, 2, (4, "gradients", WAITING), now_s=3.0)
+    letters = center.lose(2, 10.0, unreachable=True)
+    assert [rank for rank, _ in letters] == [0, 1]
+    assert center.failure.kind == failures.CUT_OFF
+    assert center.failure.headline() == (
+        "c cannot be reached: the machine or the network to it is down. rank 2/3 "
+        "(pid 102) was last heard waiting in call 4 (gradients) for 7 s."
+    )
+
+
+def test_where_a_job_may_go_on_all_that_are_left_are_told_who_is_cut_off():
+    center = hub_of(judge=lambda stall: None)
+    assert center.lose(1, 10.0) == []  # a death: MPI reports it
+    ((rank, message),) = center.lose(2, 10.0, unreachable=True)
+    assert (rank, message["type"]) == (0, "cut_off")
+    assert Failure.from_json(message["failure"]).rank == 2
     assert center.failure is None
 
 

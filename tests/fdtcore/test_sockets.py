@@ -24,7 +24,7 @@ def target():
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # soon full
     address = listener.getsockname()
     hub = Hub(2, Patience(60.0), time.monotonic())
-    serving = threading.Thread(target=Switchboard(hub, listener, TOKEN).serve)
+    serving = threading.Thread(target=Switchboard(hub, listener, TOKEN, 5.0).serve)
     serving.start()
     yield address
     hub.finished = True

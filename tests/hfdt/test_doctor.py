@@ -122,9 +122,9 @@ def test_hosts(environ, text):
 
 
 def test_hosts_of_a_batch_systems_file(tmp_path):
-    (tmp_path / "nodes").write_text("n1\nn1\nn2\n")
+    (tmp_path / "nodes").write_text("localhost\nlocalhost\n127.0.0.1\n")
     _, hosts = checks.machine({"PBS_NODEFILE": str(tmp_path / "nodes")})
-    assert hosts.text == "n1 (2), n2 (1)"
+    assert hosts.text == "localhost (2), 127.0.0.1 (1)"
 
 
 def test_hosts_that_cannot_be_read_have_a_cure():

@@ -163,6 +163,8 @@ REAL_RUNS_ONLY = {
     "overlap": True,
     "on_worker_loss": "abort",
     "stall_timeout": 9.0,
+    "link_timeout": 9.0,
+    "interface": "eth1",
     "checkpoint": "folder",
     "checkpoint_every": 9.0,
     "resume": "folder",

@@ -1,0 +1,1 @@
+"""Several machines on one: what crosses a network, tried on hosts that tests make."""
