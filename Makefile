@@ -13,7 +13,7 @@ HOROVOD := $(VENV)/.horovod-$(TENSORFLOW)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo quick test test-nightly faults traces matrix keras-suite bench papers options examples doctor check lint type format clean
+.PHONY: help demo quick test test-nightly cluster-test cluster-smoke hosts faults traces matrix keras-suite bench papers options examples doctor check lint type format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' \
@@ -30,6 +30,18 @@ test: $(HOROVOD) ## runs the tests
 
 test-nightly: $(HOROVOD) ## tries the nightly of Keras, which may have moved things (minutes)
 	@$(RUN) python -m tests.nightly
+
+cluster-test: $(HOROVOD) ## runs jobs on three hosts, made of namespaces, as root (minutes)
+	@scripts/host_packages.sh
+	$(RUN) python -m pytest -m cluster tests/cluster
+
+cluster-smoke: $(HOROVOD) ## runs those of them that tell most (1 min)
+	@scripts/host_packages.sh
+	$(RUN) python -m pytest -m "cluster and smoke" -rs tests/cluster
+
+hosts: $(INSTALLED) ## leaves three such hosts up, to try things on
+	@scripts/host_packages.sh
+	@$(RUN) python -m tests.cluster up
 
 faults: $(HOROVOD) ## breaks jobs in every way of the table of faults (minutes)
 	$(RUN) python -m pytest -n 2 -m "" tests/test_faults.py tests/nfdt/test_stalls.py
@@ -60,7 +72,7 @@ examples: $(HOROVOD) ## runs the digits examples on two processes
 doctor: $(HOROVOD) ## checks the installation and tries a 2-process allreduce
 	$(RUN) hfdt doctor
 
-check: lint type test ## what continuous integration accepts
+check: lint type test cluster-smoke ## what continuous integration accepts
 
 lint: $(INSTALLED) ## style, without changing anything
 	$(RUN) ruff check .

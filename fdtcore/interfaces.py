@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -88,24 +88,15 @@ def matching(wanted: str, found: Iterable[Interface]) -> Interface | None:
     return None
 
 
-def common_network(addresses: Iterable[Address], known: Iterable[Network]) -> Network:
-    """Returns the network over which addresses reach each other.
-
-    Args:
-        addresses: One of each machine, all of one version of IP.
-        known: Networks of interfaces; the smallest that holds all addresses is taken,
-            else the smallest network that does.
-    """
-    all_of_them = list(addresses)
-    fitting = [n for n in known if all(address in n for address in all_of_them)]
-    if fitting:
-        return max(fitting, key=lambda network: network.prefixlen)
-    first = all_of_them[0]
-    for prefix in range(first.max_prefixlen, -1, -1):
+def smallest_network(addresses: Sequence[Address]) -> Network:
+    """Returns the smallest network that holds addresses of one version of IP."""
+    first = addresses[0]
+    prefix: int = first.max_prefixlen
+    while True:
         network = ipaddress.ip_network(f"{first}/{prefix}", strict=False)
-        if all(address in network for address in all_of_them):
+        if all(address in network for address in addresses):
             return network
-    raise AssertionError("a network of prefix 0 holds all")
+        prefix -= 1
 
 
 def address_of_job(wanted: str = "") -> str:

@@ -75,6 +75,7 @@ class Channel:
         self._connection = connection
         self._buffer = LineBuffer(MAX_LINE_BYTES)
         self._sending = threading.Lock()
+        self._lost_by: OSError | None = None  # what sending has failed with
         self._poll = select.poll()  # select() refuses descriptors above 1023
         self._poll.register(connection, select.POLLIN)
 
@@ -87,7 +88,9 @@ class Channel:
         try:
             with self._sending:
                 self._connection.sendall(encode(message))
-        except OSError:
+        except OSError as error:
+            # The system tells an error once: whoever reads sees the end alone.
+            self._lost_by = self._lost_by or error
             # Half a line may be out: nothing sensible can follow it.
             with contextlib.suppress(OSError):
                 self._connection.shutdown(socket.SHUT_RDWR)
@@ -111,7 +114,7 @@ class Channel:
             return []
         piece = self._connection.recv(1 << 16)
         if not piece:
-            raise ConnectionError("The peer has closed the connection.")
+            raise self._lost_by or ConnectionError("The peer has closed it.")
         return list(self._buffer.feed(piece))
 
     def close(self) -> None:

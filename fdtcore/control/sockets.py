@@ -25,6 +25,7 @@ class _Guest:
     buffer: channel.LineBuffer
     outbox: bytearray = dataclasses.field(default_factory=bytearray)
     rank: int | None = None  # None: has not shown the token
+    unreachable: bool = False  # found out while something was sent
 
 
 class Switchboard:
@@ -87,7 +88,8 @@ class Switchboard:
         except BlockingIOError:
             return
         except (OSError, ValueError) as error:
-            self._drop(guest, unreachable=channel.is_unreachable(error))
+            guest.unreachable |= channel.is_unreachable(error)
+            self._drop(guest)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):  # gone again, or out of descriptors
@@ -136,8 +138,12 @@ class Switchboard:
         for rank, message in letters:
             if rank in guests:
                 guests[rank].outbox += channel.encode(message)
-                with contextlib.suppress(OSError):  # then reading fails as well
+                try:
                     self._write(guests[rank])
+                except OSError as error:
+                    # Reading fails as well, but not with this error: the system
+                    # tells it once.
+                    guests[rank].unreachable |= channel.is_unreachable(error)
 
     def _write(self, guest: _Guest) -> None:
         events = selectors.EVENT_READ | selectors.EVENT_WRITE
@@ -147,13 +153,13 @@ class Switchboard:
         if not guest.outbox:
             self._selector.modify(guest.connection, selectors.EVENT_READ, guest)
 
-    def _drop(self, guest: _Guest, *, unreachable: bool = False) -> None:
+    def _drop(self, guest: _Guest) -> None:
         self._guests.discard(guest)
         self._selector.unregister(guest.connection)
         guest.connection.close()
         if guest.rank is not None:
             now_s = time.monotonic()
-            letters = self._hub.lose(guest.rank, now_s, unreachable=unreachable)
+            letters = self._hub.lose(guest.rank, now_s, unreachable=guest.unreachable)
             self._deliver(letters)
 
 

@@ -33,8 +33,9 @@ _ABORTING = b"Abort is in progress"
 # Said by the library of events of Open MPI 5 where a rank's pipe was closed first.
 _EVENTS = b"[warn] Epoll "
 # Of a peer that a library of MPI's has lost, of ssh, and of a group of processes.
-_OF_A_HOST = re.compile(rb"\[[\w.-]+:\d+\] (\*\*\* |plm:ssh: Warning: )")
-_PART_OF_IT = re.compile(rb"\[[\w.-]*(:\d*(\]( \S{0,3})?)?)?")
+_HOST_TAG = re.compile(rb"\[[\w.-]+:\d+\] ")
+_PART_OF_TAG = re.compile(rb"\[[\w.-]*(:\d*\]?)?")
+_OF_A_HOST = (b"*** ", b"plm:ssh: Warning: ")
 _CLOSED = re.compile(rb"Connection to (\S+) closed by remote host\.\r?\n?")
 _CLOSING = b"Connection to "
 _LOST = re.compile(r"Remote daemon: \S+ on node (\S+)", re.ASCII)
@@ -127,8 +128,11 @@ class BannerFilter:
             noise.startswith(partial) or partial.startswith(noise)
             for noise in (_ABORTING, _EVENTS, _CLOSING)
         )
-        is_of_host = _OF_A_HOST.match(partial) or _PART_OF_IT.fullmatch(partial)
-        return is_noise or bool(is_of_host) or not partial.strip(b"-\r")
+        if tag := _HOST_TAG.match(partial):
+            words = partial[tag.end() :]
+            return any(o.startswith(words) or words.startswith(o) for o in _OF_A_HOST)
+        is_tag = _PART_OF_TAG.fullmatch(partial) is not None
+        return is_noise or is_tag or not partial.strip(b"-\r")
 
     def _line(self, line: bytes) -> bytes:
         if self._midline:
@@ -141,7 +145,8 @@ class BannerFilter:
         if closed := _CLOSED.fullmatch(line):
             self.lost_host = self.lost_host or closed[1].decode(errors="replace")
             return b""
-        if _OF_A_HOST.match(line):
+        tag = _HOST_TAG.match(line)
+        if tag and line.startswith(_OF_A_HOST, tag.end()):
             return b""
         is_rule = _RULE.fullmatch(line) is not None
         if self._inside:

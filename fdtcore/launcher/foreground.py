@@ -143,7 +143,7 @@ class Foreground:
                 self._look_at_machines(job, environ, logs)
             environ[f"{self.prefix}LAUNCHER"] = socket.gethostname()
             interface = environ.get(f"{self.prefix}INTERFACE", "")
-            environ |= network.variables(interface, environ)
+            environ |= network.variables(interface, len(job.hosts), environ)
         _make(logs, self.last_file)
         environ[f"{self.prefix}JOB_DIR"] = str(logs)
         if not sys.stdout.isatty():

@@ -15,6 +15,7 @@ from fdtcore.launcher import preflight
 from fdtcore.launcher.preflight import Machine
 
 # Each machine must have it at the same place, as it has the rest of the project.
+_MANY = 3  # of two machines each sends what it must
 _RULES = Path(__file__).parent / "allreduce.conf"
 
 
@@ -40,12 +41,13 @@ def common(machines: Sequence[Machine], resolved: Mapping[str, str]) -> str:
         The network as ``10.0.0.0/24``; empty where it cannot be told.
     """
     several = [interfaces_of(machine) for machine in machines]
-    named = {
-        one.network
+    reached = [
+        one
         for machine, own in zip(machines, several)
         for one in own
         if str(one.address) == resolved.get(machine.name)
-    }
+    ]
+    named = {one.network for one in reached}
     shared = [
         one.network
         for one in several[0]
@@ -54,25 +56,35 @@ def common(machines: Sequence[Machine], resolved: Mapping[str, str]) -> str:
     ]
     # The one that the names lead to; a second one may have no cable.
     preferred = [network for network in shared if network in named]
-    found = preferred or shared
-    return str(found[0]) if found else ""
+    if found := preferred or shared:
+        return str(found[0])
+    if len(reached) < len(machines):
+        return ""
+    # Routers lie between them.
+    return str(interfaces.smallest_network([one.address for one in reached]))
 
 
-def variables(network: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Returns what tells Open MPI, Horovod's Gloo and ssh of the machines of a job.
+def variables(
+    network: str, num_machines: int, environ: Mapping[str, str]
+) -> dict[str, str]:
+    """Returns what tells Open MPI and ssh of the machines of a job.
 
     Args:
         network: The network of the job, or an interface's name; empty for unknown.
+        num_machines: How many there are.
         environ: The environment of the launcher; what it holds, stays.
     """
     wanted = {
         "PRTE_MCA_plm_ssh_agent": preflight.ssh_agent(),
         # Else the runtime of Open MPI ends a job that goes on without a machine.
         "PRTE_MCA_oob_tcp_keepalive_time": "0",
-        # Its own choice for three machines sends each byte two or three times as often.
-        "OMPI_MCA_coll_tuned_use_dynamic_rules": "1",
-        "OMPI_MCA_coll_tuned_dynamic_rules_filename": str(_RULES),
     }
+    if num_machines >= _MANY:
+        # Its own choice sends each byte two or three times as often, by coll/tuned with
+        # one rank on each machine and by coll/han with several.
+        wanted["OMPI_MCA_coll_han_priority"] = "0"
+        wanted["OMPI_MCA_coll_tuned_use_dynamic_rules"] = "1"
+        wanted["OMPI_MCA_coll_tuned_dynamic_rules_filename"] = str(_RULES)
     if "SLURM_STEP_ID" in environ:
         # Within a step mpirun's own srun would wait for the cores of that step.
         wanted["SLURM_OVERLAP"] = "1"

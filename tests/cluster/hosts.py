@@ -51,22 +51,25 @@ def missing() -> str | None:
     if os.getuid() != 0:
         return "hosts of namespaces need root"
     packages = {"ip": "iproute2", "sshd": "openssh-server", "unshare": "util-linux"}
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     lacking = [
         package
         for name, package in packages.items()
-        if not shutil.which(name, path=path)
+        if not shutil.which(name, path=_environ()["PATH"])
     ]
     if lacking:
         return (
             f"not installed: {', '.join(lacking)} (apt-get install {' '.join(lacking)})"
         )
-    answer = subprocess.run(
-        ["ip", "netns", "add", "fdt-try"], capture_output=True, text=True, check=False
-    )
-    if answer.returncode:
-        return f"no network namespace can be made: {answer.stderr.strip()}"
-    _call("ip", "netns", "del", "fdt-try")
+    apart = ("unshare", "--uts", "--ipc", "--pid", "--mount", "--net", "--fork")
+    for words in (
+        ("ip", "netns", "add", "fdt-try"),
+        ("ip", "netns", "del", "fdt-try"),
+        (*apart, "mount", "-t", "tmpfs", "none", "/mnt"),
+        (*apart, "ip", "link", "add", "fdt-try", "type", "bridge"),
+    ):
+        answer = subprocess.run(words, env=_environ(), capture_output=True, text=True)
+        if answer.returncode:
+            return f"this machine refuses {' '.join(words)}: {answer.stderr.strip()}"
     return None
 
 
@@ -160,7 +163,7 @@ class Hosts:
                 *("unshare", "--uts", "--ipc", "--pid", "--mount", "--fork"),
                 *("--kill-child", "bash", _HERE / "init_host.sh", host, STATE),
             ],
-            env={**os.environ, "HOSTS_OVERLAY": self._overlay},
+            env={**_environ(), "HOSTS_OVERLAY": self._overlay},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -183,11 +186,11 @@ class Hosts:
         """Ends the hosts and takes away what they were made of."""
         for name in self.names:
             self.stop_host(name)
-            subprocess.run(["ip", "netns", "del", name], capture_output=True)
+            _try("ip", "netns", "del", name)
         if self._relay is not None:
             self._relay.terminate()
             self._relay.wait()
-        subprocess.run(["ip", "netns", "del", SWITCH], capture_output=True)
+        _try("ip", "netns", "del", SWITCH)
         shutil.rmtree(STATE, ignore_errors=True)
 
     def start(
@@ -252,9 +255,17 @@ def _child_of(pid: int) -> str:
 def _is_listening(host: str) -> bool:
     # From within: the host's network is seen from no other place.
     table = ("ss", "--listening", "--tcp", "--numeric", "--no-header")
-    answer = subprocess.run(["ip", "netns", "exec", host, *table], capture_output=True)
-    return b":22 " in answer.stdout
+    return b":22 " in _try("ip", "netns", "exec", host, *table).stdout
 
 
 def _call(*words: object) -> None:
-    subprocess.run(list(map(str, words)), check=True, capture_output=True)
+    _try(*words).check_returncode()
+
+
+def _try(*words: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(list(map(str, words)), env=_environ(), capture_output=True)
+
+
+def _environ() -> dict[str, str]:
+    # Not on everybody's PATH.
+    return {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}

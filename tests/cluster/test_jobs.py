@@ -307,3 +307,44 @@ def test_a_job_that_is_broken(hosts, folder, row):
         assert len(losses(done.stdout)) == 1, done.stdout
     print(f"{row.program}, {row.what}: {took_s:.1f} s")
     assert_nothing_is_left(hosts)
+
+
+@pytest.mark.parametrize("program", ["hfdt", "nfdt"])
+def test_a_link_that_comes_back_in_time_is_as_if_nothing_had_been(
+    hosts, folder, program
+):
+    with hosts.start(
+        "node1", *command(program), SCRIPT, "epochs", 40, folder=folder
+    ) as job:
+        job.wait_for_text("epoch 1 on node1")
+        hosts.cut("node2")
+        time.sleep(LINK_TIMEOUT_S / 3)
+        hosts.mend("node2")
+        done = job.ended(LASTS_S)
+    assert done.returncode == 0, done.stderr
+    assert len(losses(done.stdout)) == 1, done.stdout
+    assert "cannot be reached" not in done.stderr
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("program", ["hfdt", "nfdt"])
+def test_doctor_shows_machines_and_what_is_between_them(hosts, program):
+    hosts.limit("node2", 100)
+    words = (sys.executable, "-m", f"{program}.cli", "doctor", "-H", "node1,node2")
+    done = hosts.run("node1", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout
+    assert re.search(r"^node2 +\d+ cores, Python .*tensorflow .*clock", said, re.M)
+    assert re.search(r"^network +10\.66\.0\.0/24$", said, re.M)
+    (mbit_per_s,) = re.findall(r"node1 to node2: [\d.]+ ms one way, (\d+) Mbit/s", said)
+    assert 50 < int(mbit_per_s) < 130
+    assert said.endswith("Nothing is wrong.\n")
+
+
+def test_doctor_names_what_is_wrong(hosts):
+    hosts.stop_host("node3")
+    words = (sys.executable, "-m", "hfdt.cli", "doctor", "-H", "node1,node2,node3")
+    done = hosts.run("node1", *words)
+    assert done.returncode == 1
+    assert "WRONG: node3: ssh: connect to host node3 port 22" in done.stdout
+    assert done.stdout.endswith("1 wrong.\n")

@@ -73,6 +73,46 @@ def test_a_banner_is_taken_out_and_nothing_else(banner, size):
     assert run(text, size) == ("epoch 1\n\nafter\n", parse(banner))
 
 
+PEER = """\
+An MPI communication peer process has unexpectedly disconnected.  This
+usually indicates a failure in the peer process (e.g., a crash or
+otherwise exiting without calling MPI_FINALIZE first).
+
+  Local host: node2
+  Peer host:  node3
+"""
+DAEMON = """\
+PRTE has lost communication with a remote daemon.
+
+  HNP daemon   : [prterun-node1-21@0,0] on node node1
+  Remote daemon: [prterun-node1-21@0,1] on node node2
+"""
+OF_HOSTS = """\
+[node1:00000] *** An error occurred in Socket closed
+[node1:00000] *** MPI_ERRORS_ARE_FATAL (processes in this communicator will now abort,
+[node1:00013] plm:ssh: Warning: setpgid(17,17) failed in parent
+"""
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_what_is_said_between_hosts_goes(size):
+    text = f"a\n{OF_HOSTS}{RULE}{PEER}{RULE}b\n\0[1/3] c"
+    assert run(text, size) == ("a\nb\n[1/3] c", None)
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize(
+    "text",
+    [RULE + DAEMON + RULE, "Connection to node2 closed by remote host.\r\n"],
+)
+def test_a_machine_that_is_lost_is_remembered(text, size):
+    banners = BannerFilter()
+    data = text.encode()
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    assert b"".join(map(banners.feed, pieces)) + banners.finish() == b""
+    assert banners.lost_host == "node2"
+
+
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 @pytest.mark.parametrize(
     "text",
@@ -82,6 +122,8 @@ def test_a_banner_is_taken_out_and_nothing_else(banner, size):
         RULE + RULE + RULE,
         "---\n- item\n",
         "no end of line",
+        "[node1:12] a user's own line\n",
+        "Connection to the database closed\n",
         RULE + "mpir",
         RULE + "mpirun noticed nothing that is known",
         "a\r50%\rb\n",

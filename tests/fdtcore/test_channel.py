@@ -1,10 +1,17 @@
 """Lines out of pieces, and what a broken peer cannot do."""
 
+import errno
 import socket
 
 import pytest
 
-from fdtcore.control.channel import Channel, LineBuffer, encode
+from fdtcore.control.channel import (
+    Channel,
+    LineBuffer,
+    encode,
+    is_unreachable,
+    keep_alive,
+)
 
 
 @pytest.mark.parametrize("step", [1, 2, 7, 1000])
@@ -50,3 +57,42 @@ def test_channel_carries_messages_and_reports_the_end():
     theirs.send({})
     assert theirs.send({}) is False
     theirs.close()
+
+
+class CutOff:
+    """A socket that finds out while it sends that nobody is there; told once."""
+
+    def __init__(self, inner):
+        self._inner = inner
+
+    def sendall(self, data):
+        raise OSError(errno.ETIMEDOUT, "Connection timed out")
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+
+def test_reading_reports_what_sending_has_found_out():
+    ours, theirs = socket.socketpair()
+    line = Channel(CutOff(ours))
+    assert line.send({}) is False
+    with pytest.raises(OSError) as caught:
+        line.receive(5.0)
+    assert is_unreachable(caught.value)
+    theirs.close()
+
+
+def test_an_end_is_not_a_machine_out_of_reach():
+    assert not is_unreachable(ConnectionResetError(errno.ECONNRESET, "reset"))
+    assert not is_unreachable(ConnectionError("closed"))
+    assert not is_unreachable(None)
+
+
+def test_the_kernel_is_told_how_long_a_machine_may_be_silent():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with socket.create_connection(listener.getsockname()) as connection:
+            keep_alive(connection, 6.0)
+            wanted = {"TCP_USER_TIMEOUT": 6000, "TCP_KEEPIDLE": 1, "TCP_KEEPINTVL": 1}
+            for name, value in wanted.items():
+                option = getattr(socket, name)
+                assert connection.getsockopt(socket.IPPROTO_TCP, option) == value

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from fdtcore.failures import ENDED, GONE, Failure
+from fdtcore.failures import CUT_OFF, ENDED, GONE, Failure
 from fdtcore.launcher.banners import Ended
-from fdtcore.launcher.explanation import explain
+from fdtcore.launcher.explanation import exit_code, explain
 from fdtcore.launcher.supervisor import Outcome
 
 LOGS = Path("/logs")
@@ -36,6 +36,40 @@ def test_a_rank_that_is_gone_is_explained_by_what_mpirun_saw():
         "rank 1/4 (a) was killed by signal 9 (SIGKILL). Often the machine ran out"
     )
     assert say(Outcome(1, 0, 0, None), gone).startswith("rank 1/4 is gone")
+
+
+def test_a_death_that_peers_have_seen_first_is_the_ranks_own():
+    gone = dataclasses.replace(FAILURE, kind=GONE, message="rank 1/4 is gone")
+    of_a_peer = Outcome(14, 0, 0, Ended(0, "", 14, 0))
+    assert say(of_a_peer, gone).startswith("rank 1/4 is gone.")
+    assert exit_code(of_a_peer, gone) == 137
+    its_own = Outcome(3, 0, 0, Ended(1, "", 3, 0))
+    assert "exit code 3" in say(its_own, gone)
+    assert exit_code(its_own, gone) == 3
+    assert exit_code(Outcome(1, 0, 0, None), FAILURE) == 1
+
+
+def test_what_the_launcher_had_to_end_is_told_by_the_record():
+    cut_off = dataclasses.replace(FAILURE, kind=CUT_OFF, message="b cannot be reached")
+    outcome = Outcome(1, 0, 0, Ended(0, "", 14, 0))
+    assert say(outcome, cut_off).startswith("b cannot be reached.")
+    assert exit_code(outcome, cut_off) == 1
+
+
+def test_a_machine_that_is_gone_is_named_with_the_way_to_go_on():
+    outcome = Outcome(1, 0, 0, None, lost_host="node2")
+    line = explain(outcome, None, size=3, directory=LOGS, again=", with --resume ck")
+    assert line.startswith("node2 is gone: the machine was reset or turned off")
+    assert line.endswith("Start it again, with --resume ck.")
+
+
+def test_a_file_on_another_machine_is_said_to_be_there(tmp_path):
+    failure = dataclasses.replace(FAILURE, host="node7")
+    line = say(Outcome(1, 0, 0, None), failure, directory=tmp_path)
+    assert line.endswith(f"See {tmp_path}/rank-1.log on node7.")
+    (tmp_path / "rank-1.log").touch()
+    line = say(Outcome(1, 0, 0, None), failure, directory=tmp_path)
+    assert line.endswith(f"See {tmp_path}/rank-1.log.")
 
 
 def test_a_rank_that_exits():
