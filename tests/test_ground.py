@@ -136,9 +136,12 @@ def test_continuous_integration_runs_every_check_then_the_tests(tmp_path):
     for name in (".installed-tensorflow", ".horovod-tensorflow"):
         (tmp_path / name).touch()
     plan = make("-n", "check", f"VENV={tmp_path}").stdout.splitlines()
-    *checks, tests = [line.partition('PATH" ')[2] for line in plan]
+    found = [line.partition('PATH" ')[2] or line for line in plan]
+    *checks, tests, packages, smoke = found
     assert checks == ["ruff check .", "ruff format --check .", "lint-imports", "mypy"]
-    assert tests.startswith("python -m pytest")
+    assert tests.startswith("python -m pytest -n")
+    assert packages == "scripts/host_packages.sh"
+    assert smoke.startswith('python -m pytest -m "cluster and smoke"')
 
 
 def test_hooks_run_what_continuous_integration_runs():

@@ -38,7 +38,7 @@ _PART_OF_TAG = re.compile(rb"\[[\w.-]*(:\d*\]?)?")
 _OF_A_HOST = (b"*** ", b"plm:ssh: Warning: ")
 _CLOSED = re.compile(rb"Connection to (\S+) closed by remote host\.\r?\n?")
 _CLOSING = b"Connection to "
-_LOST = re.compile(r"Remote daemon: \S+ on node (\S+)", re.ASCII)
+_LOST = re.compile(r"Remote (?:daemon: \S+ on node|host:) (\S+)", re.ASCII)
 _KILLED = re.compile(
     r"rank (\d+) with PID \d+ on node (\S+) exited on signal (\d+)", re.ASCII
 )
@@ -167,7 +167,7 @@ class BannerFilter:
 
     def _note(self, block: bytes) -> bool:
         text = block.decode(errors="replace")
-        if lost := _LOST.search(text):
+        if lost := _LOST.search(" ".join(text.split())):
             self.lost_host = self.lost_host or lost[1]
         ended = parse(text)
         self.ended = self.ended or ended

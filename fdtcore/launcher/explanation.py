@@ -63,9 +63,9 @@ def explain(
         return None
     if outcome.lost_host and (failure is None or failure.kind == GONE):
         return (
-            f"{outcome.lost_host} is gone: the machine was reset or turned off, or ssh "
-            "has lost it. Open MPI ends a job with each of its machines. Start it again"
-            f"{again}."
+            f"{outcome.lost_host} is gone: the machine was reset or turned off, ssh "
+            "has lost it, or a firewall keeps it from calling back. Open MPI ends a "
+            f"job with each of its machines. Start it again{again}."
         )
     ended = outcome.ended
     if failure is not None and not (failure.kind == GONE and _saw(ended, failure)):

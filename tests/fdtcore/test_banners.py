@@ -87,6 +87,15 @@ PRTE has lost communication with a remote daemon.
   HNP daemon   : [prterun-node1-21@0,0] on node node1
   Remote daemon: [prterun-node1-21@0,1] on node node2
 """
+NO_DAEMON = """\
+A daemon failed to report back after being spawned. This could
+be due to several factors, including inability to find the
+daemon executable.
+
+  Local host:    node1
+  Remote host:   node2
+  Daemon exit status: 137
+"""
 OF_HOSTS = """\
 [node1:00000] *** An error occurred in Socket closed
 [node1:00000] *** MPI_ERRORS_ARE_FATAL (processes in this communicator will now abort,
@@ -103,7 +112,11 @@ def test_what_is_said_between_hosts_goes(size):
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 @pytest.mark.parametrize(
     "text",
-    [RULE + DAEMON + RULE, "Connection to node2 closed by remote host.\r\n"],
+    [
+        RULE + DAEMON + RULE,
+        RULE[:60] + "\n" + NO_DAEMON + RULE[:60] + "\n",
+        "Connection to node2 closed by remote host.\r\n",
+    ],
 )
 def test_a_machine_that_is_lost_is_remembered(text, size):
     banners = BannerFilter()
