@@ -129,7 +129,18 @@ def job_name(environ: Mapping[str, str]) -> str | None:
     if name is None and "HOROVOD_GLOO_RENDEZVOUS_PORT" in environ:
         address = environ.get("HOROVOD_GLOO_RENDEZVOUS_ADDR", "")
         name = f"gloo-{address}-{environ['HOROVOD_GLOO_RENDEZVOUS_PORT']}"
+    if name is None and _is_hydras(environ):
+        name = f"mpich-{environ.get('PMI_HOSTNAME', '')}-{os.getppid()}"
     return name and re.sub(r"[^\w.-]", "-", name)
+
+
+def _is_hydras(environ: Mapping[str, str]) -> bool:
+    """Whether MPICH's launcher has started all ranks of a job on this machine.
+
+    It tells no name of a job; the parent of all ranks is one, but on one machine only.
+    """
+    size = environ.get("PMI_SIZE")
+    return "HYDI_CONTROL_FD" in environ and environ.get("MPI_LOCALNRANKS") == size
 
 
 def log_file(directory: Path, rank: int) -> Path:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from fdtcore import output, settings
+from fdtcore import interfaces, output, settings
 from fdtcore.failures import RECORD_NAME, read_record
 from fdtcore.launcher import network, preflight
 from fdtcore.launcher.explanation import exit_code, explain, number, stopped_by
@@ -143,7 +143,8 @@ class Foreground:
                 self._look_at_machines(job, environ, logs)
             environ[f"{self.prefix}LAUNCHER"] = socket.gethostname()
             interface = environ.get(f"{self.prefix}INTERFACE", "")
-            environ |= network.variables(interface, len(job.hosts), environ)
+            own = interfaces.interfaces()
+            environ |= network.variables(interface, len(job.hosts), environ, own)
         _make(logs, self.last_file)
         environ[f"{self.prefix}JOB_DIR"] = str(logs)
         if not sys.stdout.isatty():

@@ -65,7 +65,10 @@ def common(machines: Sequence[Machine], resolved: Mapping[str, str]) -> str:
 
 
 def variables(
-    network: str, num_machines: int, environ: Mapping[str, str]
+    network: str,
+    num_machines: int,
+    environ: Mapping[str, str],
+    own: Sequence[Interface],
 ) -> dict[str, str]:
     """Returns what tells Open MPI and ssh of the machines of a job.
 
@@ -73,6 +76,7 @@ def variables(
         network: The network of the job, or an interface's name; empty for unknown.
         num_machines: How many there are.
         environ: The environment of the launcher; what it holds, stays.
+        own: Interfaces of the launcher's machine, which may be none of the job's.
     """
     wanted = {
         "PRTE_MCA_plm_ssh_agent": preflight.ssh_agent(),
@@ -90,7 +94,9 @@ def variables(
         wanted["SLURM_OVERLAP"] = "1"
     if network:
         wanted["OMPI_MCA_btl_tcp_if_include"] = network
-        wanted["PRTE_MCA_prte_if_include"] = network
+        # mpirun itself must have an interface there; a login node may have none.
+        if interfaces.matching(network, own) is not None:
+            wanted["PRTE_MCA_prte_if_include"] = network
     if any(name in environ for name in preflight.AGENTS):
         del wanted["PRTE_MCA_plm_ssh_agent"]
     excluded = {

@@ -104,7 +104,8 @@ class ServerLoop:
         Returns:
             The exit code; of a job that fails it does not return.
         """
-        if self.index == 0 and not self.peers.survives:
+        is_said = is_set(os.environ, "NFDT_LAUNCHED")  # by the launcher
+        if self.index == 0 and not self.peers.survives and not is_said:
             output.shout(FRAGILE)
         if self._watch is not None:
             self._watch.line.connect()

@@ -4,11 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from fdtcore.launcher.network import common, variables
+from fdtcore.launcher import network
+from fdtcore.launcher.network import common, interfaces_of
 from fdtcore.launcher.preflight import Machine
 
 LO = ["lo", "127.0.0.1", "255.0.0.0"]
 DOCKER = ["docker0", "172.17.0.1", "255.255.0.0"]
+
+
+def variables(name, num_machines, environ, own="10.66.0"):
+    [here] = machines([cable("eth0", own, 9)])
+    return network.variables(name, num_machines, environ, interfaces_of(here))
 
 
 def machines(*several):
@@ -18,8 +24,8 @@ def machines(*several):
     ]
 
 
-def cable(name, network, number):
-    return [name, f"{network}.{number}", "255.255.255.0"]
+def cable(name, prefix, number):
+    return [name, f"{prefix}.{number}", "255.255.255.0"]
 
 
 def test_the_network_that_all_have_and_no_bridge_of_containers():
@@ -62,6 +68,12 @@ def test_mpi_is_told_of_the_network_and_how_to_log_in():
 def test_what_the_user_has_set_stays(name):
     found = variables("10.66.0.0/24", 3, {name: "own"})
     assert name.replace("exclude", "include") not in found
+
+
+def test_a_login_node_outside_of_the_network_may_start_jobs_in_it():
+    found = variables("10.66.0.0/24", 3, {}, own="192.168.1")
+    assert found["OMPI_MCA_btl_tcp_if_include"] == "10.66.0.0/24"
+    assert "PRTE_MCA_prte_if_include" not in found
 
 
 def test_between_two_machines_open_mpi_chooses_itself():

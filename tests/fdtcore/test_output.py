@@ -1,4 +1,5 @@
 import datetime
+import os
 import sys
 from pathlib import Path
 
@@ -167,6 +168,13 @@ def test_the_folder_of_a_job_has_its_date_and_process():
 )
 def test_ranks_agree_on_a_name_without_talking(environ, name):
     assert output.job_name(environ) == name
+
+
+def test_ranks_of_mpich_on_one_machine_have_their_parent_in_common():
+    environ = {"HYDI_CONTROL_FD": "7", "PMI_SIZE": "2", "PMI_HOSTNAME": "a"}
+    name = output.job_name({**environ, "MPI_LOCALNRANKS": "2"})
+    assert name == f"mpich-a-{os.getppid()}"
+    assert output.job_name({**environ, "MPI_LOCALNRANKS": "1"}) is None
 
 
 def test_the_announcement_names_the_files(tmp_path, monkeypatch):
