@@ -240,6 +240,7 @@ def said(run: Run, framework: str) -> Iterator[str]:
 # Said of every job: where output goes, how data are divided, what was trained.
 _USUAL = re.compile(
     r"^output of |takes part r of |batches are leased|^updates |^staleness |^waiting "
+    r"|^a step "
     r"|goes to worker i modulo|Expect no speed-up|takes part 0 of|^lead "
 )
 
