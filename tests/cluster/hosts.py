@@ -157,13 +157,19 @@ class Hosts:
 
     def start_host(self, host: str) -> None:
         """Starts a host that is down, and waits until it takes connections."""
+        project = {str(ROOT), str(pathlib.Path(sys.prefix).resolve())}
+        shared = " ".join(sorted(p for p in project if p.startswith("/tmp/")))
         started = subprocess.Popen(
             [
                 *("ip", "netns", "exec", host),
                 *("unshare", "--uts", "--ipc", "--pid", "--mount", "--fork"),
                 *("--kill-child", "bash", _HERE / "init_host.sh", host, STATE),
             ],
-            env={**_environ(), "HOSTS_OVERLAY": self._overlay},
+            env={
+                **_environ(),
+                "HOSTS_OVERLAY": self._overlay,
+                "HOSTS_SHARED": shared,
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

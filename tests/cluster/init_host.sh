@@ -9,6 +9,11 @@ mount -t tmpfs tmpfs /dev/shm
 # Session folders of MPI have names made of process ids, which hosts have in common.
 mount -t tmpfs tmpfs "$state/$name/tmp"
 chmod 1777 "$state/$name/tmp"
+# The project, where it lies there itself.
+for folder in ${HOSTS_SHARED:-}; do
+  mkdir -p "$state/$name/tmp/${folder#/tmp/}"
+  mount --bind "$folder" "$state/$name/tmp/${folder#/tmp/}"
+done
 mount --rbind "$state/$name/tmp" /tmp
 mount --bind "$state/$name/hosts" /etc/hosts
 mount --bind "$state/ssh_config" /etc/ssh/ssh_config
