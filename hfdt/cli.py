@@ -140,9 +140,7 @@ def doctor(
     module: bool,
     script: str | None,
     args: tuple[str, ...],
-    hosts: str | None,
-    hostfile: str | None,
-    interface: str,
+    place: MachineRequest,
 ) -> None:
     """Check what is installed; with SCRIPT, whether it is safe to distribute.
 
@@ -150,8 +148,7 @@ def doctor(
     each thing that differs is named: what, why, and what to write. With machines, what
     they have, and the network between them.
     """
-    if hosts or hostfile:
-        place = MachineRequest(hosts, hostfile, interface)
+    if place:
         raise SystemExit(place.examine("hfdt", DISTRIBUTIONS, _TERMINAL))
     if script is None:
         from hfdt.install.doctor import doctor as check

@@ -13,6 +13,7 @@ import click
 
 from fdtcore import options as declared
 from fdtcore import user_program
+from fdtcore.launcher.machines import MachineRequest
 from fdtcore.options import FrameworkOptions
 from fdtcore.text_values import write_number, write_s
 
@@ -102,17 +103,18 @@ def program_options(
 
 
 def machine_options() -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Adds ``hosts``, ``hostfile`` and ``interface`` to a command."""
+    """Adds machines to a command, as ``place``: a `MachineRequest`."""
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
-        for parameter in reversed(_MACHINES):
-            command = parameter(command)
-        return click.option(
-            "--interface",
-            metavar="NAME|NETWORK",
-            default="",
-            help="Network between the machines, if not the one that is found.",
-        )(command)
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            names = [field.name for field in dataclasses.fields(MachineRequest)]
+            place = MachineRequest(**{name: given.pop(name) for name in names})
+            command(place=place, **given)
+
+        for parameter in reversed((*_MACHINES, _INTERFACE)):
+            parameter(run)
+        return run
 
     return add
 
@@ -208,6 +210,14 @@ _MACHINES = (
         "-H", "--hosts", metavar="HOST:N,...", help="Machines and their slots."
     ),
     click.option("--hostfile", metavar="FILE", help="Lines like: node1 slots=4"),
+)
+
+
+_INTERFACE = click.option(
+    "--interface",
+    metavar="NAME|NETWORK",
+    default="",
+    help="Network between the machines, if not the one that is found.",
 )
 
 

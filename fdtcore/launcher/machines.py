@@ -64,6 +64,9 @@ class MachineRequest:
     hostfile: str | None
     interface: str
 
+    def __bool__(self) -> bool:
+        return bool(self.hosts or self.hostfile)
+
     def examine(
         self, program: str, distributions: tuple[str, ...], terminal: Terminal
     ) -> int:

@@ -83,17 +83,14 @@ def doctor(
     module: bool,
     script: str | None,
     args: tuple[str, ...],
-    hosts: str | None,
-    hostfile: str | None,
-    interface: str,
+    place: MachineRequest,
 ) -> None:
     """Check whether SCRIPT is safe to distribute, or what machines have.
 
     SCRIPT runs for some steps, in a copy of this folder, and each thing that differs is
     named: what, why, and what to write.
     """
-    if hosts or hostfile:
-        place = MachineRequest(hosts, hostfile, interface)
+    if place:
         raise SystemExit(place.examine("nfdt", DISTRIBUTIONS, TERMINAL))
     if script is None:
         TERMINAL.fail("a script, or machines (-H), must be named. Received: neither.")

@@ -2,7 +2,7 @@
 
 ::
 
-    python -m tests.cluster up [N]              makes hosts node1 to nodeN
+    python -m tests.cluster up [N [MS]]         makes hosts node1 to nodeN, MS apart
     python -m tests.cluster exec node1 COMMAND  runs a command on one
     python -m tests.cluster cut node2           pulls its cable; mend puts it in again
     python -m tests.cluster limit node2 100     its link has 100 Mbit/s
@@ -25,7 +25,8 @@ def main(words: list[str]) -> int:
             if lacking := missing():
                 print(lacking, file=sys.stderr)
                 return 1
-            hosts = Hosts(int(count[0]) if count else 3)
+            numbers = [int(word) for word in count] or [3]
+            hosts = Hosts(*numbers)
             hosts.up()
             first, names = hosts.names[0], ",".join(f"{n}:1" for n in hosts.names)
             size = len(hosts.names)

@@ -79,12 +79,11 @@ class Hosts:
     Args:
         count: Number of hosts.
         delay_ms: One-way latency between two hosts; 0 for the kernel's own bridge.
-        overlay: Folder laid over ``/usr`` of the hosts alone.
     """
 
-    def __init__(self, count: int, delay_ms: float = 0, overlay: str = "") -> None:
+    def __init__(self, count: int, delay_ms: float = 0) -> None:
         self.names = tuple(f"node{number}" for number in range(1, count + 1))
-        self._delay_ms, self._overlay = delay_ms, overlay
+        self._delay_ms = delay_ms
         self._relay: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Hosts:
@@ -167,7 +166,6 @@ class Hosts:
             ],
             env={
                 **_environ(),
-                "HOSTS_OVERLAY": self._overlay,
                 "HOSTS_SHARED": shared,
             },
             stdin=subprocess.DEVNULL,

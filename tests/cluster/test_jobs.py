@@ -132,7 +132,6 @@ class Row:
         code: The exit code of the command.
         within_s: From then on until it has ended; None: it goes on.
         words: Of the script; empty for a fit that lasts.
-        cut: The host that cannot be reached any more.
     """
 
     program: str
@@ -142,7 +141,6 @@ class Row:
     code: int
     within_s: float | None = GONE_S
     words: tuple[str, ...] = ()
-    cut: str = ""
 
 
 def rank_on(hosts, host):
@@ -180,6 +178,14 @@ def nothing(hosts, job):
 
 
 CUT = r"{host} cannot be reached: the machine or the network to it is down\. {name}"
+
+
+def stopped(program, number):
+    """Returns the row of a signal that ends a job."""
+    said = rf"stopped by {number.name}; every rank has ended\."
+    return Row(program, number.name, send(number), said, 128 + number)
+
+
 RESET = r"{} is gone: the machine was reset or turned off.*Start it again"
 ROWS = (
     Row(
@@ -214,30 +220,11 @@ ROWS = (
         CUT.format(host="node3", name="rank 2/3"),
         1,
         20,
-        cut="node3",
     ),
     Row("hfdt", "a machine is reset", reset("node3"), RESET.format("node3"), 1, 20),
-    Row(
-        "hfdt",
-        "SIGTERM",
-        send(signal.SIGTERM),
-        r"stopped by SIGTERM; every rank has ended\.",
-        143,
-    ),
-    Row(
-        "hfdt",
-        "SIGINT",
-        send(signal.SIGINT),
-        r"stopped by SIGINT; every rank has ended\.",
-        130,
-    ),
-    Row(
-        "hfdt",
-        "SIGHUP",
-        send(signal.SIGHUP),
-        r"stopped by SIGHUP; every rank has ended\.",
-        129,
-    ),
+    stopped("hfdt", signal.SIGTERM),
+    stopped("hfdt", signal.SIGINT),
+    stopped("hfdt", signal.SIGHUP),
     Row("hfdt", "kill -9 of the launcher", send(signal.SIGKILL), r"", -9),
     Row("hfdt", "USR1", send(signal.SIGUSR1), r"SIGUSR1", 138),
     Row(
@@ -264,7 +251,6 @@ ROWS = (
         0,
         None,
         ("epochs", "120"),
-        cut="node2",
     ),
     Row(
         "nfdt",
@@ -273,16 +259,9 @@ ROWS = (
         CUT.format(host="node3", name="server 0"),
         1,
         20,
-        cut="node3",
     ),
     Row("nfdt", "a machine is reset", reset("node2"), RESET.format("node2"), 1, 20),
-    Row(
-        "nfdt",
-        "SIGTERM",
-        send(signal.SIGTERM),
-        r"stopped by SIGTERM; every rank has ended\.",
-        143,
-    ),
+    stopped("nfdt", signal.SIGTERM),
     Row("nfdt", "kill -9 of the launcher", send(signal.SIGKILL), r"", -9),
 )
 
@@ -348,3 +327,15 @@ def test_doctor_names_what_is_wrong(hosts):
     assert done.returncode == 1
     assert "WRONG: node3: ssh: connect to host node3 port 22" in done.stdout
     assert done.stdout.endswith("1 wrong.\n")
+
+
+def test_a_variable_that_is_named_reaches_the_other_machines(hosts, folder):
+    (folder / "train.py").write_text("import os; print(os.environ.get('GREETING'))")
+    logs = folder / "logs"
+    words = (*command("hfdt", "--output", logs), "train.py")
+    for more, said in ((), "None"), (("-x", "GREETING"), "hello"):
+        done = hosts.run(
+            *("node1", *words[:-1], *more, words[-1]), folder=folder, GREETING="hello"
+        )
+        assert done.returncode == 0, done.stderr
+        assert (logs / "rank-2.log").read_text().splitlines()[-1] == said
