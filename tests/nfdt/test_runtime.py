@@ -3,6 +3,7 @@
 import pytest
 
 from fdtcore.process import Process
+from nfdt.__main__ import PROGRAM
 from nfdt.cluster.runtime import server_threads, workers_on_host
 from nfdt.protocol.topology import Roles
 
@@ -34,3 +35,10 @@ def test_the_threads_of_a_server(size, servers, local_size, cores, threads):
 def test_the_cores_of_a_host_are_its_workers(rank, local_rank, local_size, workers):
     process = Process(rank, 4, local_rank, local_size)
     assert workers_on_host(process, Roles(4, 1)) == workers
+
+
+def test_a_process_gets_the_threads_of_a_worker_before_it_knows_the_others(monkeypatch):
+    process = Process(0, 3, 0, 3)
+    assert PROGRAM.sharing(process) == 2
+    monkeypatch.setenv("NFDT_SERVERS", "2")
+    assert PROGRAM.sharing(process) == 1
