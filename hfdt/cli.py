@@ -10,6 +10,7 @@ import click
 
 from fdtcore import output
 from fdtcore.examination import safety
+from fdtcore.failures import RECORD_NAME
 from fdtcore.launcher import jobs
 from fdtcore.launcher.cli_options import (
     Request,
@@ -19,6 +20,8 @@ from fdtcore.launcher.cli_options import (
     program_options,
     run_options,
 )
+from fdtcore.launcher.engines.choice import Choice, GangLauncher, dry_run
+from fdtcore.launcher.engines.submission import submit
 from fdtcore.launcher.foreground import Foreground
 from fdtcore.launcher.launchers import Job, Launcher
 from fdtcore.launcher.machines import MachineRequest
@@ -76,9 +79,16 @@ def run(request: Request, **choices: str | bool | None) -> None:
             choices, verbose=request.verbose, debug=request.debug
         )
         Options.from_environ(environ)  # refuses what each rank would refuse
-        place = jobs.choose_place(request.hosts, request.hostfile, environ)
+        engine = request.engine()
+        place = jobs.NO_HOSTS
+        if engine is None:
+            place = jobs.choose_place(request.hosts, request.hostfile, environ)
         size = jobs.choose_size(request.size, place, environ, "hfdt")
         jobs.refuse_nesting(environ, "hfdt")
+        if engine is not None and engine.submits:
+            raise SystemExit(
+                submit(engine, request, "hfdt", size, environ, _TERMINAL.say)
+            )
         command = request.command("hfdt")
         job = Job(
             command,
@@ -87,7 +97,14 @@ def run(request: Request, **choices: str | bool | None) -> None:
             forward=request.variables(environ),
             script=request.path,
         )
-        program = _choose_launcher(job, request.launcher, environ)
+        program: Launcher
+        if engine is not None:
+            program = _in_slots(engine, request, Options.from_environ(environ))
+        else:
+            program = _choose_launcher(job, request.launcher, environ)
+        if request.dry_run:
+            click.echo(dry_run(program, job))
+            return
         _require_horovod(size)
         foreground = Foreground(
             "hfdt", _TERMINAL.say, request.verbose, distributions=DISTRIBUTIONS
@@ -104,6 +121,18 @@ def _choose_launcher(job: Job, wanted: str, environ: Mapping[str, str]) -> Launc
         gloo.argv(job)  # refuses what it cannot run
         return gloo
     return jobs.choose_launcher(job, wanted, environ, gloo)
+
+
+def _in_slots(engine: Choice, request: Request, options: Options) -> Launcher:
+    return GangLauncher(
+        engine,
+        "hfdt.gloo_gang",
+        "hfdt",
+        DISTRIBUTIONS,
+        (RECORD_NAME,),
+        request.slots_timeout_s,
+        options.link_timeout,
+    )
 
 
 def _require_horovod(size: int) -> None:

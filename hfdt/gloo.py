@@ -18,12 +18,15 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from types import FrameType
-from typing import ClassVar, NoReturn
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, NoReturn
 
 from fdtcore.launcher import banners
 from fdtcore.launcher.banners import Ended
 from fdtcore.launcher.descendants import die_with_parent
 from fdtcore.launcher.launchers import Job
+
+if TYPE_CHECKING:
+    from horovod.runner.common.util.hosts import SlotInfo
 
 LOOPBACK = "127.0.0.1"
 _GRACE_S = 1.0
@@ -36,6 +39,7 @@ class Gloo:
 
     adds_text: ClassVar[bool] = True
     logs_in: ClassVar[bool] = False
+    chooses_hosts: ClassVar[bool] = False
 
     def argv(self, job: Job) -> list[str]:
         """Returns the command line that runs ``job`` on this machine.
@@ -52,22 +56,42 @@ class Gloo:
         return [sys.executable, "-m", "hfdt.gloo", str(job.size), *job.command]
 
 
-def rank_environ(rank: int, size: int, port: int) -> dict[str, str]:
-    """Returns what Horovod reads in a rank; every rank is on this machine."""
+class Meeting(NamedTuple):
+    """Where the ranks of a job meet, as one of them sees it."""
+
+    address: str
+    port: int
+    interface: str  # of the rank's own machine, that leads there
+
+
+def rank_environ(place: SlotInfo, meeting: Meeting) -> dict[str, str]:
+    """Returns what Horovod reads in a rank.
+
+    Args:
+        place: Which rank it is, in the job and on its machine.
+        meeting: Where it meets the others.
+    """
     return {
         "HOROVOD_CONTROLLER": "gloo",
         "HOROVOD_CPU_OPERATIONS": "gloo",
-        "HOROVOD_GLOO_IFACE": loopback_interface(),
-        "HOROVOD_GLOO_RENDEZVOUS_ADDR": LOOPBACK,
-        "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
-        "HOROVOD_HOSTNAME": "localhost",
-        "HOROVOD_RANK": str(rank),
-        "HOROVOD_SIZE": str(size),
-        "HOROVOD_LOCAL_RANK": str(rank),
-        "HOROVOD_LOCAL_SIZE": str(size),
-        "HOROVOD_CROSS_RANK": "0",
-        "HOROVOD_CROSS_SIZE": "1",
+        "HOROVOD_GLOO_IFACE": meeting.interface,
+        "HOROVOD_GLOO_RENDEZVOUS_ADDR": meeting.address,
+        "HOROVOD_GLOO_RENDEZVOUS_PORT": str(meeting.port),
+        "HOROVOD_HOSTNAME": place.hostname,
+        "HOROVOD_RANK": str(place.rank),
+        "HOROVOD_SIZE": str(place.size),
+        "HOROVOD_LOCAL_RANK": str(place.local_rank),
+        "HOROVOD_LOCAL_SIZE": str(place.local_size),
+        "HOROVOD_CROSS_RANK": str(place.cross_rank),
+        "HOROVOD_CROSS_SIZE": str(place.cross_size),
     }
+
+
+def places_here(size: int) -> list[SlotInfo]:
+    """Returns which rank is which where all are on this machine."""
+    from horovod.runner.common.util.hosts import HostInfo, get_host_assignments
+
+    return get_host_assignments([HostInfo("localhost", size)], size)
 
 
 def loopback_interface() -> str:
@@ -77,14 +101,17 @@ def loopback_interface() -> str:
 
 
 @contextlib.contextmanager
-def rendezvous(size: int) -> Iterator[int]:
-    """Serves the meeting point of the ranks and gives its port."""
-    from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
+def rendezvous(places: list[SlotInfo], address: str = LOOPBACK) -> Iterator[int]:
+    """Serves the meeting point of the ranks and gives its port.
+
+    Args:
+        places: Which rank is which.
+        address: Own address, the only one to listen on.
+    """
     from horovod.runner.http.http_server import RendezvousHandler, RendezvousHTTPServer
 
-    server = RendezvousHTTPServer((LOOPBACK, 0), RendezvousHandler, 0)
-    hosts = parse_hosts(f"localhost:{size}")
-    server.init(get_host_assignments(hosts, size))
+    server = RendezvousHTTPServer((address, 0), RendezvousHandler, 0)
+    server.init(places)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield server.server_address[1]
@@ -122,10 +149,12 @@ def end(ranks: list[subprocess.Popen[bytes]]) -> None:
 def launch(size: int, command: list[str], environ: Mapping[str, str]) -> int:
     """Runs ``command`` as ``size`` ranks and returns the exit code of the job."""
     ranks: list[subprocess.Popen[bytes]] = []
-    with rendezvous(size) as port:
+    places = places_here(size)
+    with rendezvous(places) as port:
+        meeting = Meeting(LOOPBACK, port, loopback_interface())
         try:
-            for rank in range(size):
-                own = {**environ, **rank_environ(rank, size, port)}
+            for rank, place in enumerate(places):
+                own = {**environ, **rank_environ(place, meeting)}
                 ranks.append(
                     subprocess.Popen(
                         command,

@@ -32,6 +32,10 @@ _OPENINGS = (
 _ABORTING = b"Abort is in progress"
 # Said by the library of events of Open MPI 5 where a rank's pipe was closed first.
 _EVENTS = b"[warn] Epoll "
+# Said by a rank over Gloo whose peer has ended: what the ranks report says more.
+_PEER_ENDED = re.compile(
+    rb"\[[-\d]+ [\d:.]+: E \S+horovod/common/operations\.cc:\d+\] "
+)
 # Of a peer that a library of MPI's has lost, of ssh, and of a group of processes.
 _HOST_TAG = re.compile(rb"\[[\w.-]+:\d+\] ")
 _PART_OF_TAG = re.compile(rb"\[[\w.-]*(:\d*\]?)?")
@@ -140,7 +144,8 @@ class BannerFilter:
             return line
         was_aborting, self._aborting = self._aborting, line.startswith(_ABORTING)
         is_end = was_aborting and not line.strip()
-        if self._aborting or is_end or line.startswith(_EVENTS):
+        is_noise = line.startswith(_EVENTS) or _PEER_ENDED.match(line)
+        if self._aborting or is_end or is_noise:
             return b""
         if closed := _CLOSED.fullmatch(line):
             self.lost_host = self.lost_host or closed[1].decode(errors="replace")

@@ -13,9 +13,10 @@ import click
 
 from fdtcore import options as declared
 from fdtcore import user_program
+from fdtcore.launcher.engines.choice import NAMES, SLOTS_TIMEOUT_S, Choice
 from fdtcore.launcher.machines import MachineRequest
 from fdtcore.options import FrameworkOptions
-from fdtcore.text_values import write_number, write_s
+from fdtcore.text_values import read_s, write_number, write_s
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,9 @@ class Request:
         hosts: Machines and their slots, as ``-H`` takes them; None without it.
         hostfile: Path of a file that names them; None without it.
         launcher: What starts the processes, or ``"auto"``.
+        on: The engine whose machines they run on; None for none.
+        slots_timeout: How long to wait for slots there; None for the usual time.
+        dry_run: Whether what would be started is shown, and not started.
         forward: Names of variables that processes on other machines get as well.
         directory: Folder for what all ranks but one print; None for a new one.
         verbose: Whether TensorFlow's and MPI's messages are shown.
@@ -41,6 +45,9 @@ class Request:
     hosts: str | None
     hostfile: str | None
     launcher: str
+    on: str | None
+    slots_timeout: str | None
+    dry_run: bool
     forward: tuple[str, ...]
     directory: Path | None
     verbose: bool
@@ -57,10 +64,66 @@ class Request:
         program = checked_program(self.script, self.args, module=self.module)
         return (sys.executable, "-m", package, *program)
 
+    def command_of_batch(self, package: str, logs: Path) -> tuple[str, ...]:
+        """Returns what a batch job runs: this command, within its allocation.
+
+        Args:
+            package: Of the framework, whose options stand in the environment.
+            logs: Folder of its output.
+
+        Raises:
+            ValueError: The program is not there, or is no Python.
+        """
+        switches = {"--verbose": self.verbose, "--debug": self.debug}
+        return (
+            *(sys.executable, "-m", f"{package}.cli", "run", "--output", str(logs)),
+            *(word for name in self.forward for word in ("-x", name)),
+            *(name for name, is_given in switches.items() if is_given),
+            *checked_program(self.script, self.args, module=self.module),
+        )
+
     @property
     def path(self) -> str:
         """The program's file, as each machine must have it; empty for a module."""
         return "" if self.module else self.script
+
+    def engine(self) -> Choice | None:
+        """Returns the engine that ``--on`` names; None without one.
+
+        Raises:
+            ValueError: No engine has that name, or something else chooses machines.
+        """
+        if self.on is None:
+            return None
+        given = {"-H": self.hosts, "--hostfile": self.hostfile}
+        others = [name for name, value in given.items() if value is not None]
+        if self.launcher != "auto":
+            others.append("--launcher")
+        if others:
+            raise ValueError(
+                "--on lets an engine choose machines and start the processes. "
+                f"Received: --on {self.on} and {', '.join(others)}. Drop one of them."
+            )
+        return Choice.parse(self.on)
+
+    @property
+    def slots_timeout_s(self) -> float:
+        """How long to wait for slots of an engine.
+
+        Raises:
+            ValueError: What is given is no time.
+        """
+        text = self.slots_timeout
+        try:
+            waited_s = SLOTS_TIMEOUT_S if text is None else read_s(text)
+        except ValueError:
+            waited_s = 0
+        if not waited_s > 0:
+            raise ValueError(
+                "--slots-timeout must be a time > 0. "
+                f"Received: {text}. Write for example 30s, 5min or 1h."
+            )
+        return waited_s
 
     def variables(self, environ: Mapping[str, str]) -> tuple[str, ...]:
         """Returns the names that ``-x`` gives.
@@ -233,6 +296,21 @@ def _parameters(
             show_default=True,
             type=click.Choice(["auto", *launchers]),
             help="What starts the processes.",
+        ),
+        click.option(
+            "--on",
+            metavar="ENGINE[=WHERE]",
+            help=f"Run on a cluster of another system: {', '.join(NAMES)}; WHERE is "
+            "the address of its scheduler, head or master, or options of sbatch.",
+        ),
+        click.option(
+            "--slots-timeout",
+            metavar="TIME",
+            help="How long to wait there until all processes can start.  [default: "
+            f"{write_s(SLOTS_TIMEOUT_S)}]",
+        ),
+        click.option(
+            "--dry-run", is_flag=True, help="Show what would be started, and no more."
         ),
         click.option(
             "-x",

@@ -132,7 +132,8 @@ class Foreground:
         environ |= settings.root_permission(environ, os.getuid())
         if isinstance(launcher, Direct):
             return None
-        if warning := oversubscription(job, settings.available_cores()):
+        warning = oversubscription(job, settings.available_cores())
+        if warning and not launcher.chooses_hosts:
             self.say(f"{warning} Expect no speed-up beyond that.")
         usual = output.job_directory(
             Path(f"{self.program}-logs"), datetime.datetime.now(), os.getpid()

@@ -33,6 +33,9 @@ class JobHosts(NamedTuple):
     allocated: bool  # a batch system chose them
 
 
+NO_HOSTS = JobHosts((), False)
+
+
 def choose_place(
     hosts: str | None, hostfile: str | None, environ: Mapping[str, str]
 ) -> JobHosts:
@@ -60,7 +63,7 @@ def choose_place(
     elif file := next((environ[n] for n in _HOSTFILES if environ.get(n)), None):
         named = hosts_module.parse_hostfile(_read(file))
     else:
-        return JobHosts((), False)
+        return NO_HOSTS
     unknown = hosts_module.unknown_hosts(named)
     if unknown:
         raise ValueError(

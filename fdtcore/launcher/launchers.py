@@ -55,6 +55,7 @@ class Launcher(Protocol):
 
     adds_text: ClassVar[bool]  # prints words of its own on stderr
     logs_in: ClassVar[bool]  # starts ranks on other machines by ssh
+    chooses_hosts: ClassVar[bool]  # finds the machines itself
 
     def argv(self, job: Job) -> list[str]:
         """Returns the command line that runs ``job``."""
@@ -66,6 +67,7 @@ class Direct:
 
     adds_text: ClassVar[bool] = False
     logs_in: ClassVar[bool] = False
+    chooses_hosts: ClassVar[bool] = False
 
     def argv(self, job: Job) -> list[str]:
         """Returns the rank program's own command line."""
@@ -88,6 +90,7 @@ class OpenMpi:
     survives_loss: bool = False
     adds_text: ClassVar[bool] = True
     logs_in: ClassVar[bool] = True
+    chooses_hosts: ClassVar[bool] = False
 
     def argv(self, job: Job) -> list[str]:
         """Returns the command line that runs ``job``."""
@@ -118,6 +121,7 @@ class Mpich:
     executable: str
     adds_text: ClassVar[bool] = True
     logs_in: ClassVar[bool] = True
+    chooses_hosts: ClassVar[bool] = False
 
     def argv(self, job: Job) -> list[str]:
         """Returns the command line that runs ``job``; Hydra forwards all variables."""
@@ -141,6 +145,7 @@ class Srun:
     mpi_type: str = ""
     adds_text: ClassVar[bool] = True
     logs_in: ClassVar[bool] = False
+    chooses_hosts: ClassVar[bool] = False
 
     def argv(self, job: Job) -> list[str]:
         """Returns the command line that runs ``job``."""

@@ -109,7 +109,6 @@ def ask(
 
 
 def _ask(name: str, wanted: Requirements, environ: Mapping[str, str]) -> Machine:
-    source = (Path(__file__).parent / "probe.py").read_text()
     words = [sys.executable, "-", wanted.text()]
     if not is_local(name):
         there = ["env", f"PYTHONPATH={environ.get('PYTHONPATH', '')}", *words]
@@ -118,7 +117,7 @@ def _ask(name: str, wanted: Requirements, environ: Mapping[str, str]) -> Machine
     try:
         done = subprocess.run(
             words,
-            input=source,
+            input=probe_source(),
             capture_output=True,
             text=True,
             errors="replace",
@@ -132,18 +131,41 @@ def _ask(name: str, wanted: Requirements, environ: Mapping[str, str]) -> Machine
     except OSError as error:
         return Machine(name, problem=f"{words[0]}: {error.strerror}.")
     ended_s = time.time()
-    _, mark, text = done.stdout.rpartition(_MARK)
-    if not mark:
-        return Machine(name, problem=_why(name, done))
-    answer = json.loads(text)
+    answer = read_answer(done.stdout)
+    if answer is None:
+        problem = explain(name, done.returncode, done.stderr)
+        return Machine(name, problem=problem)
     clock_s = answer["time_s"] - (began_s + ended_s) / 2
     return Machine(name, answer, "", ended_s - began_s, clock_s)
 
 
-def _why(name: str, done: subprocess.CompletedProcess[str]) -> str:
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    last = lines[-1].strip().rstrip(".") if lines else f"exit code {done.returncode}"
-    if done.returncode == _NOT_FOUND:
+def probe_source() -> str:
+    """Returns the program that looks at a machine, for the input of its Python."""
+    return (Path(__file__).parent / "probe.py").read_text()
+
+
+def read_answer(text: str) -> Mapping[str, Any] | None:
+    """Returns what a machine has told of itself, or None where it has not.
+
+    Args:
+        text: Standard output of the probe, which a login shell may have added to.
+    """
+    _, mark, answer = text.rpartition(_MARK)
+    found: dict[str, Any] | None = json.loads(answer) if mark else None
+    return found
+
+
+def explain(name: str, code: int, said: str) -> str:
+    """Says in a sentence why a machine has not answered.
+
+    Args:
+        name: The machine.
+        code: Exit code of what was to ask it.
+        said: What that has written.
+    """
+    lines = [line for line in said.splitlines() if line.strip()]
+    last = lines[-1].strip().rstrip(".") if lines else f"exit code {code}"
+    if code == _NOT_FOUND:
         return f"{name} has no {sys.executable}: {last}. Install the same there."
     found = (way for words, way in _WAYS_OUT.items() if words in last)
     way_out = next(found, f"Try: ssh {name} true.").format(host=name)

@@ -6,6 +6,7 @@ job_setup         sizes, checks and the launcher of a job
 simulate          ``nfdt simulate`` and ``nfdt compare``
 calibrate         ``nfdt calibrate``
 inspection        ``nfdt report``, ``nfdt algorithms``, ``nfdt doctor``
+mpi_gang          processes in slots of an engine, by MPI
 terminal          what the command says of itself
 algorithm_table   the algorithms and their equations, as text
 ================  ==========================================================

@@ -8,8 +8,11 @@ from pathlib import Path
 import click
 
 from fdtcore import output
+from fdtcore.failures import RECORD_NAME
 from fdtcore.launcher import jobs
 from fdtcore.launcher.cli_options import Request, option_flags, run_options
+from fdtcore.launcher.engines.choice import Choice, GangLauncher, dry_run
+from fdtcore.launcher.engines.submission import submit
 from fdtcore.launcher.foreground import Foreground
 from fdtcore.launcher.launchers import Job, Launcher
 from nfdt import __version__
@@ -68,9 +71,16 @@ def run(request: Request, **choices: str | bool | None) -> None:
             choices, verbose=request.verbose, debug=request.debug
         )
         options = Options.from_environ(environ)
-        place = jobs.choose_place(request.hosts, request.hostfile, environ)
+        engine = request.engine()
+        place = jobs.NO_HOSTS
+        if engine is None:
+            place = jobs.choose_place(request.hosts, request.hostfile, environ)
         size = job_setup.size(request.size, place, environ, options)
         jobs.refuse_nesting(environ, "nfdt")
+        if engine is not None and engine.submits:
+            raise SystemExit(
+                submit(engine, request, "nfdt", size, environ, TERMINAL.say)
+            )
         command = request.command("nfdt")
         roles = job_setup.check(options, size)
         job = Job(
@@ -81,13 +91,32 @@ def run(request: Request, **choices: str | bool | None) -> None:
             idle=size - roles.num_workers,
             script=request.path,
         )
-        program = job_setup.choose_launcher(job, request.launcher, environ)
+        program: Launcher
+        if engine is not None:
+            program = _in_slots(engine, request, options)
+        else:
+            program = job_setup.choose_launcher(job, request.launcher, environ)
+        if request.dry_run:
+            click.echo(dry_run(program, job))
+            return
         if size > 1 and not job_setup.survives(program):
             TERMINAL.say(_FRAGILE)
         code = _foreground(job, program, environ, roles, request)
     except ValueError as error:
         TERMINAL.fail(str(error))
     raise SystemExit(code)
+
+
+def _in_slots(engine: Choice, request: Request, options: Options) -> GangLauncher:
+    return GangLauncher(
+        engine,
+        "nfdt.cli.mpi_gang",
+        "nfdt",
+        job_setup.DISTRIBUTIONS,
+        (RECORD_NAME, SUMMARY_NAME),
+        request.slots_timeout_s,
+        options.link_timeout,
+    )
 
 
 def _foreground(

@@ -7,6 +7,7 @@ import importlib.util
 from collections.abc import Mapping
 
 from fdtcore.launcher import jobs
+from fdtcore.launcher.engines.choice import GangLauncher
 from fdtcore.launcher.launchers import Job, Launcher, OpenMpi
 from nfdt import algorithms
 from nfdt.cluster import checkpoint_store
@@ -103,4 +104,6 @@ def choose_launcher(job: Job, wanted: str, environ: Mapping[str, str]) -> Launch
 
 def survives(launcher: Launcher) -> bool:
     """Whether a job goes on without a worker that died."""
+    if isinstance(launcher, GangLauncher):  # ``mpirun`` is Open MPI's there, or refused
+        return True
     return isinstance(launcher, OpenMpi) and launcher.survives_loss

@@ -36,6 +36,7 @@ def call(tmp_path, monkeypatch):
 def test_every_option_is_in_the_request(call):
     words = ("-np", "3", "-m", "-H", "a:2,b:1", "--launcher", "carrier-pigeon")
     words += ("-x", "A", "-x", "B", "--output", "logs", "--verbose", "--debug")
+    words += ("--on", "dask=tcp://a:1", "--slots-timeout", "5s", "--dry-run")
     words += ("mod", "-np", "7", "-m")
     request, choices, _ = call(*words)
     assert request == Request(
@@ -44,6 +45,9 @@ def test_every_option_is_in_the_request(call):
         hosts="a:2,b:1",
         hostfile=None,
         launcher="carrier-pigeon",
+        on="dask=tcp://a:1",
+        slots_timeout="5s",
+        dry_run=True,
         forward=("A", "B"),
         directory=Path("logs"),
         verbose=True,
@@ -63,6 +67,9 @@ def test_only_the_script_must_be_given(call):
         hosts=None,
         hostfile=None,
         launcher="auto",
+        on=None,
+        slots_timeout=None,
+        dry_run=False,
         forward=(),
         directory=None,
         verbose=False,

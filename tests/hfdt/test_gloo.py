@@ -21,8 +21,10 @@ def test_other_machines_are_refused():
         gloo.Gloo().argv(job)
 
 
+@pytest.mark.horovod
 def test_what_a_rank_is_told():
-    told = gloo.rank_environ(1, 3, 99)
+    meeting = gloo.Meeting("127.0.0.1", 99, gloo.loopback_interface())
+    told = gloo.rank_environ(gloo.places_here(3)[1], meeting)
     assert (told["HOROVOD_RANK"], told["HOROVOD_SIZE"]) == ("1", "3")
     assert (told["HOROVOD_LOCAL_RANK"], told["HOROVOD_LOCAL_SIZE"]) == ("1", "3")
     assert told["HOROVOD_GLOO_RENDEZVOUS_ADDR"] == "127.0.0.1"
@@ -61,7 +63,7 @@ def test_the_first_rank_that_fails_ends_the_others(act, code, text):
 
 @pytest.mark.horovod
 def test_the_meeting_point_is_not_open_to_the_network():
-    with gloo.rendezvous(2) as port:
+    with gloo.rendezvous(gloo.places_here(2)) as port:
         rows = map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:])
         listening = [row[1] for row in rows if row[3] == "0A"]
         [address] = [a for a in listening if a.endswith(f":{port:04X}")]
