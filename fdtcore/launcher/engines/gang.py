@@ -63,7 +63,7 @@ class Gang:
     Args:
         address: Own address, the only one to listen on.
         size: Number of slots.
-        silence_s: After what time without a message an agent is lost, or this gang is to
+        silence_s: After what time without a message an agent is lost, and this gang to
             its agents.
         show: Takes the output of commands whose caller does not.
     """
