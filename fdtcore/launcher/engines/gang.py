@@ -54,7 +54,6 @@ class Command:
         self.sink = sink
         # As subprocess has it: negative for a signal; None while it runs.
         self.code: int | None = None
-        self.is_lost = False  # its agent is gone
 
 
 class Gang:
@@ -80,6 +79,7 @@ class Gang:
         self._channels: dict[int, Channel] = {}
         self._commands: dict[int, Command] = {}
         self._lock = threading.Lock()
+        self._is_closed = False
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._listener = socket.create_server((address, 0), family=family)
         self.port: int = self._listener.getsockname()[1]
@@ -226,6 +226,7 @@ class Gang:
 
     def close(self) -> None:
         """Lets all agents go, which end whatever still runs."""
+        self._is_closed = True
         self._listener.close()
         for one in list(self._channels.values()):
             one.close()
@@ -242,7 +243,7 @@ class Gang:
             self._channels[slot].send(message)
 
     def _stay_alive(self) -> None:
-        while True:
+        while not self._is_closed:
             time.sleep(1)
             for slot in list(self._channels):
                 self._send(slot, {"do": "nothing"})
@@ -291,7 +292,7 @@ class Gang:
             del self._channels[number]
             for command in list(self._commands.values()):
                 if command.slot.number == number and command.code is None:
-                    command.is_lost, command.code = True, _LOST
+                    command.code = _LOST
 
     def _note(self, slot: int, message: Mapping[str, Any]) -> None:
         command = self._commands.get(message.get("id", -1))
