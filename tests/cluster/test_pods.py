@@ -77,7 +77,7 @@ def test_the_pods_of_an_indexed_job_train_as_one_process_does(hosts, folder):
 
 @pytest.mark.parametrize(
     ("what", "code", "text"),
-    [("raise", 1, "this machine is not as the others"), ("exit", 7, "exit code 7")],
+    [("raise", 1, "this machine is not as the others"), ("exit", 7, "SystemExit: 7")],
 )
 def test_every_pod_ends_with_the_first_rank_that_fails(hosts, folder, what, code, text):
     ranks = [start_rank(hosts, rank, folder, what, 2) for rank in (0, 1, 2)]

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from fdtcore.launcher.engines import yaml_text
+from fdtcore.launcher.engines import kubernetes, yaml_text
 from fdtcore.launcher.engines.kubernetes import KINDS, manifest
 from fdtcore.launcher.engines.pod_job import PodJob, job_name
+from tests.processes import ROOT
 
 JOB = PodJob(
     name="train",
@@ -147,6 +148,10 @@ class TestContents:
     def test_a_pods_place_holders_are_none_of_the_programs(self):
         command = ("train.py", "$(HOME)", "$$", "a$b")
         assert words("mpijob", command=command)[-3:] == ["$$(HOME)", "$$$$", "a$$b"]
+        (environment,) = find(
+            documents("job", variables={"HFDT_LOG": "$(HOME)"}), "env"
+        )
+        assert {"name": "HFDT_LOG", "value": "$$(HOME)"} in environment
 
 
 class TestText:
@@ -398,3 +403,14 @@ def test_schemas_find_names_that_are_missing(kind):
                 tried.add(path[-1])
                 assert problem(without), f"{document['kind']}: {path} was not missed"
     assert {"apiVersion", "kind", "name", "containers"} <= tried
+
+
+def test_the_image_of_the_examples_is_one_that_the_manifests_need():
+    text = (ROOT / "examples" / "Dockerfile").read_text()
+    home = kubernetes.SSH_FOLDER.removesuffix("/.ssh")
+    user = home.rpartition("/")[2]
+    assert f"--uid {kubernetes.USER_ID} {user}\n" in text
+    assert f"> {kubernetes.SSHD[-1]}\n" in text
+    assert f"'HostKey {kubernetes.SSH_FOLDER}/id_rsa'" in text
+    assert text.count(f"Port {kubernetes.SSH_PORT}'") == 2
+    assert f"USER {user}\nWORKDIR {home}\n" in text
