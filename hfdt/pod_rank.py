@@ -27,9 +27,10 @@ from fdtcore.launcher.descendants import die_with_parent
 from fdtcore.launcher.engines import host_wait
 from fdtcore.launcher.explanation import explain
 from fdtcore.launcher.supervisor import Outcome
-from hfdt import gloo
 
 PORT = 29400
+# Process 1 of a pod does not notice them without handlers.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _INDEX = "JOB_COMPLETION_INDEX"
 _LOOK_S = 0.2
 _REQUEST_S = 5.0
@@ -198,10 +199,10 @@ def run(rank: int, size: int, first: str, words: list[str], limit_s: float) -> i
             env={**os.environ, **told},
             preexec_fn=die_with_parent,
         )
-        try:
-            child.wait()
-        finally:
-            gloo.end([child])
+        # Kubernetes gives a pod half a minute to end, and then ends it itself.
+        for number in _SIGNALS:
+            signal.signal(number, lambda number, _: child.send_signal(number))
+        child.wait()
     return _end(rank, size, child.returncode)
 
 
@@ -238,7 +239,6 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 
 if __name__ == "__main__":
-    # As process 1 of a pod it would not notice them without handlers.
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, _stop)
+    for wanted in _SIGNALS:
+        signal.signal(wanted, _stop)
     sys.exit(main(sys.argv[1:]))

@@ -32,8 +32,10 @@ OPERATORS = {
 
 
 def pod_job(program, *words, **more):
+    """Three processes, of which one is a server under NFDT."""
     command = (str(SCRIPT), *map(str, words))
-    return PodJob("train", "image", program, command, 3, 3, **more)
+    np = 3 if program == "hfdt" else 2
+    return PodJob("train", "image", program, command, 3, np, **more)
 
 
 def command_of(kind, job):
@@ -109,7 +111,9 @@ def test_a_pod_that_is_deleted_ends_at_once(hosts, folder):
             if "hfdt.pod_rank" in words:
                 os.kill(pid, signal.SIGTERM)
     codes = [rank.ended(GONE_S).returncode for rank in ranks]
-    assert codes == [128 + signal.SIGTERM] * 3
+    # One that was told later may have heard of it from the others before.
+    assert codes[0] == 128 + signal.SIGTERM
+    assert all(codes)
     assert_nothing_is_left(hosts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 import socket
 import sys
 import threading
@@ -132,6 +133,23 @@ def test_a_rank_that_is_killed_is_named(port, tmp_path):
         done = start(stack, port, 0, 1, script).ended()
     assert done.returncode == 137
     assert "hfdt: rank 0/1 was killed by signal 9 (SIGKILL). Often" in done.stderr
+
+
+@pytest.mark.horovod
+def test_a_pod_that_is_deleted_tells_its_program(port, tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(600)"
+    )
+    with contextlib.ExitStack() as stack:
+        pod = start(stack, port, 0, 1, script)
+        pod.wait_for_text("ready")
+        pod.send(signal.SIGTERM)
+        assert pod.ended(60).returncode == 5
+        assert not pod.left()
 
 
 @pytest.mark.horovod
