@@ -121,8 +121,11 @@ def job_name(environ: Mapping[str, str]) -> str | None:
         environ: The environment of a rank.
 
     Returns:
-        The name, fit for a file, or None where the launcher left none.
+        The name, fit for a file, or None where the launcher left none, or where each
+        rank has a pod of Kubernetes, which keeps its output.
     """
+    if "JOB_COMPLETION_INDEX" in environ and environ.get("HOROVOD_LOCAL_SIZE") == "1":
+        return None
     name = environ.get("PMIX_NAMESPACE")
     if name is None and "SLURM_STEP_ID" in environ:
         name = f"slurm-{environ.get('SLURM_JOB_ID')}.{environ['SLURM_STEP_ID']}"

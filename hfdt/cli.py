@@ -21,7 +21,7 @@ from fdtcore.launcher.cli_options import (
     run_options,
 )
 from fdtcore.launcher.engines.choice import Choice, GangLauncher, dry_run
-from fdtcore.launcher.engines.submission import submit
+from fdtcore.launcher.engines.submission import Submission
 from fdtcore.launcher.foreground import Foreground
 from fdtcore.launcher.launchers import Job, Launcher
 from fdtcore.launcher.machines import MachineRequest
@@ -75,9 +75,10 @@ def main() -> None:
 def run(request: Request, **choices: str | bool | None) -> None:
     """Run SCRIPT, a single-machine Keras script, on several processes."""
     try:
-        environ = os.environ | Options.to_variables(
+        given = Options.to_variables(
             choices, verbose=request.verbose, debug=request.debug
         )
+        environ = os.environ | given
         Options.from_environ(environ)  # refuses what each rank would refuse
         engine = request.engine()
         place = jobs.NO_HOSTS
@@ -86,9 +87,8 @@ def run(request: Request, **choices: str | bool | None) -> None:
         size = jobs.choose_size(request.size, place, environ, "hfdt")
         jobs.refuse_nesting(environ, "hfdt")
         if engine is not None and engine.submits:
-            raise SystemExit(
-                submit(engine, request, "hfdt", size, environ, _TERMINAL.say)
-            )
+            submission = Submission("hfdt", request, size, given, "hfdt.pod_rank")
+            raise SystemExit(submission.submit(engine, environ, _TERMINAL.say))
         command = request.command("hfdt")
         job = Job(
             command,

@@ -17,7 +17,7 @@ supervisor      forwards output and signals, and leaves nothing running
 descendants     every process that a job has left behind
 banners         what ``mpirun`` says about a job that failed
 explanation     the last line: what went wrong, where, and what to do
-engines         Spark, Ray, Dask, Slurm and Kubernetes in place of mpirun
+engines/        Spark, Ray, Dask, Slurm and Kubernetes in place of mpirun
 ==============  ============================================================
 
 May import the modules of fdtcore that know no Keras; never ``fdtcore.glue``.

@@ -12,7 +12,7 @@ from fdtcore.failures import RECORD_NAME
 from fdtcore.launcher import jobs
 from fdtcore.launcher.cli_options import Request, option_flags, run_options
 from fdtcore.launcher.engines.choice import Choice, GangLauncher, dry_run
-from fdtcore.launcher.engines.submission import submit
+from fdtcore.launcher.engines.submission import Submission
 from fdtcore.launcher.foreground import Foreground
 from fdtcore.launcher.launchers import Job, Launcher
 from nfdt import __version__
@@ -67,9 +67,10 @@ main.add_command(calibrate.calibrate)
 def run(request: Request, **choices: str | bool | None) -> None:
     """Run SCRIPT, a single-machine Keras script, on several workers."""
     try:
-        environ = os.environ | Options.to_variables(
+        given = Options.to_variables(
             choices, verbose=request.verbose, debug=request.debug
         )
+        environ = os.environ | given
         options = Options.from_environ(environ)
         engine = request.engine()
         place = jobs.NO_HOSTS
@@ -78,9 +79,8 @@ def run(request: Request, **choices: str | bool | None) -> None:
         size = job_setup.size(request.size, place, environ, options)
         jobs.refuse_nesting(environ, "nfdt")
         if engine is not None and engine.submits:
-            raise SystemExit(
-                submit(engine, request, "nfdt", size, environ, TERMINAL.say)
-            )
+            submission = Submission("nfdt", request, size, given)
+            raise SystemExit(submission.submit(engine, environ, TERMINAL.say))
         command = request.command("nfdt")
         roles = job_setup.check(options, size)
         job = Job(
