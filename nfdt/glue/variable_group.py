@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from fdtcore import evidence
 from fdtcore.glue import keras_internals, state
 from fdtcore.keras_types import Optimizer, Variable
 from nfdt.glue import learning_rates, optimizer_state
@@ -119,6 +120,8 @@ class VariableGroup:
 
     def assign(self) -> None:
         """Gives the variables what was pulled last."""
+        # A worker that gets no batch takes what the others have trained, and no more.
+        evidence.note_exchange()
         for variable, value in zip(self.variables, self.values(), strict=True):
             variable.assign(value)
         if self.part.exchange is None:

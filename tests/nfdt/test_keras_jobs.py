@@ -32,6 +32,13 @@ SCENARIOS = (
     "unbuilt",
     "few",
 )
+ONE_BATCH = """
+import keras, numpy
+
+model = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+model.fit(numpy.ones((16, 8)), numpy.ones((16, 1)), 16, 2, verbose=0)
+"""
 IN_REPLICA = ("on_batch", "two_models", "slices", "slices_eagerly")
 UPDATES = keras_job.SAMPLES // keras_job.BATCH  # of an epoch
 
@@ -97,6 +104,14 @@ def test_a_worker_without_a_batch_has_the_history_of_all(found):
     for other in others:
         assert other["history"] == first["history"]
         assert other["weights"] == first["weights"]
+
+
+def test_a_worker_that_never_has_a_batch_ends_well(tmp_path):
+    # One batch an epoch: the others exchange nothing but what they pull in the end.
+    script = tmp_path / "train.py"
+    script.write_text(ONE_BATCH)
+    job = Job(tmp_path, *RUN, "-np", 3, script)
+    assert job.code == 0, job.text + job.log(1)
 
 
 def test_workers_go_on_while_the_first_decides_to_stop_early(found):
