@@ -116,9 +116,12 @@ def run(
     jobs.refuse_nesting(environ, request.program)
     hosts = jobs.choose_place(request.hosts, None, environ).hosts
     directory = _directory(request)
-    if all(is_local(host.name) for host in hosts):
-        return _run_here(function, args, request, environ, directory)
-    return _run_there(function, args, request, environ, directory, hosts)
+    try:
+        if all(is_local(host.name) for host in hosts):
+            return _run_here(function, args, request, environ, directory)
+        return _run_there(function, args, request, environ, directory, hosts)
+    except RunError as error:
+        raise error.with_traceback(None) from None  # it says where, on the rank
 
 
 def _check(function: Callable[..., Any], args: Sequence[Any], request: Request) -> None:
@@ -288,7 +291,7 @@ def _refuse_pickling(
 ) -> NoReturn:
     """Names what it is that cannot be pickled."""
     parts = {f"args[{number}]": value for number, value in enumerate(args)}
-    name = getattr(function, "__qualname__", type(function).__name__)
+    name = getattr(function, "__name__", type(function).__name__)
     with contextlib.suppress(TypeError, ValueError):  # not a function of Python's
         used = inspect.getclosurevars(inspect.unwrap(function))
         parts |= {
