@@ -79,7 +79,7 @@ class PickledCalls:
         """Keeps the result of a rank.
 
         Raises:
-            TypeError: It cannot be pickled.
+            TypeError: The result cannot be pickled.
         """
         import cloudpickle
 
@@ -154,7 +154,7 @@ class PlainCalls:
         """Keeps the result of a rank.
 
         Raises:
-            TypeError: It is no plain data.
+            TypeError: The result is no plain data.
         """
         if not is_plain(result):
             raise TypeError(
@@ -176,7 +176,9 @@ class PlainCalls:
         Args:
             text: The lines of these files; those of other jobs are passed over.
         """
-        records = [json.loads(line) for line in text.splitlines()]
+        # A shell over there may greet whoever logs in.
+        lines = [line for line in text.splitlines() if line.startswith('{"job": ')]
+        records = map(json.loads, lines)
         own = [record for record in records if record["job"] == self._call["job"]]
         return {record["rank"]: record["result"] for record in own}
 

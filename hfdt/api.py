@@ -142,7 +142,7 @@ def run(
     Args:
         function: Runs on each rank, in new processes. On this machine it may be any
             that cloudpickle takes: of a notebook's cell, or a lambda.
-        args: Its arguments.
+        args: What it is called with, in order.
         np: Number of ranks.
         hosts: Machines and their slots, as ``"node1:2,node2:2"``; None for this one.
             Other machines import the function by its name, and its arguments and its
@@ -162,7 +162,7 @@ def run(
     """
     assert options is not None  # the decorator has read the keywords into it
     function_job.refuse_unknown(Options, choices)
-    request = function_job.Request(options, np, hosts, output, verbose)
+    request = function_job.FunctionRequest(options, np, hosts, output, verbose)
     return function_job.run(function, args, request)
 
 

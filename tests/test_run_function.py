@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import io
 import math
 import os
 import signal
@@ -20,7 +21,7 @@ from fdtcore import function_calls, training_loops
 from fdtcore.failures import Failure, RunError, read_record, write_record
 from fdtcore.function_calls import PickledCalls, PlainCalls, Surroundings
 from fdtcore.launcher import attached, function_job
-from fdtcore.launcher.function_job import Request
+from fdtcore.launcher.function_job import FunctionRequest
 from tests import functions
 from tests.processes import ROOT
 
@@ -29,7 +30,7 @@ OPTIONS = hfdt.Options()
 
 
 def request(np=2, hosts=None, options=OPTIONS, **more):
-    return Request(options, np, hosts, None, False, **more)
+    return FunctionRequest(options, np, hosts, None, False, **more)
 
 
 # What is refused before anything starts.
@@ -263,6 +264,7 @@ def test_a_plain_call_goes_by_name(tmp_path):
     calls.keep(0, {"loss": (0.5, math.inf)})
     calls.keep(1, None)
     text = "".join(path.read_text() for path in tmp_path.glob("result-*.json"))
+    text = f"Welcome to node1\n{text}"
     assert calls.results(text) == {0: {"loss": [0.5, math.inf]}, 1: None}
     assert PlainCalls(tmp_path, PlainCalls.written("k", len, ())).results(text) == {}
     for value in ({1: 2}, [functions.Callable()], b"x", {"a": {1}}):
@@ -357,3 +359,40 @@ def test_a_command_ends_where_its_parent_is_gone():
     with pytest.raises(SystemExit) as caught:
         attached.main([str(os.getpid()), "json"])  # our parent is another
     assert caught.value.code == 128 + signal.SIGTERM
+
+
+def _held(text):
+    """Returns a pipe that holds a text, and whose other end is closed."""
+    reader, writer = os.pipe()
+    os.write(writer, text)
+    os.close(writer)
+    return open(reader, "rb")
+
+
+class Child:
+    """A command that has said something, and ended.
+
+    Args:
+        said: What it has said on its standard error.
+    """
+
+    def __init__(self, said):
+        self.stdout, self.stderr = _held(b""), _held(said)
+
+    def poll(self):
+        """As ``subprocess`` has it."""
+        return 0
+
+    def wait(self, timeout=None):
+        """As ``subprocess`` has it."""
+        return 0
+
+
+def test_what_a_stream_has_no_letter_for_does_not_take_the_rest(monkeypatch):
+    file = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stderr", file)
+    shown = function_job._Shown(Child("bar \u2501 end\n".encode()))
+    shown.follow()
+    shown.close()
+    assert file.buffer.getvalue() == b"bar ? end\n"
+    assert shown.tail == "bar \u2501 end\n"

@@ -46,7 +46,7 @@ _TAIL = 8_000  # characters of what the command said last
 _CALL_BYTES = 100_000
 
 
-class Request(NamedTuple):
+class FunctionRequest(NamedTuple):
     """Where and how a function runs.
 
     Args:
@@ -79,10 +79,10 @@ def refuse_unknown(cls: type[FrameworkOptions], given: Mapping[str, Any]) -> Non
         given: Keywords that nothing else has taken.
 
     Raises:
-        TypeError: There are some.
+        TypeError: A keyword is no option.
     """
     for name in given:
-        known = [*options_of(cls), *Request._fields[1:5]]
+        known = [*options_of(cls), *FunctionRequest._fields[1:5]]
         near = difflib.get_close_matches(name, known, n=1)
         way_out = (
             f"Did you mean {near[0]}?" if near else f"See help({cls.program}.run)."
@@ -94,13 +94,13 @@ def refuse_unknown(cls: type[FrameworkOptions], given: Mapping[str, Any]) -> Non
 
 
 def run(
-    function: Callable[..., Any], args: Sequence[Any], request: Request
+    function: Callable[..., Any], args: Sequence[Any], request: FunctionRequest
 ) -> list[Any]:
     """Calls a function on each rank of a job of its own.
 
     Args:
         function: What is called.
-        args: Its arguments.
+        args: What it is called with, in order.
         request: Where and how.
 
     Returns:
@@ -108,7 +108,8 @@ def run(
         lose, and has lost.
 
     Raises:
-        TypeError, ValueError: Something cannot be as it was asked for.
+        TypeError: The function is none, or its arguments are no tuple.
+        ValueError: A value is out of range, or something cannot be pickled.
         RunError: A rank has failed, or the job could not start.
     """
     _check(function, args, request)
@@ -124,7 +125,9 @@ def run(
         raise error.with_traceback(None) from None  # it says where, on the rank
 
 
-def _check(function: Callable[..., Any], args: Sequence[Any], request: Request) -> None:
+def _check(
+    function: Callable[..., Any], args: Sequence[Any], request: FunctionRequest
+) -> None:
     program = request.program
     if not callable(function):
         raise TypeError(
@@ -143,7 +146,7 @@ def _check(function: Callable[..., Any], args: Sequence[Any], request: Request) 
         )
 
 
-def _directory(request: Request) -> Path:
+def _directory(request: FunctionRequest) -> Path:
     """Returns the folder of the job; of several at one moment each has its own."""
     if request.output is not None:
         found = Path(request.output).absolute()
@@ -170,7 +173,7 @@ def _directory(request: Request) -> Path:
 def _run_here(
     function: Callable[..., Any],
     args: Sequence[Any],
-    request: Request,
+    request: FunctionRequest,
     environ: Mapping[str, str],
     directory: Path,
 ) -> list[Any]:
@@ -200,7 +203,7 @@ def _run_here(
 def _run_there(
     function: Callable[..., Any],
     args: Sequence[Any],
-    request: Request,
+    request: FunctionRequest,
     environ: Mapping[str, str],
     directory: Path,
     hosts: Sequence[Host],
@@ -230,7 +233,7 @@ def _run_there(
 
 
 def _check_plain(
-    function: Callable[..., Any], args: Sequence[Any], request: Request
+    function: Callable[..., Any], args: Sequence[Any], request: FunctionRequest
 ) -> None:
     """Refuses what cannot go to other machines."""
     way_out = f"{request.program} run -H {request.hosts or 'HOST:N,...'} train.py."
@@ -276,7 +279,7 @@ def _fetched(host: Host, folder: str, pattern: str, environ: Mapping[str, str]) 
     return ""
 
 
-def _in_order(found: Mapping[int, Any], request: Request) -> list[Any]:
+def _in_order(found: Mapping[int, Any], request: FunctionRequest) -> list[Any]:
     lacking = [rank for rank in range(request.np) if rank not in found]
     if lacking and not (request.may_lose and found):
         raise RunError(
@@ -320,7 +323,7 @@ def _dumps(value: Any) -> bytes:
 
 
 def _fail(
-    request: Request, code: int, tail: str, directory: Path, folder: Path
+    request: FunctionRequest, code: int, tail: str, directory: Path, folder: Path
 ) -> NoReturn:
     """Raises the first failure: the job's, that of its only rank, or what was said."""
     failure = read_record(directory) or read_record(folder)
@@ -342,7 +345,7 @@ def _fail(
 
 
 def _command(
-    request: Request, environ: Mapping[str, str], directory: Path, *words: str
+    request: FunctionRequest, environ: Mapping[str, str], directory: Path, *words: str
 ) -> tuple[int, str]:
     """Runs the command ``run``; returns its exit code, and what it said last."""
     argv = [
@@ -430,7 +433,10 @@ class _Shown:
             self.tail = (self.tail + text)[-_TAIL:]
         stream: TextIO | None = getattr(sys, name)  # as it is now: it may be redirected
         if text and stream is not None:
-            output.write(text, stream)
+            # A progress bar is no ASCII, which a stream may be.
+            encoding = getattr(stream, "encoding", None) or "utf-8"
+            known = text.encode(encoding, "replace").decode(encoding)
+            output.write(known, stream)
 
     def close(self) -> None:
         """Closes the streams."""
