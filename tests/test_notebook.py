@@ -14,13 +14,6 @@ from tests.processes import ROOT, Process, run
 
 NOTEBOOK = ROOT / "examples" / "notebook.ipynb"
 NAMES = ("nbclient", "nbformat", "ipykernel")
-EXECUTE = """
-import sys, nbclient, nbformat
-notebook = nbformat.read(sys.argv[1], 4)
-client = nbclient.NotebookClient(notebook, kernel_name="python3", coalesce_streams=True)
-client.execute()
-nbformat.write(notebook, sys.argv[2])
-"""
 # Runs a cell; interrupts its kernel, as the button does, when it has said something.
 INTERRUPT = """
 import json, sys, jupyter_client.manager
@@ -101,7 +94,7 @@ def kernels(tmp_path):
 def test_the_notebook_shows_what_was_committed_with_it(tmp_path, kernels):
     shutil.copy(NOTEBOOK, tmp_path / "before.ipynb")
     names = ("before.ipynb", "after.ipynb")
-    words = (sys.executable, "-c", EXECUTE, *names)
+    words = (sys.executable, ROOT / "scripts" / "notebook.py", *names)
     done = run(*words, folder=tmp_path, lean=False, **kernels)
     assert done.returncode == 0, done.stderr
     shown = lines(tmp_path / "after.ipynb")
