@@ -110,6 +110,7 @@ def test_what_cannot_be_is_refused_in_a_line(no_process, what, tmp_path, monkeyp
     with pytest.raises(kind, match=text) as caught:
         call()
     assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_rank_starts_no_job_of_its_own(no_process, monkeypatch):
@@ -303,8 +304,9 @@ def test_what_the_command_says_of_a_dead_rank_is_raised(failed):
     assert found == ("rank 1/2 (a) was killed.", 1, "a", 137)
 
 
-def test_a_refusal_of_the_command_is_no_ranks(failed):
+def test_a_refusal_of_the_command_is_no_ranks(failed, tmp_path):
     assert failed(2, "hfdt: no.\n", np=1) == ("no.", None, "", 2)
+    assert not tmp_path.exists()  # the job's folder was empty
 
 
 def test_without_any_word_the_exit_code_is_told(failed):

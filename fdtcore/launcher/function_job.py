@@ -116,11 +116,10 @@ def run(
     environ = os.environ | request.options.to_environ(os.environ)
     jobs.refuse_nesting(environ, request.program)
     hosts = jobs.choose_place(request.hosts, None, environ).hosts
-    directory = _directory(request)
     try:
         if all(is_local(host.name) for host in hosts):
-            return _run_here(function, args, request, environ, directory)
-        return _run_there(function, args, request, environ, directory, hosts)
+            return _run_here(function, args, request, environ)
+        return _run_there(function, args, request, environ, hosts)
     except RunError as error:
         raise error.with_traceback(None) from None  # it says where, on the rank
 
@@ -175,7 +174,6 @@ def _run_here(
     args: Sequence[Any],
     request: FunctionRequest,
     environ: Mapping[str, str],
-    directory: Path,
 ) -> list[Any]:
     with tempfile.TemporaryDirectory(prefix=f"{request.program}-") as folder:
         calls = PickledCalls(folder)
@@ -190,6 +188,7 @@ def _run_here(
             raise
         except Exception as error:  # whatever a class does when it is pickled
             _refuse_pickling(function, args, error)
+        directory = _directory(request)
         code, tail = _command(request, environ, directory, "local", folder)
         if code:
             _fail(request, code, tail, directory, Path(folder))
@@ -205,7 +204,6 @@ def _run_there(
     args: Sequence[Any],
     request: FunctionRequest,
     environ: Mapping[str, str],
-    directory: Path,
     hosts: Sequence[Host],
 ) -> list[Any]:
     _check_plain(function, args, request)
@@ -218,6 +216,7 @@ def _run_there(
         )
     variable = request.options.variable("CALL")
     words = ("plain", request.program)
+    directory = _directory(request)
     code, tail = _command(request, {**environ, variable: text}, directory, *words)
     if code:
         _fail(request, code, tail, directory, directory)
@@ -327,6 +326,9 @@ def _fail(
 ) -> NoReturn:
     """Raises the first failure: the job's, that of its only rank, or what was said."""
     failure = read_record(directory) or read_record(folder)
+    if request.output is None:
+        with contextlib.suppress(OSError):  # where nothing has started, it is empty
+            directory.rmdir()
     if failure is not None and failure.kind == EXCEPTION:
         text = failure.sentence()
         if failure.where:
