@@ -22,6 +22,7 @@ from fdtcore.failures import Failure, RunError, read_record, write_record
 from fdtcore.function_calls import PickledCalls, PlainCalls, Surroundings
 from fdtcore.launcher import attached, function_job
 from fdtcore.launcher.function_job import FunctionRequest
+from fdtcore.launcher.hosts import Host
 from tests import functions
 from tests.processes import ROOT
 
@@ -398,3 +399,21 @@ def test_what_a_stream_has_no_letter_for_does_not_take_the_rest(monkeypatch):
     shown.close()
     assert file.buffer.getvalue() == b"bar ? end\n"
     assert shown.tail == "bar \u2501 end\n"
+
+
+def test_results_are_fetched_from_a_machine_that_shares_no_disk(tmp_path):
+    agent = tmp_path / "agent"
+    agent.write_text('#!/bin/sh\necho "Welcome to $1"; shift; exec sh -c "$*"\n')
+    agent.chmod(0o700)
+    folder = tmp_path / "it's there"
+    calls = PlainCalls(folder, PlainCalls.written("j", len, ()))
+    calls.keep(1, ["a"])
+    environ = {**os.environ, "PRTE_MCA_plm_ssh_agent": str(agent)}
+    text = function_job._fetched(
+        Host("node1", 1), f"{folder}/", "result-*.json", environ
+    )
+    assert text.startswith("Welcome to node1\n")
+    assert calls.results(text) == {1: ["a"]}
+    elsewhere = f"{tmp_path}/elsewhere/"
+    text = function_job._fetched(Host("node1", 1), elsewhere, "*.json", environ)
+    assert calls.results(text) == {}
