@@ -13,7 +13,7 @@ HOROVOD := $(VENV)/.horovod-$(TENSORFLOW)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo quick test test-nightly cluster-test cluster-smoke hosts faults traces matrix keras-suite bench papers options examples doctor check lint type format clean
+.PHONY: help demo quick test test-nightly cluster-test cluster-smoke hosts faults traces matrix keras-suite bench papers options notebook examples doctor check lint type format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' \
@@ -64,6 +64,10 @@ papers: $(INSTALLED) ## puts the claims of papers to the test (some hours; goes 
 
 options: $(INSTALLED) ## rewrites the tables of options in the README and the docs
 	$(RUN) python scripts/options.py
+
+notebook: $(HOROVOD) ## executes the notebook of the examples, which keeps what it shows
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && cd "$$folder" && \
+		$(RUN) python "$(CURDIR)/scripts/notebook.py"
 
 examples: $(HOROVOD) ## runs the digits examples on two processes
 	$(RUN) hfdt run -np 2 examples/digits_single.py

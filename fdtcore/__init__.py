@@ -9,6 +9,8 @@ launcher/           from ``run`` and its words to a job, supervised to its end
 shadow_files/       files that a program writes on other ranks than 0
 examination/        ``doctor SCRIPT``: is a script safe to distribute?
 rank_program        ``python -m FRAMEWORK SCRIPT``: one process of a job
+function_program    ... that calls a function
+function_calls      the call and its results, on their way between processes
 shutdown            the last words of a process, its exit, a barrier before it
 user_program        what the user asks to run, checked, and run
 failures            one failure: what, where, on which rank

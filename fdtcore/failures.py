@@ -41,6 +41,28 @@ class JobError(RuntimeError):
     """The processes of a job cannot come together; one line says why."""
 
 
+class RunError(JobError):
+    """A function has failed on a rank, or its job could not start.
+
+    Args:
+        message: What happened, and the traceback that the rank had.
+        rank: The rank at fault, under NFDT a worker; None where it is none's.
+        host: Host of that rank, if it is known.
+        exit_code: That of the job.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        rank: int | None = None,
+        host: str = "",
+        exit_code: int = 1,
+    ) -> None:
+        super().__init__(message)
+        self.rank, self.host, self.exit_code = rank, host, exit_code
+
+
 @dataclasses.dataclass(frozen=True)
 class Failure:
     """The first thing that went wrong in a job.

@@ -18,7 +18,9 @@ import contextlib
 import dataclasses
 import difflib
 import functools
+import inspect
 import math
+import numbers
 import os
 import textwrap
 from collections.abc import Callable, Mapping
@@ -42,6 +44,7 @@ _INTERNAL = {
     "JOB_DIR": "folder of the job: the output of its ranks, its failure",
     "ADDRESS": "address of the process that keeps the control line",
     "LAUNCHER": "machine on which the command was started",
+    "CALL": "function that ranks on several machines call, and its arguments",
 }
 
 
@@ -124,6 +127,25 @@ class Option:
             value, is_read = self.read(text), True
         self._demand(is_read and self.holds(value), name, text)
         return value
+
+    def write(self, value: Any) -> str | None:
+        """Returns the text that means a value; None where there is none.
+
+        Args:
+            value: It, as the rule demands.
+        """
+        text: str | None = None
+        if isinstance(value, bool):
+            text = str(int(value))
+        elif isinstance(value, str | os.PathLike):
+            text = os.fspath(value)
+        elif isinstance(value, numbers.Real):
+            text = str(value)
+        if self.is_folder and text:
+            value = text = os.path.abspath(text)
+        if self.read is None or text is None or self.read(text) != value:
+            return None
+        return text
 
     def _demand(self, holds: bool, name: str, received: object) -> None:
         near = difflib.get_close_matches(str(received), self.known, n=1)
@@ -292,6 +314,30 @@ class FrameworkOptions:
         """Returns the variable that sets a field."""
         return f"{cls.program.upper()}_{name.upper()}"
 
+    def to_environ(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Turns options into variables for processes that are yet to start.
+
+        Args:
+            environ: Their environment: what it sets otherwise is set as well.
+
+        Raises:
+            ValueError: A value can be given in Python alone.
+        """
+        found = {}
+        for field in dataclasses.fields(self):
+            value, variable = getattr(self, field.name), self.variable(field.name)
+            if value == field.default and variable not in environ:
+                continue
+            text = field.metadata["option"].write(value)
+            demand(
+                text is not None,
+                f"{field.name} must be a text or a number where other processes get it",
+                f"Give it to {self.program}.distribute, inside the function.",
+                **{field.name: value},
+            )
+            found[variable] = str(text)
+        return found
+
     @classmethod
     def from_environ(cls: type[T], environ: Mapping[str, str], **given: Any) -> T:
         """Reads variables such as ``HFDT_BATCH``; an argument that is given wins.
@@ -338,6 +384,34 @@ class FrameworkOptions:
                 os.path.abspath(text) if option.is_folder and text else text
             )
         return found
+
+
+def listed(
+    cls: type[FrameworkOptions],
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Shows options among the keywords of a function, in place of its ``**``.
+
+    For editors and ``help``: the function itself takes them by `keywords`.
+
+    Args:
+        cls: The framework's class of options, whose fields the function takes.
+    """
+
+    def add(function: Callable[P, R]) -> Callable[P, R]:
+        shown = inspect.signature(function)
+        own = [p for p in shown.parameters.values() if p.kind != p.VAR_KEYWORD]
+        fields = [
+            inspect.Parameter(
+                *(f.name, inspect.Parameter.KEYWORD_ONLY),
+                default=f.default,
+                annotation=f.type,
+            )
+            for f in dataclasses.fields(cls)
+        ]
+        vars(function)["__signature__"] = shown.replace(parameters=own + fields)
+        return function
+
+    return add
 
 
 def refuse_unknown(cls: type[FrameworkOptions], environ: Mapping[str, str]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import linecache
 
 _MARKS = frozenset({"GradientTape", "apply_gradients", "minimize"})
 
@@ -16,9 +17,8 @@ _MARKS = frozenset({"GradientTape", "apply_gradients", "minimize"})
 def lines(path: str) -> frozenset[int]:
     """Returns :func:`lines_of` for a file; none where it cannot be read."""
     try:
-        with open(path, encoding="utf-8") as file:
-            return lines_of(file.read())
-    except (OSError, SyntaxError, UnicodeDecodeError):
+        return lines_of("".join(linecache.getlines(path)))  # a cell is in no file
+    except SyntaxError:
         return frozenset()
 
 

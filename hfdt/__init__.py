@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what `__getattr__` finds, for editors and type checkers
+    from fdtcore.failures import RunError
     from hfdt.api import (
         allgather,
         allreduce,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, for editors and type checkers
         local_rank,
         local_size,
         rank,
+        run,
         shard,
         size,
     )
@@ -35,7 +37,9 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "Options": "hfdt.options",
+    "RunError": "fdtcore.failures",
     "distribute": "hfdt.api",
+    "run": "hfdt.api",
     "rank": "hfdt.api",
     "size": "hfdt.api",
     "local_rank": "hfdt.api",
@@ -50,6 +54,7 @@ _PUBLIC = {
 
 __all__ = [
     "Options",
+    "RunError",
     "__version__",
     "allgather",
     "allreduce",
@@ -60,6 +65,7 @@ __all__ = [
     "local_rank",
     "local_size",
     "rank",
+    "run",
     "shard",
     "size",
 ]

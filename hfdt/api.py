@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from fdtcore import evidence
 from fdtcore.keras_types import Dataset, Optimizer, Tensor
-from fdtcore.options import check_compile_arguments, keywords
+from fdtcore.launcher import function_job
+from fdtcore.options import check_compile_arguments, keywords, listed
 from fdtcore.shadow_files import patches
 from hfdt import runtime
 from hfdt.options import Options
 
 Model = TypeVar("Model")
+Result = TypeVar("Result")
 
 
 def init() -> None:
@@ -116,6 +118,52 @@ def distribute(
         # A loop of the user's own has no other moment at which all ranks meet.
         engine.strategy.initial_state.share(model)
     return model
+
+
+@listed(Options)
+@keywords(Options)
+def run(
+    function: Callable[..., Result],
+    args: Sequence[Any] = (),
+    *,
+    np: int = 2,
+    hosts: str | None = None,
+    output: str | os.PathLike[str] | None = None,
+    verbose: bool = False,
+    options: Options | None = None,
+    **choices: Any,
+) -> list[Result]:
+    """Calls a function on several processes, which train together what it fits.
+
+    For notebooks and programs. The function trains as a script does under ``hfdt
+    run``: it builds, compiles and fits a model, or passes it to
+    :func:`distribute`. What rank 0 prints appears here; an interrupt ends every rank.
+
+    Args:
+        function: Runs on each rank, in new processes. On this machine it may be any
+            that cloudpickle takes: of a notebook's cell, or a lambda.
+        args: What it is called with, in order.
+        np: Number of ranks.
+        hosts: Machines and their slots, as ``"node1:2,node2:2"``; None for this one.
+            Other machines import the function by its name, and its arguments and its
+            result are plain data.
+        output: Folder for the output of ranks 1, 2, ...; None for a new one in
+            ``hfdt-logs``.
+        verbose: Whether TensorFlow's and MPI's messages are shown.
+        options: All options at once, in place of the keywords below.
+
+    Returns:
+        What the function returned on each rank, in the order of the ranks.
+
+    Raises:
+        TypeError: ``function`` is none, or a keyword is no option.
+        ValueError: A value is out of range, or something cannot be pickled.
+        RunError: A rank has failed, or the job could not start.
+    """
+    assert options is not None  # the decorator has read the keywords into it
+    function_job.refuse_unknown(Options, choices)
+    request = function_job.FunctionRequest(options, np, hosts, output, verbose)
+    return function_job.run(function, args, request)
 
 
 def run_script(target: str, args: list[str], *, module: bool) -> None:

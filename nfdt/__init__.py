@@ -17,8 +17,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what `__getattr__` finds, for editors and type checkers
+    from fdtcore.failures import RunError
     from nfdt.algorithms import Algorithm, ddc_asgd
-    from nfdt.api import barrier, distribute, init, rank, size
+    from nfdt.api import barrier, distribute, init, rank, run, size
     from nfdt.options import Options
     from nfdt.simulation.glue.api import simulate
 
@@ -28,7 +29,9 @@ _PUBLIC = {
     "Options": "nfdt.options",
     "Algorithm": "nfdt.algorithms",
     "ddc_asgd": "nfdt.algorithms",
+    "RunError": "fdtcore.failures",
     "distribute": "nfdt.api",
+    "run": "nfdt.api",
     "init": "nfdt.api",
     "rank": "nfdt.api",
     "size": "nfdt.api",
@@ -39,12 +42,14 @@ _PUBLIC = {
 __all__ = [
     "Algorithm",
     "Options",
+    "RunError",
     "__version__",
     "barrier",
     "ddc_asgd",
     "distribute",
     "init",
     "rank",
+    "run",
     "simulate",
     "size",
 ]

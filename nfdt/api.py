@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from fdtcore.keras_types import Optimizer
-from fdtcore.options import check_compile_arguments, keywords
+from fdtcore.launcher import function_job
+from fdtcore.options import check_compile_arguments, keywords, listed
 from fdtcore.shadow_files import patches
 from nfdt import algorithms
 from nfdt.algorithms import Algorithm
@@ -15,6 +17,7 @@ from nfdt.options import Options
 from nfdt.protocol.controllers import Controller
 
 Model = TypeVar("Model")
+Result = TypeVar("Result")
 
 
 def init() -> None:
@@ -114,6 +117,57 @@ def distribute(
     if model.optimizer is not None:
         bound.optimizers.add(model.optimizer)
     return model
+
+
+@listed(Options)
+@keywords(Options)
+def run(
+    function: Callable[..., Result],
+    args: Sequence[Any] = (),
+    *,
+    np: int = 2,
+    hosts: str | None = None,
+    output: str | os.PathLike[str] | None = None,
+    verbose: bool = False,
+    options: Options | None = None,
+    **choices: Any,
+) -> list[Result | None]:
+    """Calls a function on several workers, which train what it fits through a server.
+
+    For notebooks and programs. The function trains as a script does under ``nfdt
+    run``: it builds, compiles and fits a model, or passes it to
+    :func:`distribute`. What worker 0 prints appears here; an interrupt ends every
+    process.
+
+    Args:
+        function: Runs on each worker, in new processes. On this machine it may be
+            any that cloudpickle takes: of a notebook's cell, or a lambda.
+        args: What it is called with, in order.
+        np: Number of workers; there are ``servers`` more processes.
+        hosts: Machines and their slots, as ``"node1:2,node2:2"``; None for this one.
+            Other machines import the function by its name, and its arguments and its
+            result are plain data.
+        output: Folder for the output of the processes but worker 0; None for a new
+            one in ``nfdt-logs``.
+        verbose: Whether TensorFlow's and MPI's messages are shown.
+        options: All options at once, in place of the keywords below.
+
+    Returns:
+        What the function returned on each worker, in the order of the workers; None
+        for one that was lost while the others went on.
+
+    Raises:
+        TypeError: ``function`` is none, or a keyword is no option.
+        ValueError: A value is out of range, or something cannot be pickled.
+        RunError: A worker has failed, or the job could not start.
+    """
+    assert options is not None  # the decorator has read the keywords into it
+    function_job.refuse_unknown(Options, choices)
+    may_lose = options.on_worker_loss == "continue"
+    request = function_job.FunctionRequest(
+        options, np, hosts, output, verbose, may_lose
+    )
+    return function_job.run(function, args, request)
 
 
 def run_script(target: str, args: list[str], *, module: bool) -> None:

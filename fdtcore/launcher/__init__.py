@@ -2,6 +2,8 @@
 
 ==============  ============================================================
 foreground      START HERE: one job from its first line to its last
+function_job    ``hfdt.run`` and ``nfdt.run``: a function as a job
+attached        the command that ends with the process that started it
 cli_options     the options of commands: of ``run``, and of a framework
 terminal        what a command says of itself
 hosts           host lists: from the command line, files and Slurm

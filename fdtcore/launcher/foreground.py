@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fdtcore import interfaces, output, settings
-from fdtcore.failures import RECORD_NAME, read_record
+from fdtcore.failures import GONE, RECORD_NAME, Failure, read_record, try_record
 from fdtcore.launcher import network, preflight
 from fdtcore.launcher.explanation import exit_code, explain, number, stopped_by
 from fdtcore.launcher.hosts import addresses
@@ -117,6 +117,10 @@ class Foreground:
             again=self.again,
         ):
             self.say(line)
+        if line and failure is None and logs is not None and outcome.ended is not None:
+            rank, host, *_ = outcome.ended
+            gone = Failure(rank, job.size, host, "ProcessGone", line, kind=GONE)
+            try_record(logs, gone)  # for programs, which read no lines
         return exit_code(outcome, failure)
 
     def _prepare(

@@ -6,6 +6,7 @@ import pytest
 
 from fdtcore.failures import Failure, read_record, write_record
 from fdtcore.launcher import foreground
+from fdtcore.launcher.banners import Ended
 from fdtcore.launcher.foreground import Foreground
 from fdtcore.launcher.hosts import Host
 from fdtcore.launcher.launchers import Direct, Job, OpenMpi
@@ -74,6 +75,15 @@ def test_a_failure_of_this_job_is_the_last_thing_said(job):
     assert calls["code"] == 1
     assert calls["said"][-1].startswith("rank 1/2 (a) failed: ValueError: bad.")
     assert read_record("logs").message == "bad"
+
+
+def test_a_rank_of_which_mpirun_alone_tells_is_recorded(job):
+    job.calls["outcome"] = Outcome(137, 0, 0, Ended(1, "a", 137, 9))
+    calls = job(2, MPIRUN, {}, Path("logs"))
+    assert calls["code"] == 137
+    found = read_record("logs")
+    assert (found.rank, found.size, found.host, found.kind) == (1, 2, "a", "gone")
+    assert found.message == calls["said"][-1]
 
 
 def test_a_file_in_the_way_of_the_folder_is_refused(job):
