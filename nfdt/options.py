@@ -86,7 +86,9 @@ class Options(options.FrameworkOptions):
         default=False,
         metadata=options.switch(
             "Return parameters in their own type even where `wire` is narrower.",
-            details="Workers then compute at exactly what the servers have.",
+            details="Workers then compute at exactly what the servers have: of use "
+            "where a model is to fit its data more exactly than the narrow type can "
+            "say, and where the way back is not the limit.",
         ),
     )
     local_steps: int = field(

@@ -7,7 +7,7 @@ import click
 from benchmarks.benchmark import facts
 from benchmarks.hosts import report, targets
 from benchmarks.hosts.jobs import JOBS, LARGE_JOBS, MAX_HOSTS, PAYLOADS
-from benchmarks.hosts.measurement import measure_round
+from benchmarks.hosts.measurement import HostRound, measure_round
 from benchmarks.options import measuring
 from benchmarks.steps.report import merge
 from tests.cluster.hosts import Hosts, missing
@@ -43,17 +43,17 @@ def hosts(
         raise click.ClickException(lacking)
     known, trained = facts(), PAYLOADS[payload]
     names = chosen or (LARGE_JOBS if payload == "large" else tuple(JOBS))
-    with Hosts(MAX_HOSTS) as up:
-        found = [
-            measure_round(up, trained, names, index, _TIMEOUT_S)
-            for index in range(1 if quick else rounds)
-        ]
-    click.echo(f"\n{report.job_table(found, trained)}\n")
-    rows = targets.rows(found)
-    click.echo(report.target_table(rows) if rows else "Nothing to compare.")
     output.mkdir(parents=True, exist_ok=True)
     path = output / ("quick-hosts.json" if quick else "hosts.json")
-    merge(path, {payload: {**known, **report.as_json(found, rows, trained)}})
+    found: list[HostRound] = []
+    with Hosts(MAX_HOSTS) as up:
+        for index in range(1 if quick else rounds):
+            found.append(measure_round(up, trained, names, index, _TIMEOUT_S))
+            rows = targets.rows(found)
+            # After each round: a long run may be interrupted.
+            merge(path, {payload: {**known, **report.as_json(found, rows, trained)}})
+    click.echo(f"\n{report.job_table(found, trained)}\n")
+    click.echo(report.target_table(rows) if rows else "Nothing to compare.")
     click.echo(f"Written: {path}")
     if any(set(one.jobs) != set(names) for one in found):
         raise click.ClickException("some jobs failed; their last lines are above")
