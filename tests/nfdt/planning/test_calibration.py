@@ -46,7 +46,7 @@ def test_only_pushes_that_were_used_count():
 COSTS = Costs(
     params_bytes=4_000_000,
     push_bytes=2_000_000,
-    returned_bytes=3_000_000,
+    returned_bytes=1_000_000,
     exchange_s=0.0012,
     update_s=0.0002,
     model_update_s=0.0022,
@@ -67,7 +67,7 @@ def test_latency_bandwidth_and_update_come_from_two_sizes():
     assert (group.count, found.name) == (3, "here")
     assert group.step == Measured((0.05,) * 10)
     assert group.link.latency_s == pytest.approx(0.0005)  # (1.2 - 0.2) / 2 ms
-    assert group.link.bytes_per_s == pytest.approx(5e9 / 3)  # 5 MB in 6.2 - 2.2 - 1 ms
+    assert group.link.bytes_per_s == pytest.approx(1e9)  # 3 MB in 6.2 - 2.2 - 1 ms
     assert group.link.jitter_s == 0
     assert found.servers.overhead_s == pytest.approx(0.0002)
     assert found.servers.bytes_per_s == pytest.approx(2e9)  # 4 MB in 2 ms
@@ -121,6 +121,6 @@ def test_representatives_keep_mean_and_extremes():
 def test_the_facts_name_what_was_measured():
     lines = calibration.facts(measured(), COSTS, 2)
     assert lines[0] == "10 steps of 2 workers at once: mean 50ms."
-    assert lines[1] == "Exchanges, 5 MB there and back: mean 6.2ms,"
+    assert lines[1] == "Exchanges, 3 MB there and back: mean 6.2ms,"
     assert lines[2] == "of which the server's update takes 2.2ms."
     assert "of 1 worker:" in calibration.facts(measured(), COSTS, 1)[0]
