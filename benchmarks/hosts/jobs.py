@@ -46,7 +46,7 @@ class Payload:
 
 PAYLOADS: Mapping[str, Payload] = {
     "small": Payload(1250, steps=10),
-    "large": Payload(4620, steps=7),
+    "large": Payload(4620, steps=5),
 }
 
 
