@@ -2,7 +2,7 @@
 
 ``... profile`` shows one step of HFDT, ``... exchange`` one exchange of NFDT, and
 ``... truth`` how near its simulator comes to real runs; ``... steps`` measures what a
-step costs.
+step costs, ``... hosts`` jobs on several machines.
 """
 
 import tempfile
@@ -13,6 +13,7 @@ import click
 from benchmarks import report, timeline, truth_report
 from benchmarks import truth as truths
 from benchmarks.benchmark import benchmark, facts
+from benchmarks.hosts.command import hosts
 from benchmarks.launches import CONTENDERS
 from benchmarks.options import measuring
 from benchmarks.running import ContenderError, run
@@ -71,6 +72,7 @@ def _measure(settings: Settings, output: Path) -> None:
 
 
 main.add_command(steps)
+main.add_command(hosts)
 
 
 @main.command()

@@ -54,6 +54,7 @@ def distribute(
     consistency: str | Controller = "asp",
     servers: int = 1,
     wire: str = "own",
+    full_parameters: bool = False,
     local_steps: int = 1,
     worker_optimizer: Optimizer | str = "",
     server_optimizer: Optimizer | str = "",

@@ -73,8 +73,22 @@ class Options(options.FrameworkOptions):
         default="own",
         metadata=options.choice(
             ("own", *WIRE_TYPES),
-            "Type of gradients during transfer; `own`: that of the parameters.",
+            "Type of gradients, and of the parameters that answer them, during "
+            "transfer; `own`: that of the parameters.",
             metavar="TYPE",
+            details="Parameters never travel in a type wider than their own. The "
+            "servers keep them in that one, and workers get them so at the end of each "
+            "epoch, for validation and for saving. `bfloat16` has the range of "
+            "`float32`; in `float16`, values beyond 65504 are infinite.",
+        ),
+    )
+    full_parameters: bool = field(
+        default=False,
+        metadata=options.switch(
+            "Return parameters in their own type even where `wire` is narrower.",
+            details="Workers then compute at exactly what the servers have: of use "
+            "where a model is to fit its data more exactly than the narrow type can "
+            "say, and where the way back is not the limit.",
         ),
     )
     local_steps: int = field(

@@ -56,7 +56,8 @@ def _probe_at_opening(transport: Any, path: Path) -> None:
 
 def _exchange_s(transport: Any, spec: GroupSpec) -> float:
     """Returns the time of an exchange of one parameter."""
-    probe = ShardedVector(transport, 0, PROBE, [1], spec.dtype, spec.wire)
+    types = spec.dtype, spec.wire, spec.returned
+    probe = ShardedVector(transport, 0, PROBE, [1], *types)
     value = np.zeros(1, spec.dtype)
     probe.open(spec, value)
     return timed_s(lambda: probe.push([Dense(0, value)]))

@@ -23,6 +23,7 @@ from nfdt.glue.optimizer_state import build, follow, optimizers_of, path_of
 from nfdt.glue.variable_group import VariableGroup, dtype_of
 from nfdt.options import Options
 from nfdt.protocol.client import NotFinite, ShardedVector
+from nfdt.protocol.gradients import narrower
 from nfdt.protocol.group_spec import GroupSpec, size_of
 from nfdt.protocol.transport import Transport
 
@@ -33,7 +34,7 @@ class VariableGroups:
     Args:
         transport: The way to the servers.
         process: This worker among the workers.
-        options: The user's options: ``algorithm`` and ``wire`` are read.
+        options: The user's options: the algorithm and the types on the way are read.
         placement: Which optimizer runs where.
     """
 
@@ -132,6 +133,8 @@ class VariableGroups:
         limits = server_optimizer.described(variables, self._transport.num_servers)
         dtype = dtype_of(variables)
         wire = dtype if self._options.wire == "own" else self._options.wire
+        full = self._options.full_parameters
+        returned = dtype if full else narrower(dtype, wire)
         shapes = tuple((path_of(v), tuple(v.shape)) for v in variables)
         vector = ShardedVector(
             self._transport,
@@ -140,6 +143,7 @@ class VariableGroups:
             [size_of(shape) for _, shape in shapes],
             dtype,
             wire,
+            returned,
         )
         made = VariableGroup(
             vector,
@@ -155,6 +159,7 @@ class VariableGroups:
             variables=shapes,
             dtype=dtype,
             wire=wire,
+            returned=returned,
             constraints=tuple(limits),
             undecayed=tuple(optimizer_config.undecayed(served, variables)),
         )

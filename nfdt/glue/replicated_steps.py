@@ -109,7 +109,7 @@ class ReplicatedSteps:
 def packed(vector: ShardedVector) -> bytes:
     """Returns the parameters that were pulled, and what belongs to them."""
     about = {"version": vector.version, "rate": vector.learning_rate}
-    return serialization.pack(about, vector.params)
+    return serialization.pack(about, vector.received)
 
 
 def unpacked(vector: ShardedVector, data: bytes) -> None:

@@ -10,6 +10,7 @@ from nfdt import resolution
 from nfdt.algorithms import Algorithm
 from nfdt.protocol import topology
 from nfdt.protocol.controllers import Controller
+from nfdt.protocol.gradients import WIRE_TYPES
 from nfdt.protocol.group_spec import GroupSpec
 from nfdt.protocol.server import Maker
 from nfdt.protocol.shard_server import ShardServer
@@ -101,6 +102,7 @@ def maker(
             num_workers,
             learning_rate=rate if isinstance(rate, int | float) else 0.0,
             schedule=_schedule(config),
+            returned=WIRE_TYPES[spec.returned or spec.dtype],
         )
 
     return make

@@ -42,6 +42,7 @@ class Costs(NamedTuple):
 
     params_bytes: int  # of the parameters
     push_bytes: int  # of a gradient on its way
+    returned_bytes: int  # of the parameters on their way back
     exchange_s: float  # of one parameter, its update included
     update_s: float  # of one parameter, on the server
     model_update_s: float  # of the model
@@ -89,7 +90,7 @@ def calibrated(
     chance_s = statistics.mean(exchanges_s) - on_the_way_s - costs.model_update_s
     link = Link(
         _rounded(fixed_s / 2),
-        _rate(costs.push_bytes + costs.params_bytes, on_the_way_s - fixed_s),
+        _rate(costs.push_bytes + costs.returned_bytes, on_the_way_s - fixed_s),
         _rounded(max(0.0, chance_s) / 2),
     )
     servers = Servers(
@@ -111,7 +112,8 @@ def facts(events: Sequence[Event], costs: Costs, num_workers: int) -> list[str]:
     inside = _within_epochs(events)
     step_s = statistics.mean(event.compute_s for event in inside)
     exchange_s = statistics.mean(event.exchange_s for event in inside)
-    moved = f"{(costs.push_bytes + costs.params_bytes) / 1e6:.3g} MB there and back"
+    moved_mb = (costs.push_bytes + costs.returned_bytes) / 1e6
+    moved = f"{moved_mb:.3g} MB there and back"
     workers = f"{num_workers} worker{'s at once' if num_workers > 1 else ''}"
     return [
         f"{len(inside)} steps of {workers}: mean {_shown(step_s)}.",

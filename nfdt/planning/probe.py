@@ -62,6 +62,7 @@ def costs(probe: Probe, num_workers: int) -> Costs:
     return Costs(
         params_bytes=spec.size * WIRE_TYPES[spec.dtype].itemsize,
         push_bytes=spec.size * WIRE_TYPES[spec.wire].itemsize,
+        returned_bytes=spec.size * WIRE_TYPES[spec.returned or spec.dtype].itemsize,
         exchange_s=probe.exchange_s,
         update_s=_update_s(single(spec), num_workers),
         model_update_s=_update_s(spec, num_workers),

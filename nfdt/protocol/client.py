@@ -49,6 +49,8 @@ class ShardedVector:
         sizes: Elements of each variable, in order.
         dtype: Type of the parameters.
         wire: Type of gradients on the way, of ``gradients.WIRE_TYPES``.
+        returned: Type of the parameters that answer a push, of the same; empty:
+            ``dtype``.
         now: A clock, in seconds.
     """
 
@@ -60,24 +62,42 @@ class ShardedVector:
         sizes: Sequence[int],
         dtype: str,
         wire: str,
+        returned: str = "",
+        *,
         now: Callable[[], float] = time.perf_counter,
     ):
         self._transport, self._worker, self._index = transport, worker, index
         self._wire, self._now = wire, now
         self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
         self.shards = topology.split(int(self.starts[-1]), transport.num_servers)
-        self.params = np.empty(int(self.starts[-1]), dtype)  # as pulled last
+        # As pulled last, or as a push was answered; rounded in the latter case.
+        self.params = np.empty(int(self.starts[-1]), dtype)
         self._gradient = np.empty(self.params.size, WIRE_TYPES[wire])
-        self._into = {
-            server: self.params[shard.start : shard.stop]
-            for server, shard in enumerate(self.shards)
-        }
+        self._into = self._parts_of(self.params)
+        self._narrow: Vector | None = None  # where narrower parameters arrive
+        if returned not in ("", dtype):
+            self._narrow = np.empty(self.params.size, WIRE_TYPES[returned])
+        self._is_rounded = False  # whether all of ``params`` came in a narrower type
         self.clock = 0  # pushes and steps so far
         self.version = 0  # of the parameters, on server 0
         self.learning_rate = math.nan  # in force on the servers
         self._released_s = self._now()
         self._begun_s = self._released_s  # the step: released or pulled, the later one
         self._exchange_s = 0.0
+
+    def _parts_of(self, vector: Vector) -> dict[int, Vector]:
+        """Returns each server's part of a whole vector."""
+        return {
+            server: vector[shard.start : shard.stop]
+            for server, shard in enumerate(self.shards)
+        }
+
+    @property
+    def received(self) -> Vector:
+        """The parameters in the type in which they came, [P]."""
+        if self._narrow is None or not self._is_rounded:
+            return self.params
+        return self.params.astype(self._narrow.dtype)
 
     def open(self, spec: GroupSpec, values: Vector) -> None:
         """Brings first values to the servers; pulls those of whoever was first.
@@ -112,11 +132,14 @@ class ShardedVector:
         """Takes what another worker has pulled.
 
         Args:
-            values: The bytes of the parameters.
+            values: The bytes of what the other worker has as ``received``.
             version: Number of updates applied to the parameters.
             learning_rate: In force on the servers.
         """
-        self.params.view(np.uint8)[...] = np.frombuffer(values, np.uint8)
+        narrow = self._narrow
+        self._is_rounded = narrow is not None and len(values) == narrow.nbytes
+        sent = narrow if narrow is not None and self._is_rounded else self.params
+        self.params[...] = np.frombuffer(values, sent.dtype)
         self.version, self.learning_rate = version, learning_rate
         self._begun_s = self._now()
 
@@ -128,12 +151,19 @@ class ShardedVector:
     ) -> None:
         """Makes the servers go on from other values.
 
+        Values that are still as a push was answered, in a narrower type, stay as the
+        servers have them: else each load would round them anew.
+
         Args:
             values: Parameters of the whole vector, [P].
             user_state: Each server's part of the state of the user's optimizer; None
                 keeps what the servers have.
             version: Steps that the optimizer has made; of use with its state.
         """
+        if self._is_rounded:
+            answered = self.params.copy()
+            self.pull()
+            values = np.where(values == answered, self.params, values)
         messages = {}
         for server, shard in enumerate(self.shards):
             found: dict[str, Any] = {"params": values[shard.start : shard.stop]}
@@ -173,7 +203,7 @@ class ShardedVector:
         """
         about = {"epoch": epoch, "number": number, "rate": rate, "loss": loss}
         with self._exchange(Kind.PUSH, **about) as message:
-            self._call(self._pushes(gradients, message))
+            self._call(self._pushes(gradients, message), self._narrow)
 
     def step(
         self,
@@ -253,8 +283,17 @@ class ShardedVector:
     def _message(self, kind: Kind, **fields: Any) -> Message:
         return Message(kind, self._worker, self._index, self.clock, **fields)
 
-    def _call(self, messages: Mapping[int, Message]) -> None:
-        answers = self._transport.call_all(messages, self._into)
+    def _call(
+        self, messages: Mapping[int, Message], narrow: Vector | None = None
+    ) -> None:
+        """Takes the parameters that answer messages; ``narrow`` is of their type."""
+        into = self._into if narrow is None else self._parts_of(narrow)
+        answers = self._transport.call_all(messages, into)
+        for server, answer in answers.items():
+            if answer.kind is Kind.PARAMS and answer.payload is not self._into[server]:
+                self._into[server][...] = answer.payload
+        if all(answer.kind is Kind.PARAMS for answer in answers.values()):
+            self._is_rounded = narrow is not None
         for server, answer in answers.items():
             if answer.kind is Kind.REFUSED and answer.number >= 0:
                 start = self.shards[server].start

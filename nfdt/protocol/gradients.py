@@ -1,5 +1,7 @@
 """Gradients on the way to a server: whole variables, and rows of tables.
 
+The types of gradients, and of parameters on their way back.
+
 Where all of a gradient is dense, the payload is the vector itself; else it is made of
 segments: ``[n, row size, starts of the n rows..., values]``, in little-endian 64-bit
 integers and values of the wire's type.
@@ -28,6 +30,17 @@ WIRE_TYPES: Mapping[str, Any] = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
 }
 _HEAD_BYTES = 16
+
+
+def narrower(dtype: str, wire: str) -> str:
+    """Returns the type in which parameters answer a push: the wire's, or their own.
+
+    Args:
+        dtype: Type of the parameters, a key of ``WIRE_TYPES``.
+        wire: Type of gradients on the way, of the same.
+    """
+    is_narrower = WIRE_TYPES[wire].itemsize < WIRE_TYPES[dtype].itemsize
+    return wire if is_narrower else dtype
 
 
 class Rows(NamedTuple):

@@ -21,7 +21,7 @@ MAX_BYTES = 1 << 26  # of a spec as text; a variable takes about a hundred
 
 @dataclasses.dataclass(frozen=True)
 class GroupSpec:
-    """A group of variables, its optimizer, and how gradients of it travel.
+    """A group of variables, its optimizer, and how it travels.
 
     It crosses the network and lies in checkpoints as JSON: text, numbers, lists and
     mappings, and nothing that is code.
@@ -40,6 +40,8 @@ class GroupSpec:
         shard: Index of the server whose part of the vector is opened.
         opened_by: Index of the worker that has opened the group; -1 until a server
             has noted it.
+        returned: Type of the parameters that answer a push, of the same as ``wire``;
+            empty: that of the parameters.
     """
 
     algorithm: str
@@ -51,6 +53,7 @@ class GroupSpec:
     undecayed: tuple[str, ...] = ()
     shard: int = 0
     opened_by: int = -1
+    returned: str = ""
 
     @property
     def size(self) -> int:
@@ -136,6 +139,7 @@ def _wrong_field(spec: GroupSpec) -> str:
         "paths": all(isinstance(path, str) for path in paths),
         "dtype": spec.dtype in WIRE_TYPES,
         "wire": spec.wire in WIRE_TYPES,
+        "returned": spec.returned in ("", *WIRE_TYPES),
         "constraints": len(spec.constraints) in (0, len(shapes)),
         "shard": _is_count(spec.shard),
         "opened_by": _is_count(spec.opened_by) or spec.opened_by == -1,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nfdt.protocol.controllers import Controller, Decision
 from nfdt.protocol.event_log import EventLog
@@ -37,6 +38,8 @@ class ShardServer:
         num_workers: Number of workers, M.
         learning_rate: The rate until a worker says another.
         schedule: The rate as a function of the version, where it follows one.
+        returned: Type of the parameters that answer a push; None: their own, in which
+            all others are answered.
     """
 
     def __init__(
@@ -47,8 +50,10 @@ class ShardServer:
         num_workers: int,
         learning_rate: float = 0.0,
         schedule: Callable[[int], float] | None = None,
+        returned: npt.DTypeLike | None = None,
     ):
         self.params = params
+        self._returned = params.dtype if returned is None else np.dtype(returned)
         self.update = update
         self.controller = controller
         self.version = 0  # updates applied; never decreases
@@ -194,7 +199,7 @@ class ShardServer:
             self._use(self._take(worker), now_s, Use.DROPPED)
         used = [self._take(worker) for worker in decision.apply]
         # Only now: a place that a gradient needs as long as it is held is free.
-        places = [self.progress[w].place_for(self.params) for w in decision.release]
+        places = [self._place_for(w, self._returned) for w in decision.release]
         if used:
             self._apply(used, now_s, adds_up=decision.adds_up, copies=places)
         else:
@@ -253,9 +258,12 @@ class ShardServer:
             one.unreleased = event
 
     def _params_for(self, worker: int) -> Message:
-        place = self.progress[worker].place_for(self.params)
+        place = self._place_for(worker, self.params.dtype)
         self._copy_to([place])
         return self._sent(worker, place)
+
+    def _place_for(self, worker: int, dtype: np.dtype[Any]) -> Vector:
+        return self.progress[worker].place_for(self.params.size, dtype)
 
     def _copy_to(self, places: list[Vector]) -> None:
         for place in places:

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from nfdt.protocol.controllers import Ledger
 from nfdt.protocol.events import Event
@@ -28,7 +29,8 @@ def first_wrong(vector: Vector) -> int:
 class Copy(NamedTuple):
     """Parameters as they were sent to a worker."""
 
-    params: Vector | None  # [P]; None for a worker that has never pulled
+    # [P], perhaps of a narrower type; None for a worker that has never pulled.
+    params: Vector | None
     version: int  # updates applied to them
 
 
@@ -148,18 +150,22 @@ class WorkerProgress:
         """Returns the version of what it pulled last; ``now`` if it never did."""
         return now if self.pulled is None else self.pulled.version
 
-    def place_for(self, params: Vector) -> Vector:
+    def place_for(self, size: int, dtype: npt.DTypeLike) -> Vector:
         """Returns where the parameters for it are to be copied to.
 
         What is sent must not change on its way, and the copy is also what its next
-        gradient is corrected by.
+        gradient is corrected by: of the type in which it is sent, it is what the
+        worker computes at.
 
         Args:
-            params: The parameters, [P].
+            size: Number of parameters, P.
+            dtype: Type in which they are sent.
         """
         last = None if self.pulled is None else self.pulled.params
         # What a held gradient was computed at is still needed.
-        return blocks.empty_like(params) if last is None or self.held else last
+        if last is None or self.held or last.dtype != dtype:
+            return blocks.empty(size, dtype)
+        return last
 
     def arrived(self, message: Message, lead: int, version: int) -> Held:
         """Returns a gradient of it as it may be held.

@@ -85,7 +85,8 @@ class Transport(Protocol):
 
         Args:
             messages: Index of a server -> the message for it.
-            into: Server -> the array that the payload of a PARAMS answer goes into.
+            into: Server -> the array that the payload of a PARAMS answer goes into,
+                of the type in which it is sent.
 
         Raises:
             ServerLost: A server is gone.

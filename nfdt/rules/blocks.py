@@ -25,9 +25,15 @@ _LINE_BYTES = 64  # of a cache line, and of the widest register
 _Found = TypeVar("_Found")
 
 
+def empty(size: int, dtype: npt.DTypeLike) -> Vector:
+    """Returns a vector that begins with a cache line."""
+    dtype = np.dtype(dtype)
+    return _on_lines(np.empty, size * dtype.itemsize).view(dtype)
+
+
 def empty_like(vector: Vector) -> Vector:
     """Returns a vector of the same size and type that begins with a cache line."""
-    return _on_lines(np.empty, vector.nbytes).view(vector.dtype)
+    return empty(vector.size, vector.dtype)
 
 
 def zeros_like(vector: Vector) -> Vector:

@@ -40,7 +40,8 @@ class Late(NamedTuple):
 
     push: Push
     gradient: Vector  # [P]
-    pulled: Vector | None  # [P]: the parameters it was computed at
+    # [P]: the parameters it was computed at, in the type in which they were sent.
+    pulled: Vector | None
     measured: GradientSums | None = None  # at the parameters now; None: not yet
 
 
@@ -68,8 +69,8 @@ class Update(Protocol):
             group: The gradients.
             learning_rate: Learning rate in force now.
             adds_up: Whether it is the sum.
-            copies: Vectors that are to equal ``params`` afterwards. The group's
-                ``pulled`` may be among them.
+            copies: Vectors that are to equal ``params`` afterwards, rounded where
+                their type is narrower. The group's ``pulled`` may be among them.
         """
 
     def rewrite(self, params: Vector) -> None:
@@ -251,5 +252,8 @@ class BlockUpdate:
 
 
 def _block(params: Vector, late: Late, block: slice) -> Block:
-    pulled = None if late.pulled is None else late.pulled[block]
+    pulled = None
+    if late.pulled is not None:
+        # Widened: rules compute in the type of the parameters.
+        pulled = late.pulled[block].astype(params.dtype, copy=False)
     return Block(late.gradient[block], params[block], pulled)

@@ -151,7 +151,11 @@ class MessageCarrier:
         controller = self.services[0].groups[self.group].controller
         self.paces, self.monitors = controller.paces, controller.monitors
         self.wire_type = np.dtype(WIRE_TYPES[self._wire or str(shards[0].dtype)])
-        self.push_bytes = sum(shard.size for shard in shards) * self.wire_type.itemsize
+        size = sum(shard.size for shard in shards)
+        self.push_bytes = size * self.wire_type.itemsize
+        spec = self.services[0].specs[self.group]
+        returned = WIRE_TYPES[spec.returned or spec.dtype]
+        self.returned_bytes = size * returned.itemsize  # of what answers a push
 
     def tell(self, message: Message) -> None:
         """Gives server 0 a message that takes no time; delivers what it answers."""
@@ -224,7 +228,7 @@ class MessageCarrier:
                 self._deliver(server, answer)
                 continue
             has_params = answer.kind is Kind.PARAMS
-            num_bytes = self._shards[server].nbytes if has_params else 0
+            num_bytes = answer.payload.nbytes if has_params else 0
             comes_s = self._network.returns_s(
                 self._links[answer.worker], server, num_bytes, self._events.now_s
             )

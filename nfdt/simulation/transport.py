@@ -185,8 +185,12 @@ def _nothing(wanted: Wanted) -> Vector:
 
 
 def _taken(answer: Message, into: Vector | None) -> Message:
-    """Copies parameters to where they are wanted, as a network would."""
-    if answer.kind is not Kind.PARAMS or into is None:
+    """Copies parameters to where they are wanted, as a network would.
+
+    What a worker computes at is widened already: it stays where it is.
+    """
+    is_params = answer.kind is Kind.PARAMS
+    if not is_params or into is None or into.dtype != answer.payload.dtype:
         return answer
     np.copyto(into, answer.payload)
     return dataclasses.replace(answer, payload=into)

@@ -126,15 +126,17 @@ class WorkerProcesses:
     def _begin(self, member: SimulatedWorker, terminal: int, number: int) -> None:
         member.busy[terminal] = number
         ends_s = self._events.now_s + self.nodes[terminal].step_s()
-        ends_s += self._inside_s(member, terminal)  # its parameters come down first
+        if self._carrier.group >= 0:  # its parameters come down first
+            ends_s += self._inside_s(member, terminal, self._carrier.returned_bytes)
         self._events.plan(ends_s, self._computed, member, terminal, member.params)
 
-    def _inside_s(self, member: SimulatedWorker, terminal: int) -> float:
+    def _inside_s(
+        self, member: SimulatedWorker, terminal: int, num_bytes: int
+    ) -> float:
         """Returns the time of a vector between a terminal and its edge node."""
-        if not member.is_edge or self._carrier.group < 0:
+        if not member.is_edge:
             return 0.0
-        link = self.nodes[terminal].link
-        return transfer_s(link, self._carrier.push_bytes, self._jitter)
+        return transfer_s(self.nodes[terminal].link, num_bytes, self._jitter)
 
     def _computed(
         self, member: SimulatedWorker, terminal: int, params: Vector | None
@@ -157,7 +159,8 @@ class WorkerProcesses:
         if wanted.submits:
             self._push(member, result)
         else:
-            arrives_s = self._events.now_s + self._inside_s(member, wanted.worker)
+            takes_s = self._inside_s(member, wanted.worker, self._carrier.push_bytes)
+            arrives_s = self._events.now_s + takes_s
             self._events.plan(arrives_s, self._merge, member, wanted.worker, result)
 
     def _open(self) -> None:
@@ -252,8 +255,8 @@ class WorkerProcesses:
                     # The server writes what it sends next to the same memory, while
                     # a terminal that was late still computes.
                     late = bool(member.busy)
-                    payload = answer.payload
-                    member.shards[server] = payload.copy() if late else payload
+                    dtype = self.services[server].groups[answer.group].params.dtype
+                    member.shards[server] = answer.payload.astype(dtype, copy=late)
                 member.awaited -= 1
                 if not member.awaited:
                     self._release(member)

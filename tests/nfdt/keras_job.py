@@ -368,6 +368,36 @@ def momentum():
     return report(model, seen, fit(model, *data(), optimizer=optimizer))
 
 
+class Rounded(keras.callbacks.Callback):
+    """Notes after each step, each epoch and the fit whether bfloat16 has all values."""
+
+    def __init__(self):
+        super().__init__()
+        self.after = {"batch": [], "epoch": [], "fit": []}
+
+    def _note(self, name):
+        values = [np.asarray(v) for v in self.model.trainable_variables]
+        narrow = [v.astype(tf.bfloat16.as_numpy_dtype) for v in values]
+        self.after[name].append(all(map(np.array_equal, values, narrow)))
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._note("batch")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._note("epoch")
+
+    def on_train_end(self, logs=None):
+        self._note("fit")
+
+
+def rounded():
+    model, seen = build()
+    notes = Rounded()
+    history = fit(model, *data(), callbacks=[notes])
+    after = {name: sorted(set(found)) for name, found in notes.after.items()}
+    return report(model, seen, history, rounded=after)
+
+
 def unbuilt():
     keras.utils.set_random_seed(3)
     seen = Seen()

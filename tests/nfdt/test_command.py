@@ -122,6 +122,7 @@ CHOICES = {
     "--stall-timeout=9": ("NFDT_STALL_TIMEOUT", {"stall_timeout": 9.0}),
     "--refuse-at-most=3": ("NFDT_REFUSE_AT_MOST", {"refuse_at_most": 3}),
     "--consistency=ssp:3": ("NFDT_CONSISTENCY", {"consistency": "ssp:3"}),
+    "--full-parameters": ("NFDT_FULL_PARAMETERS", {"full_parameters": True}),
     "--overlap": ("NFDT_OVERLAP", {"overlap": True}),
 }
 

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -269,6 +270,26 @@ def test_other_ways_to_exchange_visit_all_and_end_alike(tmp_path, options, envir
     assert counts == dict.fromkeys(range(keras_job.SAMPLES), keras_job.EPOCHS)
     assert first["weights"] == second["weights"]
     assert first["history"]["loss"][-1] < first["history"]["loss"][0]
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+@pytest.mark.parametrize("returned", ["narrow", "full"])
+def test_steps_are_at_narrow_parameters_and_nothing_is_kept_so(
+    tmp_path, servers, returned
+):
+    wire = ("--wire", "bfloat16", *(["--full-parameters"] * (returned == "full")))
+    options = ("--algorithm", "dc-asgd-a", "--servers", servers, *wire)
+    workers = run(tmp_path, 2, *options, ["rounded", "loop"])[0]
+    for found in workers["rounded"]:
+        after = found["rounded"]
+        assert after["batch"] == [returned == "narrow"]
+        assert after["epoch"] == after["fit"] == [False]
+    first, second = workers["rounded"]
+    assert first["weights"] == second["weights"]
+    assert first["history"]["loss"][-1] < first["history"]["loss"][0]
+    one, other = (np.concatenate(found["weights"], None) for found in workers["loop"])
+    np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(one, one.astype(ml_dtypes.bfloat16))
 
 
 @pytest.mark.parametrize(

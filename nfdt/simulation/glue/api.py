@@ -54,6 +54,7 @@ def simulate(
     algorithm: str | Algorithm = algorithms.DEFAULT,
     consistency: str | Controller = "asp",
     wire: str = "own",
+    full_parameters: bool = False,
     local_steps: int = 1,
     worker_optimizer: Optimizer | str = "",
     server_optimizer: Optimizer | str = "",

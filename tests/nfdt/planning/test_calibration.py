@@ -46,6 +46,7 @@ def test_only_pushes_that_were_used_count():
 COSTS = Costs(
     params_bytes=4_000_000,
     push_bytes=2_000_000,
+    returned_bytes=1_000_000,
     exchange_s=0.0012,
     update_s=0.0002,
     model_update_s=0.0022,
@@ -66,7 +67,7 @@ def test_latency_bandwidth_and_update_come_from_two_sizes():
     assert (group.count, found.name) == (3, "here")
     assert group.step == Measured((0.05,) * 10)
     assert group.link.latency_s == pytest.approx(0.0005)  # (1.2 - 0.2) / 2 ms
-    assert group.link.bytes_per_s == pytest.approx(2e9)  # 6 MB in 6.2 - 2.2 - 1 ms
+    assert group.link.bytes_per_s == pytest.approx(1e9)  # 3 MB in 6.2 - 2.2 - 1 ms
     assert group.link.jitter_s == 0
     assert found.servers.overhead_s == pytest.approx(0.0002)
     assert found.servers.bytes_per_s == pytest.approx(2e9)  # 4 MB in 2 ms
@@ -84,7 +85,7 @@ def test_a_simulated_exchange_takes_as_long_as_the_measured_ones(seed):
     ways_s = np.mean(
         [
             transfer_s(link, costs.push_bytes, random)
-            + transfer_s(link, costs.params_bytes, random)
+            + transfer_s(link, costs.returned_bytes, random)
             for _ in range(4000)
         ]
     )
@@ -93,7 +94,7 @@ def test_a_simulated_exchange_takes_as_long_as_the_measured_ones(seed):
 
 
 def test_what_takes_no_time_has_no_bounds():
-    costs = Costs(4, 4, exchange_s=0.01, update_s=0.001, model_update_s=0.001)
+    costs = Costs(4, 4, 4, exchange_s=0.01, update_s=0.001, model_update_s=0.001)
     found = calibration.calibrated(measured(), costs, 1, "")
     assert found.groups[0].link.bytes_per_s == math.inf
     assert found.servers.bytes_per_s == math.inf
@@ -120,6 +121,6 @@ def test_representatives_keep_mean_and_extremes():
 def test_the_facts_name_what_was_measured():
     lines = calibration.facts(measured(), COSTS, 2)
     assert lines[0] == "10 steps of 2 workers at once: mean 50ms."
-    assert lines[1] == "Exchanges, 6 MB there and back: mean 6.2ms,"
+    assert lines[1] == "Exchanges, 3 MB there and back: mean 6.2ms,"
     assert lines[2] == "of which the server's update takes 2.2ms."
     assert "of 1 worker:" in calibration.facts(measured(), COSTS, 1)[0]

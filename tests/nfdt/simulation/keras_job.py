@@ -213,6 +213,34 @@ def several_servers():
     return difference(own, other)
 
 
+class Rounded(keras.callbacks.Callback):
+    """Counts steps after which bfloat16 has all values of the model."""
+
+    count = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        own = weights(self.model)
+        narrow = own.astype(tf.bfloat16.as_numpy_dtype)
+        self.count += bool(np.array_equal(own, narrow))
+
+
+def narrow():
+    """One worker on a link that takes a second for all parameters as float32."""
+    own = model()
+    link = toys.Link(0.0, 4 * weights(own).size)
+    made, found = toys.cluster([1.0], link), {}
+    for name, choices in {
+        "wide": {},
+        "narrow": {"wire": "bfloat16"},
+        "full": {"wire": "bfloat16", "full_parameters": True},
+    }.items():
+        rounded = Rounded()
+        fit = {**FIT, "callbacks": [rounded]}
+        _, result = simulated(model(), "sgd", made, fit=fit, **choices)
+        found[name] = [result.duration_s, rounded.count]
+    return found
+
+
 if __name__ == "__main__":
     found = {
         "one worker": one_worker(),
@@ -225,5 +253,6 @@ if __name__ == "__main__":
         "refused": refused(),
         "edges": edges(),
         "servers": several_servers(),
+        "narrow": narrow(),
     }
     print("found", json.dumps(found))

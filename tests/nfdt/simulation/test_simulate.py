@@ -56,6 +56,15 @@ def test_several_servers_give_what_one_gives(found):
     assert found["servers"] == 0
 
 
+def test_narrow_messages_are_shorter_and_parameters_rounded(found):
+    """12 batches: each is a step of 1 s, a gradient there and parameters back."""
+    (wide_s, _), (narrow_s, narrow), (full_s, full) = (
+        found["narrow"][name] for name in ("wide", "narrow", "full")
+    )
+    assert (wide_s, full_s, narrow_s) == pytest.approx((12 * 3, 12 * 2.5, 12 * 2))
+    assert (narrow, full) == (11, 0)  # after the last one comes what is shared
+
+
 def test_gradients_that_are_not_finite_end_it(found):
     assert found["not finite"] == {"refused": True, "asking": 0}
 

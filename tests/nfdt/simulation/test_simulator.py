@@ -7,6 +7,7 @@ import pytest
 
 from nfdt.clusters.machines import Dies, Edge, Joins, Link, Servers, Slower
 from nfdt.clusters.step_times import Constant, Exponential, Gamma
+from nfdt.protocol.gradients import WIRE_TYPES
 from nfdt.simulation.network import Network, ring_s
 from tests.nfdt.simulation.toys import Job, cluster
 
@@ -54,6 +55,20 @@ def test_messages_take_latency_and_bandwidth():
     job = Job(cluster([1.0], link), batches=3)
     # A push and its answer take 0.5 + 1 s each; at the start all have the same values.
     assert job.at_s == pytest.approx([1.0, 5.0, 9.0])
+
+
+def test_messages_in_a_narrower_type_take_less():
+    """2 bytes each of 6 parameters: 12 bytes there, 12 back."""
+    link = Link(latency_s=0.5, bytes_per_s=48.0)
+    job = Job(cluster([1.0], link), batches=3, wire="bfloat16")
+    assert job.at_s == pytest.approx([1.0, 3.5, 6.0])
+    rounded = [wanted.params for wanted in job.wanted[1:]]
+    for params in rounded:
+        assert params.dtype == np.float64
+        again = params.astype(WIRE_TYPES["bfloat16"]).astype(np.float64)
+        np.testing.assert_array_equal(params, again)
+    (shard,) = (service.groups[0] for service in job.services)
+    assert not np.array_equal(shard.params, shard.params.astype("float32"))
 
 
 def test_the_link_of_the_server_is_the_limit():

@@ -43,8 +43,9 @@ def services(
     form: str = "asp",
     rate: float = 0.05,
     size: int = SIZE,
+    wire: str = "float64",
 ) -> list[Service]:
-    """Opened servers of a cluster, with a vector of ones."""
+    """Opened servers of a cluster, with a vector of ones; all travels as ``wire``."""
     members, count = cluster.members(), cluster.servers.count
     controller = consistency.parse(form)
     make = maker(algorithms.find(algorithm), controller, len(members), count)
@@ -60,7 +61,8 @@ def services(
             optimizer={**optimizer, "registered_name": None},
             variables=(("w", (size,)),),
             dtype="float64",
-            wire="float64",
+            wire=wire,
+            returned=wire,
             shard=server,
         )
         payload = spec.pack(np.ones(shard.size))
@@ -101,9 +103,10 @@ class Job:
         seed: int = 0,
         epochs: int = 1,
         batches: int = 40,
+        wire: str = "float64",
     ):
-        self.services = services(cluster, algorithm, form)
-        self.simulator = Simulator(self.services, cluster, seed)
+        self.services = services(cluster, algorithm, form, wire=wire)
+        self.simulator = Simulator(self.services, cluster, seed, wire)
         self.wanted: list[Wanted] = []
         self.at_s: list[float] = []  # the times of them
         self._paces = consistency.parse(form).paces
