@@ -10,6 +10,7 @@ import sys
 import time
 
 from fdtcore import settings
+from fdtcore.launcher import network
 from fdtcore.launcher.engines import gang_job, mpi
 from fdtcore.launcher.engines.gang_job import GangJob
 from fdtcore.launcher.launchers import Job, OpenMpi
@@ -32,7 +33,7 @@ def run(job: GangJob) -> int:
         )
     own = mpi.variables(job.gang, job.machines, job.slots, job.environ)
     own |= settings.root_permission(job.environ, os.getuid())
-    environ = {**job.environ, **own, "NFDT_ADDRESS": job.slots[0].address}
+    environ = {**_network(job), **job.environ, **own}
     argv = launcher.argv(mpi_job)
     command = mpi.start(job.gang, job.slots, argv, environ, job.folder)
     while command.code is None:
@@ -40,6 +41,13 @@ def run(job: GangJob) -> int:
             command.code = 1
         time.sleep(0.1)
     return 128 - command.code if command.code < 0 else command.code
+
+
+def _network(job: GangJob) -> dict[str, str]:
+    """Returns where the processes listen; what the user has chosen, stays."""
+    addresses = {slot.host: slot.address for slot in job.slots}
+    found = network.common(job.machines, addresses) if len(addresses) > 1 else ""
+    return {"NFDT_INTERFACE": found or job.slots[0].address}
 
 
 if __name__ == "__main__":

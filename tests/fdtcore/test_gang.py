@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -28,8 +29,10 @@ LIMIT_S = 30
 
 def agents():
     """Returns the pids of the agents that this process has started."""
-    own = descendants(os.getpid())
-    words = {pid: pathlib.Path(f"/proc/{pid}/cmdline").read_bytes() for pid in own}
+    words = {}
+    for pid in descendants(os.getpid()):
+        with contextlib.suppress(OSError):  # it has just ended
+            words[pid] = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
     start = f"{sys.executable}\0-\0".encode()
     return [pid for pid, said in words.items() if said.startswith(start)]
 
@@ -177,6 +180,8 @@ def test_a_lost_agent_loses_its_command(made):
     os.kill(agent, signal.SIGKILL)
     ended(command)
     assert gang.first_failure([command], lambda: "").code == 137
+    # Nothing is waited for that is asked of it now.
+    assert gang.start(command.slot, python(""), {}, "/").code == -signal.SIGKILL
 
 
 def test_commands_end_with_the_gang(made):

@@ -159,6 +159,8 @@ class Gang:
                 "input": text,
             },
         )
+        if slot.number not in self._channels:
+            command.code = _LOST
         return command
 
     def answers(

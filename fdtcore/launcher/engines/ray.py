@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Sequence
 from typing import Any
 
 from fdtcore.launcher.engines import engine
 from fdtcore.launcher.engines.engine import Task
+
+_CONNECT_S = 10
 
 
 class Ray:
@@ -34,16 +37,14 @@ class Ray:
                 f"{where}, of Ray Client. Start the job on a machine of the cluster: "
                 "--on ray=HOST:6379."
             )
+        if where:
+            _look_for(where)  # Ray itself waits for a head for minutes
         try:
             ray.init(
                 address=where or "auto", log_to_driver=False, configure_logging=False
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ValueError(
-                "the head of Ray must be reachable, from a machine of its cluster. "
-                f"Received: {where or 'no address'}: {engine.one_line(error)}. "
-                "Start it: ray start --head, or write: --on ray=HOST:6379."
-            ) from None
+            raise _unreachable(where, error) from None
         return str(ray.util.get_node_ip_address())
 
     def num_slots(self) -> int:
@@ -86,3 +87,24 @@ class Ray:
             ray.util.remove_placement_group(self._group)
         if ray.is_initialized():
             ray.shutdown()
+
+
+def _look_for(where: str) -> None:
+    """Refuses an address at which nobody listens.
+
+    Raises:
+        ValueError: The address takes no connections.
+    """
+    host, _, port = where.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        raise _unreachable(where, error) from None
+
+
+def _unreachable(where: str, error: BaseException) -> ValueError:
+    return ValueError(
+        "the head of Ray must be reachable, from a machine of its cluster. "
+        f"Received: {where or 'no address'}: {engine.one_line(error)}. "
+        "Start it: ray start --head, or write: --on ray=HOST:6379."
+    )
