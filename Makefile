@@ -32,7 +32,7 @@ test-nightly: $(HOROVOD) ## tries the nightly of Keras, which may have moved thi
 	@$(RUN) python -m tests.nightly
 
 cluster-test: $(HOROVOD) ## runs jobs on three hosts, made of namespaces, as root (minutes)
-	@scripts/host_packages.sh
+	@PYTHON="$(BIN)/python" scripts/host_packages.sh all
 	$(RUN) python -m pytest -m cluster tests/cluster
 
 cluster-smoke: $(HOROVOD) ## runs those of them that tell most (1 min)

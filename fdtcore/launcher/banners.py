@@ -1,4 +1,4 @@
-"""The banners of ``mpirun`` about a failed job, read and kept from the user.
+"""The words of ``mpirun`` and ``srun`` about a failed job, kept from the user.
 
 Pure: bytes in, bytes out. mpirun writes its words between two lines of dashes, in
 the same stream as the ranks.
@@ -7,6 +7,7 @@ the same stream as the ranks.
 from __future__ import annotations
 
 import re
+import signal
 from typing import NamedTuple
 
 _RULE = re.compile(rb"-{40,}\r?\n?")
@@ -38,12 +39,25 @@ _PART_OF_TAG = re.compile(rb"\[[\w.-]*(:\d*\]?)?")
 _OF_A_HOST = (b"*** ", b"plm:ssh: Warning: ")
 _CLOSED = re.compile(rb"Connection to (\S+) closed by remote host\.\r?\n?")
 _CLOSING = b"Connection to "
+# What srun and its daemons say of a step that ends, or for want of a plugin.
+_SRUN = re.compile(
+    rb"srun: (?:cluster configuration lacks support for cpu binding|got SIGCONT"
+    rb"|Job step aborted: |forcing job termination|interrupt \(|sending Ctrl-C "
+    rb"|(?:launch/slurm: \S+ )?Terminating |error: [\w.-]+: tasks? [\d,-]+: )"
+    rb"|slurmstepd[\w.-]*: error: \*\*\* STEP "
+)
+_SRUN_BEGINS = (b"srun: ", b"slurmstepd")
+_TASK = re.compile(
+    r"srun: error: (\S+): tasks? (\d+)[\d,-]*: (?:Exited with exit code (\d+)|(.+))",
+    re.ASCII,
+)
 _LOST = re.compile(r"Remote (?:daemon: \S+ on node|host:) (\S+)", re.ASCII)
 _KILLED = re.compile(
     r"rank (\d+) with PID \d+ on node (\S+) exited on signal (\d+)", re.ASCII
 )
 _EXITED = re.compile(r"Process name: \[.*?,(\d+)\] Exit code: (\d+)", re.ASCII)
 _ABORTED = re.compile(r"invoked on rank (\d+) .*[Ee]rrorcode:? (\d+)", re.ASCII)
+_SIGNALS = {signal.strsignal(number): number for number in signal.valid_signals()}
 
 
 class Ended(NamedTuple):
@@ -63,6 +77,12 @@ def parse(banner: str) -> Ended | None:
         return Ended(int(match[1]), match[2], 128 + signal, signal)
     if match := _EXITED.search(text) or _ABORTED.search(text):
         return Ended(int(match[1]), "", int(match[2]), 0)
+    if match := _TASK.search(text):
+        host, rank, code, words = match.groups()
+        if code:
+            return Ended(int(rank), host, int(code), 0)
+        if number := _SIGNALS.get(words.removesuffix(" (core dumped)")):
+            return Ended(int(rank), host, 128 + number, number)
     return None
 
 
@@ -126,7 +146,7 @@ class BannerFilter:
             return False
         is_noise = any(
             noise.startswith(partial) or partial.startswith(noise)
-            for noise in (_ABORTING, _EVENTS, _CLOSING)
+            for noise in (_ABORTING, _EVENTS, _CLOSING, *_SRUN_BEGINS)
         )
         if tag := _HOST_TAG.match(partial):
             words = partial[tag.end() :]
@@ -144,6 +164,9 @@ class BannerFilter:
             return b""
         if closed := _CLOSED.fullmatch(line):
             self.lost_host = self.lost_host or closed[1].decode(errors="replace")
+            return b""
+        if _SRUN.match(line):
+            self._note(line)
             return b""
         tag = _HOST_TAG.match(line)
         if tag and line.startswith(_OF_A_HOST, tag.end()):

@@ -168,6 +168,39 @@ def test_what_the_library_of_events_says_goes():
     assert run(text, 5) == ("a\n[0] b\n", None)
 
 
+SRUN = """\
+srun: cluster configuration lacks support for cpu binding
+srun: Job step aborted: Waiting up to 7 seconds for job step to finish.
+srun: got SIGCONT
+slurmstepd-node1: error: *** STEP 13.0 ON node1 CANCELLED AT 2026-11-28T19:30:22 ***
+srun: forcing job termination
+srun: launch/slurm: _step_signal: Terminating StepId=13.0
+"""
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize(
+    ("said", "ended"),
+    [
+        ("node2: task 1: Terminated", Ended(1, "node2", 143, 15)),
+        ("node3: tasks 4-5: Killed", Ended(4, "node3", 137, 9)),
+        (
+            "node3: task 2: Segmentation fault (core dumped)",
+            Ended(2, "node3", 139, 11),
+        ),
+        ("node3: tasks 2,4: Exited with exit code 7", Ended(2, "node3", 7, 0)),
+    ],
+)
+def test_what_srun_says_of_an_end_goes_and_is_read(said, ended, size):
+    text = f"a\n{SRUN}srun: error: {said}\nsrun: error: node9: task 9: Killed\nb\n"
+    assert run(text, size) == ("a\nb\n", ended)
+
+
+def test_why_srun_starts_nothing_is_shown():
+    text = "srun: error: Unable to create step for job 9: Requested nodes are busy\n"
+    assert run(text, 5) == (text, None)
+
+
 @pytest.mark.parametrize("text", [b"name? ", b"\r50%", b"- ", RULE.encode() + b"so "])
 def test_an_unfinished_line_does_not_wait(text):
     assert BannerFilter().feed(text) == text
