@@ -41,6 +41,10 @@ class JobError(RuntimeError):
     """The processes of a job cannot come together; one line says why."""
 
 
+class RankCountError(JobError):
+    """MPI finds another number of processes than the launcher has started."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Failure:
     """The first thing that went wrong in a job.

@@ -10,7 +10,8 @@ import re
 import signal
 from typing import NamedTuple
 
-_RULE = re.compile(rb"-{40,}\r?\n?")
+_RULE = re.compile(rb"(?:-{40,}|={80,})\r?\n?")
+_PART_OF_RULE = re.compile(rb"(?:-*|=*)\r?")
 _OPENINGS = (
     b"mpirun noticed",
     b"mpirun detected",
@@ -28,6 +29,7 @@ _OPENINGS = (
     b"PRTE has lost communication with a remote daemon",
     b"A daemon failed to report back",
     b"srun returned non-zero exit status",
+    b"=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES",
 )
 # Said on Ctrl-C, followed by an empty line. The launcher says in the end what it did.
 _ABORTING = b"Abort is in progress"
@@ -50,6 +52,17 @@ _SRUN_BEGINS = (b"srun: ", b"slurmstepd")
 _TASK = re.compile(
     r"srun: error: (\S+): tasks? (\d+)[\d,-]*: (?:Exited with exit code (\d+)|(.+))",
     re.ASCII,
+)
+# What the daemons and mpiexec of MPICH say when one of them or a rank is gone.
+_HYDRA = re.compile(
+    rb"\[(?:proxy:[\d:]+|mpiexec)@[\w.-]+\] "
+    rb"|YOUR APPLICATION TERMINATED WITH THE EXIT STRING: "
+    rb"|This typically refers to a problem with your application\."
+    rb"|Please see the FAQ page for debugging suggestions"
+)
+_HYDRA_BEGINS = (
+    *(b"[proxy:", b"[mpiexec@", b"YOUR APPLICATION TERMINATED"),
+    *(b"This typically refers", b"Please see the FAQ page"),
 )
 _LOST = re.compile(r"Remote (?:daemon: \S+ on node|host:) (\S+)", re.ASCII)
 _KILLED = re.compile(
@@ -146,13 +159,14 @@ class BannerFilter:
             return False
         is_noise = any(
             noise.startswith(partial) or partial.startswith(noise)
-            for noise in (_ABORTING, _EVENTS, _CLOSING, *_SRUN_BEGINS)
+            for noise in (_ABORTING, _EVENTS, _CLOSING, *_SRUN_BEGINS, *_HYDRA_BEGINS)
         )
         if tag := _HOST_TAG.match(partial):
             words = partial[tag.end() :]
             return any(o.startswith(words) or words.startswith(o) for o in _OF_A_HOST)
         is_tag = _PART_OF_TAG.fullmatch(partial) is not None
-        return is_noise or is_tag or not partial.strip(b"-\r")
+        is_rule = _PART_OF_RULE.fullmatch(partial) is not None
+        return is_noise or is_tag or is_rule
 
     def _line(self, line: bytes) -> bytes:
         if self._midline:
@@ -164,6 +178,8 @@ class BannerFilter:
             return b""
         if closed := _CLOSED.fullmatch(line):
             self.lost_host = self.lost_host or closed[1].decode(errors="replace")
+            return b""
+        if _HYDRA.match(line):
             return b""
         if _SRUN.match(line):
             self._note(line)

@@ -133,6 +133,7 @@ def test_a_machine_that_is_lost_is_remembered(text, size):
         RULE + SLOTS + RULE,
         RULE + "| a | b |\n" + RULE,
         RULE + RULE + RULE,
+        "=" * 90 + "\n=== a heading\n",
         "---\n- item\n",
         "no end of line",
         "[node1:12] a user's own line\n",
@@ -196,11 +197,36 @@ def test_what_srun_says_of_an_end_goes_and_is_read(said, ended, size):
     assert run(text, size) == ("a\nb\n", ended)
 
 
+HYDRA = """\
+[proxy:2@node3] HYD_pmcd_pmip_control_cmd_cb (pmip_cb.c:490): assert (!closed) failed
+[mpiexec@node1] main (mpiexec.c:270): process manager error waiting for completion
+"""
+TERMINATED = f"""\
+{"=" * 83}
+=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES
+=   PID 4802 RUNNING AT node1
+=   EXIT CODE: 9
+=   CLEANING UP REMAINING PROCESSES
+=   YOU CAN IGNORE THE BELOW CLEANUP MESSAGES
+{"=" * 83}
+YOUR APPLICATION TERMINATED WITH THE EXIT STRING: Killed (signal 9)
+This typically refers to a problem with your application.
+Please see the FAQ page for debugging suggestions
+"""
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_what_mpich_says_of_an_end_goes(size):
+    assert run(f"a\n{HYDRA}b\n{TERMINATED}c\n", size) == ("a\nb\nc\n", None)
+
+
 def test_why_srun_starts_nothing_is_shown():
     text = "srun: error: Unable to create step for job 9: Requested nodes are busy\n"
     assert run(text, 5) == (text, None)
 
 
-@pytest.mark.parametrize("text", [b"name? ", b"\r50%", b"- ", RULE.encode() + b"so "])
+@pytest.mark.parametrize(
+    "text", [b"name? ", b"12/12 [====", b"\r50%", b"- ", RULE.encode() + b"so "]
+)
 def test_an_unfinished_line_does_not_wait(text):
     assert BannerFilter().feed(text) == text
