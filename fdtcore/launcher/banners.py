@@ -124,6 +124,7 @@ class BannerFilter:
     def __init__(self) -> None:
         self.ended: Ended | None = None  # the first end that a banner told
         self.lost_host = ""  # the first machine that the launcher has lost
+        self.has_died = False  # a rank or a daemon of MPICH, which does not say which
         self._partial = b""  # an unfinished line, not passed yet
         self._midline = False  # the line's beginning has been passed
         self._block: list[bytes] = []  # a rule and what follows it
@@ -180,6 +181,7 @@ class BannerFilter:
             self.lost_host = self.lost_host or closed[1].decode(errors="replace")
             return b""
         if _HYDRA.match(line):
+            self.has_died = True
             return b""
         if _SRUN.match(line):
             self._note(line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 
@@ -19,6 +18,8 @@ from tests.cluster.test_jobs import (
 
 pytestmark = [pytest.mark.cluster, pytest.mark.mpi, pytest.mark.slow]
 
+# What MPICH's own programs say, which no user of `nfdt run` is to read.
+HYDRAS = ("[proxy:", "[mpiexec@", "BAD TERMINATION", "EXIT STRING")
 PYTHON = mpich.BIN / "python"
 HYDRA = (mpich.BIN / "mpiexec", "-n", 3, "-hosts", "node1,node2,node3")
 LAUNCHES = {
@@ -46,21 +47,16 @@ def test_a_job_over_mpich_speaks_once(hosts, folder, way):
 
 
 @pytest.mark.parametrize("way", LAUNCHES)
-@pytest.mark.parametrize(
-    ("host", "name"), [("node2", r"(worker|rank) 1"), ("node3", r"(server 0|rank 2)")]
-)
-def test_a_dead_rank_ends_a_job_over_mpich(hosts, folder, way, host, name):
+@pytest.mark.parametrize("host", ["node1", "node2", "node3"])
+def test_a_dead_rank_ends_a_job_over_mpich(hosts, folder, way, host):
     words = (*LAUNCHES[way], SCRIPT)
     with hosts.start("node1", *words, folder=folder, PATH=mpich.PATH) as job:
         job.wait_for_text("epoch 1 on node1")
-        began_s = time.monotonic()
         kill_on(host)(hosts, job)
         done = job.ended(GONE_S)
-        print(f"{way}, {host}: {time.monotonic() - began_s:.1f} s")
-    print(done.stderr)
     assert done.returncode != 0
     if way == "nfdt run":
         last = done.stderr.splitlines()[-1]
-        assert last.startswith("nfdt: "), done.stderr
-        assert re.search(name, last), done.stderr
+        assert last.startswith("nfdt: a process has died, or its machine, and MPICH")
+        assert not any(word in done.stderr for word in HYDRAS), done.stderr
     assert_nothing_is_left(hosts)

@@ -218,6 +218,10 @@ Please see the FAQ page for debugging suggestions
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 def test_what_mpich_says_of_an_end_goes(size):
     assert run(f"a\n{HYDRA}b\n{TERMINATED}c\n", size) == ("a\nb\nc\n", None)
+    for text in (HYDRA, TERMINATED):
+        banners = BannerFilter()
+        assert banners.feed(text.encode()) + banners.finish() == b""
+        assert banners.has_died
 
 
 def test_why_srun_starts_nothing_is_shown():

@@ -230,7 +230,7 @@ RANKS = {
     "unknown": ({"NFDT_CONSISTANCY": "bsp"}, "Did you mean NFDT_CONSISTENCY?"),
     "another MPI": (
         {"OMPI_COMM_WORLD_SIZE": "3"},
-        "finds 2. Put the mpirun of Open MPI first",
+        "finds 2. Put the mpirun",
     ),
 }
 
