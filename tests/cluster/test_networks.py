@@ -78,6 +78,8 @@ def test_ssh_may_have_to_jump_to_another_port_as_another_user(hosts, folder):
     hosts.run("node2", "mount", "--bind", passwd, "/etc/passwd")
     sshd = ("/usr/sbin/sshd", "-f", STATE / "sshd_config", "-E", log, "-p", JUMP_PORT)
     assert not hosts.run("node2", *sshd).returncode
+    listening = ("ss", "-Hltn", "sport", f":{JUMP_PORT}")
+    wait_until(lambda: hosts.run("node2", *listening).stdout, "the second sshd", 10)
     path = STATE / "ssh_config"
     path.write_text(JUMP + path.read_text())
     done = hosts.run("node1", *command("hfdt"), SCRIPT, "epochs", 2, folder=folder)
