@@ -10,6 +10,7 @@ BIN := $(abspath $(VENV))/bin
 RUN := PATH="$(BIN):$$PATH"
 INSTALLED := $(VENV)/.installed-$(TENSORFLOW)
 HOROVOD := $(VENV)/.horovod-$(TENSORFLOW)
+ENGINES := $(VENV)/.engines-$(TENSORFLOW)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -31,9 +32,10 @@ test: $(HOROVOD) ## runs the tests
 test-nightly: $(HOROVOD) ## tries the nightly of Keras, which may have moved things (minutes)
 	@$(RUN) python -m tests.nightly
 
-cluster-test: $(HOROVOD) ## runs jobs on three hosts, made of namespaces, as root (minutes)
-	@scripts/host_packages.sh
+cluster-test: $(HOROVOD) $(ENGINES) ## runs jobs on three hosts, made of namespaces, as root (minutes)
+	@PYTHON="$(BIN)/python" scripts/host_packages.sh all
 	$(RUN) python -m pytest -m cluster tests/cluster
+	$(RUN) python -m pytest tests/fdtcore/test_kubernetes.py tests/fdtcore/test_gang.py
 
 cluster-smoke: $(HOROVOD) ## runs those of them that tell most (1 min)
 	@scripts/host_packages.sh
@@ -102,6 +104,13 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@PIP_CONSTRAINT="$(abspath constraints.txt)" PIP_DISABLE_PIP_VERSION_CHECK=1 \
 		"$(BIN)/python" -m pip install --quiet \
 		--editable '.[hfdt,nfdt,$(TENSORFLOW),examples,dev]'
+	@touch $@
+
+# Spark, Ray, Dask, and the schemas of Kubernetes: 1 GB that few need.
+$(ENGINES): $(INSTALLED)
+	@echo "Installing Spark, Ray and Dask into $(VENV) ..."
+	@PIP_CONSTRAINT="$(abspath constraints.txt)" PIP_DISABLE_PIP_VERSION_CHECK=1 \
+		"$(BIN)/python" -m pip install --quiet --editable '.[spark,ray,dask,manifests]'
 	@touch $@
 
 $(HOROVOD): $(INSTALLED) hfdt/install/sources.py

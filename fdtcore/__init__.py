@@ -3,6 +3,7 @@
 ==================  ========================================================
 engine              START HERE: what a framework supplies to be bound to Keras
 process             who am I: one process of a job
+mpi_library         whether MPI and the launcher of a process know each other
 glue/               binds an engine to Keras: the only importers of TensorFlow
 control/            the control line: what goes wrong on one rank is known to all
 launcher/           from ``run`` and its words to a job, supervised to its end

@@ -63,6 +63,10 @@ class RunError(JobError):
         self.rank, self.host, self.exit_code = rank, host, exit_code
 
 
+class RankCountError(JobError):
+    """MPI finds another number of processes than the launcher has started."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Failure:
     """The first thing that went wrong in a job.

@@ -132,18 +132,24 @@ def job_name(environ: Mapping[str, str]) -> str | None:
     if name is None and "HOROVOD_GLOO_RENDEZVOUS_PORT" in environ:
         address = environ.get("HOROVOD_GLOO_RENDEZVOUS_ADDR", "")
         name = f"gloo-{address}-{environ['HOROVOD_GLOO_RENDEZVOUS_PORT']}"
-    if name is None and _is_hydras(environ):
-        name = f"mpich-{environ.get('PMI_HOSTNAME', '')}-{os.getppid()}"
+    if name is None and "PMI_HOSTNAME" in environ:
+        name = (control := _hydras_control()) and f"mpich-{control}"
     return name and re.sub(r"[^\w.-]", "-", name)
 
 
-def _is_hydras(environ: Mapping[str, str]) -> bool:
-    """Whether MPICH's launcher has started all ranks of a job on this machine.
+def _hydras_control() -> str | None:
+    """Returns where MPICH's launcher takes reports; its daemons have it in their argv.
 
-    It tells no name of a job; the parent of all ranks is one, but on one machine only.
+    It tells ranks no name of their job, and this is one on all machines.
     """
-    size = environ.get("PMI_SIZE")
-    return "HYDI_CONTROL_FD" in environ and environ.get("MPI_LOCALNRANKS") == size
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        for parent in psutil.Process().parents():
+            found = re.search(r" --control-port (\S+)", " ".join(parent.cmdline()))
+            if found:
+                return found[1]
+    return None
 
 
 def log_file(directory: Path, rank: int) -> Path:

@@ -28,7 +28,8 @@ class RankProgram:
 
     Args:
         name: The framework's; its variables begin with it.
-        check: Refuses, by a ValueError, an environment that no rank can start in.
+        check: Refuses, by a ValueError or a JobError, an environment that no rank can
+            start in.
         load: Imports what loads TensorFlow.
         run: Runs a script or module: ``run(target, args, module=...)``.
         leave: What a ``SystemExit`` of the script with an error does on this rank.
@@ -75,7 +76,7 @@ class RankProgram:
         try:
             # Not below: there a refusal would be kept back until the others have ended.
             self.check(os.environ)
-        except ValueError as error:
+        except (ValueError, JobError) as error:
             return self.refuse(process, str(error))
         try:
             with output.quiet(verbose=self._is_set("VERBOSE")):

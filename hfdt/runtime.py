@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
 import math
 import os
 import sys
 from typing import TYPE_CHECKING
 
-from fdtcore import evidence, output, settings
+from fdtcore import evidence, mpi_library, output, settings
 from fdtcore.control import control_line, excepthook
-from fdtcore.failures import JobError
+from fdtcore.failures import RankCountError
 from fdtcore.options import is_set
 from fdtcore.process import Process
 from hfdt.options import Options
@@ -36,6 +38,7 @@ def engine(options: Options | None = None) -> HorovodEngine:
 def _start(options: Options) -> HorovodEngine:
     process = Process.from_environ(os.environ)
     if process.size > 1:
+        excepthook.say_job_errors("hfdt", process)
         from hfdt.install.install import check_installed
 
         problem = check_installed()
@@ -114,17 +117,31 @@ def _start_horovod(process: Process, options: Options) -> Process:
 
     if options.process_sets:
         os.environ["HOROVOD_DYNAMIC_PROCESS_SETS"] = "1"  # slows each cycle a little
+    library = "" if "HOROVOD_RANK" in os.environ else _mpi_of_horovod()
+    if mpi_library.is_alone(process, library, os.environ):
+        raise RankCountError(
+            mpi_library.complaint("hfdt", process, library, os.environ)
+        )
     hvd.init()
     if hvd.size() != process.size:
-        raise JobError(
-            "all processes of a job must find each other. Received: "
-            f"{process.size} processes from the launcher, {hvd.size()} from Horovod. "
-            "Use the mpirun that Horovod was built with (hfdt doctor), or under Slurm "
-            "srun --mpi=pmix."
+        raise RankCountError(
+            mpi_library.complaint("hfdt", process, library, os.environ, hvd.size())
         )
     return Process(
         hvd.rank(), hvd.size(), hvd.local_rank(), hvd.local_size(), process.host
     )
+
+
+def _mpi_of_horovod() -> str:
+    """Returns what the MPI that Horovod has loaded calls itself, before it starts."""
+    spec = importlib.util.find_spec("horovod.tensorflow.mpi_lib")
+    text, length = ctypes.create_string_buffer(8192), ctypes.c_int()
+    try:
+        own = ctypes.CDLL(spec.origin if spec else None)
+        own.MPI_Get_library_version(text, ctypes.byref(length))
+    except (AttributeError, OSError):  # built without MPI
+        return ""
+    return text.value.decode(errors="replace")
 
 
 def _end_horovod() -> None:

@@ -7,13 +7,15 @@ line with the seconds of every round.
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from benchmarks.timing import median_s
-from nfdt.cluster.mpi import Peers
+from fdtcore.process import Process
+from nfdt.cluster.mpi import Peers, start
 from nfdt.cluster.mpi_transport import MpiTransport
 from nfdt.cluster.server_loop import ServerLoop
 from nfdt.options import Options
@@ -163,6 +165,7 @@ def main() -> None:
     parser.add_argument("--parameters", type=int, nargs="+", required=True)
     parser.add_argument("--steps", type=int, nargs="+", required=True)
     options = parser.parse_args()
+    start(Process.from_environ(os.environ), os.environ)
     peers = Peers(num_servers=1)
     if peers.roles.is_server(peers.rank):
         serve(peers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 import types
 from collections.abc import Callable, Collection
@@ -11,11 +12,41 @@ from typing import TextIO
 
 from fdtcore import output, shutdown
 from fdtcore.control.control_line import INTERRUPT_CODE, ControlLine
-from fdtcore.failures import Failure, PeerFailure
+from fdtcore.failures import Failure, JobError, PeerFailure, RankCountError
 from fdtcore.process import Process
 
 _TRUE_FAILURE_TIMEOUT_S = 4.0
 _PEERS_TIMEOUT_S = 3.0
+# Some launchers end all processes with the first that exits.
+_RANK_0_SPEAKS_S = 3.0
+
+
+def say_job_errors(program: str, process: Process) -> None:
+    """Lets a program of the user's end in one line where a job cannot come together.
+
+    To be called before there is a control line. A hook of the user's own stays, and
+    that of ``python -m FRAMEWORK``.
+
+    Args:
+        program: Name of the framework, which begins the line.
+        process: This process, by what its launcher said.
+    """
+    if sys.excepthook is not sys.__excepthook__:
+        return
+
+    def hook(
+        kind: type[BaseException],
+        error: BaseException,
+        trace: types.TracebackType | None,
+    ) -> None:
+        if not isinstance(error, JobError):
+            sys.__excepthook__(kind, error, trace)
+        elif isinstance(error, RankCountError) and process.rank > 0:
+            time.sleep(_RANK_0_SPEAKS_S)  # each rank finds the same
+        else:
+            output.write(f"{program}: {error}\n", sys.stderr)
+
+    sys.excepthook = hook
 
 
 def install_hooks(

@@ -17,7 +17,7 @@ machines        ``doctor -H``: machines, and what is between them
 link            ... measured on each of them
 supervisor      forwards output and signals, and leaves nothing running
 descendants     every process that a job has left behind
-banners         what ``mpirun`` says about a job that failed
+banners         what ``mpirun`` and ``srun`` say about a job that failed
 explanation     the last line: what went wrong, where, and what to do
 engines/        Spark, Ray, Dask, Slurm and Kubernetes in place of mpirun
 ==============  ============================================================

@@ -1,4 +1,4 @@
-"""The banners of ``mpirun`` about a failed job, read and kept from the user.
+"""The words of ``mpirun`` and ``srun`` about a failed job, kept from the user.
 
 Pure: bytes in, bytes out. mpirun writes its words between two lines of dashes, in
 the same stream as the ranks.
@@ -7,9 +7,11 @@ the same stream as the ranks.
 from __future__ import annotations
 
 import re
+import signal
 from typing import NamedTuple
 
-_RULE = re.compile(rb"-{40,}\r?\n?")
+_RULE = re.compile(rb"(?:-{40,}|={80,})\r?\n?")
+_PART_OF_RULE = re.compile(rb"(?:-*|=*)\r?")
 _OPENINGS = (
     b"mpirun noticed",
     b"mpirun detected",
@@ -27,6 +29,7 @@ _OPENINGS = (
     b"PRTE has lost communication with a remote daemon",
     b"A daemon failed to report back",
     b"srun returned non-zero exit status",
+    b"=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES",
 )
 # Said on Ctrl-C, followed by an empty line. The launcher says in the end what it did.
 _ABORTING = b"Abort is in progress"
@@ -42,12 +45,36 @@ _PART_OF_TAG = re.compile(rb"\[[\w.-]*(:\d*\]?)?")
 _OF_A_HOST = (b"*** ", b"plm:ssh: Warning: ")
 _CLOSED = re.compile(rb"Connection to (\S+) closed by remote host\.\r?\n?")
 _CLOSING = b"Connection to "
+# What srun and its daemons say of a step that ends, or for want of a plugin.
+_SRUN = re.compile(
+    rb"srun: (?:cluster configuration lacks support for cpu binding|got SIGCONT"
+    rb"|Job step aborted: |forcing job termination|interrupt \(|sending Ctrl-C "
+    rb"|(?:launch/slurm: \S+ )?Terminating |error: [\w.-]+: tasks? [\d,-]+: )"
+    rb"|slurmstepd[\w.-]*: error: \*\*\* STEP "
+)
+_SRUN_BEGINS = (b"srun: ", b"slurmstepd")
+_TASK = re.compile(
+    r"srun: error: (\S+): tasks? (\d+)[\d,-]*: (?:Exited with exit code (\d+)|(.+))",
+    re.ASCII,
+)
+# What the daemons and mpiexec of MPICH say when one of them or a rank is gone.
+_HYDRA = re.compile(
+    rb"\[(?:proxy:[\d:]+|mpiexec)@[\w.-]+\] "
+    rb"|YOUR APPLICATION TERMINATED WITH THE EXIT STRING: "
+    rb"|This typically refers to a problem with your application\."
+    rb"|Please see the FAQ page for debugging suggestions"
+)
+_HYDRA_BEGINS = (
+    *(b"[proxy:", b"[mpiexec@", b"YOUR APPLICATION TERMINATED"),
+    *(b"This typically refers", b"Please see the FAQ page"),
+)
 _LOST = re.compile(r"Remote (?:daemon: \S+ on node|host:) (\S+)", re.ASCII)
 _KILLED = re.compile(
     r"rank (\d+) with PID \d+ on node (\S+) exited on signal (\d+)", re.ASCII
 )
 _EXITED = re.compile(r"Process name: \[.*?,(\d+)\] Exit code: (\d+)", re.ASCII)
 _ABORTED = re.compile(r"invoked on rank (\d+) .*[Ee]rrorcode:? (\d+)", re.ASCII)
+_SIGNALS = {signal.strsignal(number): number for number in signal.valid_signals()}
 
 
 class Ended(NamedTuple):
@@ -67,6 +94,12 @@ def parse(banner: str) -> Ended | None:
         return Ended(int(match[1]), match[2], 128 + signal, signal)
     if match := _EXITED.search(text) or _ABORTED.search(text):
         return Ended(int(match[1]), "", int(match[2]), 0)
+    if match := _TASK.search(text):
+        host, rank, code, words = match.groups()
+        if code:
+            return Ended(int(rank), host, int(code), 0)
+        if number := _SIGNALS.get(words.removesuffix(" (core dumped)")):
+            return Ended(int(rank), host, 128 + number, number)
     return None
 
 
@@ -95,6 +128,7 @@ class BannerFilter:
     def __init__(self) -> None:
         self.ended: Ended | None = None  # the first end that a banner told
         self.lost_host = ""  # the first machine that the launcher has lost
+        self.has_died = False  # a rank or a daemon of MPICH, which does not say which
         self._partial = b""  # an unfinished line, not passed yet
         self._midline = False  # the line's beginning has been passed
         self._block: list[bytes] = []  # a rule and what follows it
@@ -130,13 +164,14 @@ class BannerFilter:
             return False
         is_noise = any(
             noise.startswith(partial) or partial.startswith(noise)
-            for noise in (_ABORTING, _EVENTS, _CLOSING)
+            for noise in (_ABORTING, _EVENTS, _CLOSING, *_SRUN_BEGINS, *_HYDRA_BEGINS)
         )
         if tag := _HOST_TAG.match(partial):
             words = partial[tag.end() :]
             return any(o.startswith(words) or words.startswith(o) for o in _OF_A_HOST)
         is_tag = _PART_OF_TAG.fullmatch(partial) is not None
-        return is_noise or is_tag or not partial.strip(b"-\r")
+        is_rule = _PART_OF_RULE.fullmatch(partial) is not None
+        return is_noise or is_tag or is_rule
 
     def _line(self, line: bytes) -> bytes:
         if self._midline:
@@ -149,6 +184,12 @@ class BannerFilter:
             return b""
         if closed := _CLOSED.fullmatch(line):
             self.lost_host = self.lost_host or closed[1].decode(errors="replace")
+            return b""
+        if _HYDRA.match(line):
+            self.has_died = True
+            return b""
+        if _SRUN.match(line):
+            self._note(line)
             return b""
         tag = _HOST_TAG.match(line)
         if tag and line.startswith(_OF_A_HOST, tag.end()):

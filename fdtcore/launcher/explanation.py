@@ -75,6 +75,12 @@ def explain(
         return f"{who} {_killed(outcome.killed)}"
     if size == 1:
         return None
+    if ended is None and outcome.has_died:
+        return (
+            "a process has died, or its machine, and MPICH does not say which: killed "
+            "by a signal? (often out of memory: see dmesg). Open MPI would name it. "
+            f"Start it again{again}."
+        )
     if ended is None:
         return (
             f"the launcher ended with exit code {outcome.code}. "

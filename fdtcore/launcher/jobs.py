@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 from fdtcore.launcher import hosts as hosts_module
 from fdtcore.launcher.hosts import Host
 from fdtcore.launcher.launchers import Direct, Job, Launcher, Srun
 from fdtcore.launcher.mpirun import find_mpirun, identify
+from fdtcore.process import Process
 
 # Set in every rank that mpirun or horovodrun started.
-_IN_A_RANK = ("OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "HOROVOD_RANK")
-
+_IN_A_RANK = ("OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "HOROVOD_RANK", "PMI_HOSTNAME")
+# What starts the tasks of a step of Slurm.
+_SLURMSTEPD = "slurmstepd"
+# Some launchers end all processes with the first that exits.
+_RANK_0_SPEAKS_S = 3.0
 
 # Where others say which hosts a job has: Open MPI 5 and 4, Kubernetes' MPI operator
 # (which has the name of Open MPI 4 for all), PBS.
@@ -123,14 +131,31 @@ def refuse_nesting(environ: Mapping[str, str], program: str) -> None:
 
     Raises:
         ValueError: A launcher started this process.
+        SystemExit: As well, and rank 0 is to say so.
     """
     found = [name for name in _IN_A_RANK if name in environ]
+    if not found and _is_one_of_several_tasks(environ):
+        found = ["SLURM_STEP_NUM_TASKS"]
     if found:
+        if Process.from_environ(environ).rank > 0:
+            time.sleep(_RANK_0_SPEAKS_S)
+            raise SystemExit(2)
         raise ValueError(
             f"{program} run must be started once, not on each rank. "
             f"Received: {found[0]} is set, so mpirun, srun or horovodrun started this "
             f"process. Under these, write: python -m {program} train.py."
         )
+
+
+def _is_one_of_several_tasks(environ: Mapping[str, str]) -> bool:
+    # The shell of `srun --pty bash` has the same variables, and may start a job.
+    is_of_step = "SLURM_STEP_ID" in environ
+    if not is_of_step or environ.get("SLURM_STEP_NUM_TASKS", "1") == "1":
+        return False
+    try:
+        return psutil.Process(os.getppid()).name() == _SLURMSTEPD
+    except psutil.Error:
+        return False
 
 
 def choose_launcher(

@@ -37,6 +37,7 @@ _WAYS_OUT = {
 _MARK = "\nprobe:"
 # The shell's code for a program that is not there.
 _NOT_FOUND = 127
+_NOT_EXECUTABLE = 126  # for this user
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,6 +168,9 @@ def explain(name: str, code: int, said: str) -> str:
     last = lines[-1].strip().rstrip(".") if lines else f"exit code {code}"
     if code == _NOT_FOUND:
         return f"{name} has no {sys.executable}: {last}. Install the same there."
+    if code == _NOT_EXECUTABLE:
+        way_out = "Let the user that ssh logs in as read it, and the folders above."
+        return f"{name} cannot run {sys.executable}: {last}. {way_out}"
     found = (way for words, way in _WAYS_OUT.items() if words in last)
     way_out = next(found, f"Try: ssh {name} true.").format(host=name)
     return f"{name}: {last}. {way_out}"

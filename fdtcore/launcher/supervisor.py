@@ -47,6 +47,7 @@ class Outcome(NamedTuple):
     # (0 as well where this process had to end it)
     ended: Ended | None  # the first rank that failed, where mpirun named it
     lost_host: str = ""  # a machine that ended, or got out of reach of the launcher
+    has_died: bool = False  # a process has, and the launcher does not say which
 
 
 class _Received:
@@ -152,7 +153,7 @@ def supervise(
     found = _outcome(returncode, received.first, banners.ended, has_failed)
     if lost_host and not received.first:
         found = found._replace(code=FORCED_CODE)
-    return found._replace(lost_host=lost_host)
+    return found._replace(lost_host=lost_host, has_died=banners.has_died)
 
 
 def _outcome(

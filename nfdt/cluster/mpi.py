@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any
@@ -21,7 +22,9 @@ from typing import Any
 import mpi4py
 import numpy as np
 
-from fdtcore import output, shutdown
+from fdtcore import mpi_library, output, shutdown
+from fdtcore.failures import RankCountError
+from fdtcore.process import Process
 from nfdt.protocol.messages import HEADER_BYTES, Message, as_bytes
 from nfdt.protocol.topology import Roles
 
@@ -85,7 +88,31 @@ _TEXT_BYTES = 4096
 _SEND_S = 5.0
 
 mpi4py.rc.finalize = False  # survivors of a death cannot
-from mpi4py import MPI  # noqa: E402
+mpi4py.rc.initialize = False  # is it that of the launcher? see `start`
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", RuntimeWarning)  # that it may be another's
+    from mpi4py import MPI
+
+
+def start(process: Process, environ: Mapping[str, str]) -> None:
+    """Starts MPI, unless the program has; to be called before `Peers` are made.
+
+    Args:
+        process: This process, by what its launcher said.
+        environ: The environment of the process.
+
+    Raises:
+        RankCountError: MPI does not find the other processes.
+    """
+    library = MPI.Get_library_version()
+    alone = mpi_library.is_alone(process, library, environ)
+    if not alone and not MPI.Is_initialized():
+        MPI.Init_thread()
+    found = 1 if alone else MPI.COMM_WORLD.size
+    if found != process.size:
+        raise RankCountError(
+            mpi_library.complaint("nfdt", process, library, environ, found)
+        )
 
 
 class Peers:

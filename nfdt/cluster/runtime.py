@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fdtcore import evidence, message_log, output, settings
+from fdtcore.control import excepthook
 from fdtcore.options import is_set
 from fdtcore.process import Process
 from fdtcore.settings import uncollected
@@ -53,6 +54,7 @@ def check(environ: Mapping[str, str]) -> None:
         environ: The environment of a process.
 
     Raises:
+        RankCountError: MPI does not find the other processes.
         ValueError: An option, the number of processes, or MPI is not as it must be.
     """
     options = Options.from_environ(environ)
@@ -91,18 +93,14 @@ def _join(process: Process, options: Options) -> tuple[Any, Any]:
         This process's end of the job, and its watch.
 
     Raises:
-        ValueError: MPI does not find them.
+        RankCountError: MPI does not find them.
+        ValueError: mpi4py is not installed, or has no MPI.
     """
     if _joined:
         return _joined[0]
-    peers = _import_mpi().Peers(options.servers)
-    if peers.size != process.size:
-        raise ValueError(
-            "mpi4py must use the MPI of the launcher. Received: "
-            f"{process.size} processes started, of which MPI finds {peers.size}. "
-            "Start them with the mpirun beside this Python: nfdt run; under Slurm: "
-            "srun --mpi=pmix."
-        )
+    mpi = _import_mpi()
+    mpi.start(process, os.environ)
+    peers = mpi.Peers(options.servers)
     from nfdt.cluster.job_watch import JobWatch
 
     _joined.append((peers, JobWatch(peers, process, options, os.environ)))
@@ -124,6 +122,7 @@ def _start(options: Options) -> ParameterServerEngine:
         os.environ,
         verbose=is_set(os.environ, "NFDT_VERBOSE"),
     )
+    excepthook.say_job_errors("nfdt", process)
     peers, watch = _join(process, options)
     if roles.is_server(process.rank):
         from nfdt.cluster.server_loop import serve

@@ -8,6 +8,8 @@ import shutil
 import pytest
 
 from tests.cluster.hosts import Hosts, missing
+from tests.cluster.slurm import Slurm
+from tests.cluster.slurm import missing as missing_slurm
 
 # Every host sees it: only their /tmp are their own.
 SHARED = pathlib.Path("/var/tmp/fdt-hosts")
@@ -40,3 +42,12 @@ def folder():
     SHARED.mkdir(parents=True)
     yield SHARED
     shutil.rmtree(SHARED)
+
+
+@pytest.fixture
+def slurm(hosts):
+    """Slurm on the three hosts; its programs are there alone."""
+    if lacking := missing_slurm():
+        pytest.skip(lacking)
+    with Slurm(hosts) as up:
+        yield up

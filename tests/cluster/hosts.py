@@ -24,6 +24,8 @@ NETWORK = "10.66.0"
 SWITCH = "fdt-switch"
 NOBODY = "node9"  # has a name, and is no machine
 STATE = pathlib.Path("/run/fdt-hosts")
+# What only hosts have: scripts/host_packages.sh puts it there.
+CACHE = pathlib.Path("/var/cache/fdt-hosts")
 _HERE = pathlib.Path(__file__).parent
 _START_S = 20
 _SSHD = """\
@@ -85,6 +87,8 @@ class Hosts:
         self.names = tuple(f"node{number}" for number in range(1, count + 1))
         self._delay_ms = delay_ms
         self._relay: subprocess.Popen[bytes] | None = None
+        # Lies over /usr on hosts that start from now on; None for nothing.
+        self.overlay: pathlib.Path | None = None
 
     def __enter__(self) -> Hosts:
         try:
@@ -167,6 +171,7 @@ class Hosts:
             env={
                 **_environ(),
                 "HOSTS_SHARED": shared,
+                "HOSTS_OVERLAY": str(self.overlay or ""),
             },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -182,9 +187,11 @@ class Hosts:
 
     def stop_host(self, host: str) -> None:
         """Ends a host as a reset does: all its processes are gone at once."""
+        first = STATE / host / "pid"
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            os.kill(int((STATE / host / "pid").read_text()), signal.SIGKILL)
+            os.kill(int(first.read_text()), signal.SIGKILL)
             processes.wait_until(lambda: not self.pids(host), f"the end of {host}", 10)
+        first.unlink(missing_ok=True)  # the number may be another's from now on
 
     def down(self) -> None:
         """Ends the hosts and takes away what they were made of."""

@@ -17,5 +17,9 @@ done
 mount --rbind "$state/$name/tmp" /tmp
 mount --bind "$state/$name/hosts" /etc/hosts
 mount --bind "$state/ssh_config" /etc/ssh/ssh_config
+# Packages that nobody else is to have on the PATH.
+if [ -n "${HOSTS_OVERLAY:-}" ]; then
+  mount -t overlay overlay -o "lowerdir=$HOSTS_OVERLAY:/usr" /usr
+fi
 mkdir -p /run/sshd
 exec /usr/sbin/sshd -D -e -f "$state/sshd_config" 2> "$state/$name/sshd.log"

@@ -59,6 +59,9 @@ LAUNCHES = {
         *("mpirun", "-x", "PATH", "-x", "PYTHONPATH", "--bind-to", "none"),
         *("--host", "node1,node2,node3", "-np", 3, sys.executable, "-m", "hfdt"),
     ),
+    "horovodrun mpi": (
+        *("horovodrun", "--mpi", "-np", 3, "-H", THREE, sys.executable, "-m", "hfdt"),
+    ),
     "horovodrun gloo": (
         *("horovodrun", "--gloo", "-np", 3, "-H", THREE, sys.executable, "-m", "hfdt"),
     ),

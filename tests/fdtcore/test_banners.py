@@ -133,6 +133,7 @@ def test_a_machine_that_is_lost_is_remembered(text, size):
         RULE + SLOTS + RULE,
         RULE + "| a | b |\n" + RULE,
         RULE + RULE + RULE,
+        "=" * 90 + "\n=== a heading\n",
         "---\n- item\n",
         "no end of line",
         "[node1:12] a user's own line\n",
@@ -168,6 +169,68 @@ def test_what_the_library_of_events_says_goes():
     assert run(text, 5) == ("a\n[0] b\n", None)
 
 
-@pytest.mark.parametrize("text", [b"name? ", b"\r50%", b"- ", RULE.encode() + b"so "])
+SRUN = """\
+srun: cluster configuration lacks support for cpu binding
+srun: Job step aborted: Waiting up to 7 seconds for job step to finish.
+srun: got SIGCONT
+slurmstepd-node1: error: *** STEP 13.0 ON node1 CANCELLED AT 2026-11-28T19:30:22 ***
+srun: forcing job termination
+srun: launch/slurm: _step_signal: Terminating StepId=13.0
+"""
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize(
+    ("said", "ended"),
+    [
+        ("node2: task 1: Terminated", Ended(1, "node2", 143, 15)),
+        ("node3: tasks 4-5: Killed", Ended(4, "node3", 137, 9)),
+        (
+            "node3: task 2: Segmentation fault (core dumped)",
+            Ended(2, "node3", 139, 11),
+        ),
+        ("node3: tasks 2,4: Exited with exit code 7", Ended(2, "node3", 7, 0)),
+    ],
+)
+def test_what_srun_says_of_an_end_goes_and_is_read(said, ended, size):
+    text = f"a\n{SRUN}srun: error: {said}\nsrun: error: node9: task 9: Killed\nb\n"
+    assert run(text, size) == ("a\nb\n", ended)
+
+
+HYDRA = """\
+[proxy:2@node3] HYD_pmcd_pmip_control_cmd_cb (pmip_cb.c:490): assert (!closed) failed
+[mpiexec@node1] main (mpiexec.c:270): process manager error waiting for completion
+"""
+TERMINATED = f"""\
+{"=" * 83}
+=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES
+=   PID 4802 RUNNING AT node1
+=   EXIT CODE: 9
+=   CLEANING UP REMAINING PROCESSES
+=   YOU CAN IGNORE THE BELOW CLEANUP MESSAGES
+{"=" * 83}
+YOUR APPLICATION TERMINATED WITH THE EXIT STRING: Killed (signal 9)
+This typically refers to a problem with your application.
+Please see the FAQ page for debugging suggestions
+"""
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_what_mpich_says_of_an_end_goes(size):
+    assert run(f"a\n{HYDRA}b\n{TERMINATED}c\n", size) == ("a\nb\nc\n", None)
+    for text in (HYDRA, TERMINATED):
+        banners = BannerFilter()
+        assert banners.feed(text.encode()) + banners.finish() == b""
+        assert banners.has_died
+
+
+def test_why_srun_starts_nothing_is_shown():
+    text = "srun: error: Unable to create step for job 9: Requested nodes are busy\n"
+    assert run(text, 5) == (text, None)
+
+
+@pytest.mark.parametrize(
+    "text", [b"name? ", b"12/12 [====", b"\r50%", b"- ", RULE.encode() + b"so "]
+)
 def test_an_unfinished_line_does_not_wait(text):
     assert BannerFilter().feed(text) == text

@@ -63,6 +63,14 @@ def test_a_machine_that_is_gone_is_named_with_the_way_to_go_on():
     assert line.endswith("Start it again, with --resume ck.")
 
 
+def test_mpich_does_not_say_who_has_died():
+    outcome = Outcome(255, 0, 0, None, has_died=True)
+    line = explain(outcome, None, size=3, directory=LOGS, again=", with --resume ck")
+    assert line.startswith("a process has died, or its machine, and MPICH does not say")
+    assert line.endswith("Start it again, with --resume ck.")
+    assert "has died" not in say(outcome, FAILURE)
+
+
 def test_a_file_on_another_machine_is_said_to_be_there(tmp_path):
     failure = dataclasses.replace(FAILURE, host="node7")
     line = say(Outcome(1, 0, 0, None), failure, directory=tmp_path)

@@ -1,3 +1,4 @@
+import psutil
 import pytest
 
 from fdtcore.launcher import jobs, launchers, mpirun
@@ -205,3 +206,16 @@ def test_a_launcher_within_a_rank_is_refused():
     jobs.refuse_nesting({"SLURM_PROCID": "0"}, "hfdt")  # a batch script has it, too
     with pytest.raises(ValueError, match=r"python -m hfdt train\.py"):
         jobs.refuse_nesting({"OMPI_COMM_WORLD_SIZE": "2"}, "hfdt")
+
+
+def test_a_launcher_on_each_task_of_a_step_is_refused_once(monkeypatch):
+    step = {"SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "3"}
+    jobs.refuse_nesting(step, "hfdt")  # in the shell of srun --pty
+    own = psutil.Process().parent().name()
+    monkeypatch.setattr(jobs, "_SLURMSTEPD", own)  # what srun itself has started
+    monkeypatch.setattr(jobs, "_RANK_0_SPEAKS_S", 0)
+    jobs.refuse_nesting({**step, "SLURM_STEP_NUM_TASKS": "1"}, "hfdt")
+    with pytest.raises(ValueError, match=r"SLURM_STEP_NUM_TASKS is set"):
+        jobs.refuse_nesting(step, "hfdt")
+    with pytest.raises(SystemExit):
+        jobs.refuse_nesting({**step, "SLURM_PROCID": "1"}, "hfdt")

@@ -1,5 +1,4 @@
 import datetime
-import os
 import sys
 from pathlib import Path
 
@@ -170,11 +169,12 @@ def test_ranks_agree_on_a_name_without_talking(environ, name):
     assert output.job_name(environ) == name
 
 
-def test_ranks_of_mpich_on_one_machine_have_their_parent_in_common():
-    environ = {"HYDI_CONTROL_FD": "7", "PMI_SIZE": "2", "PMI_HOSTNAME": "a"}
-    name = output.job_name({**environ, "MPI_LOCALNRANKS": "2"})
-    assert name == f"mpich-a-{os.getppid()}"
-    assert output.job_name({**environ, "MPI_LOCALNRANKS": "1"}) is None
+def test_ranks_of_mpich_have_in_common_where_their_launcher_listens():
+    own = "from fdtcore import output; print(output.job_name({'PMI_HOSTNAME': 'a'}))"
+    daemon = ("sh", "-c", '"$0" -c "$1"; true', sys.executable, own)
+    assert processes.run(*daemon).stdout == "None\n"
+    words = ("--control-port", "node1:36459", "--rmk", "user")
+    assert processes.run(*daemon, *words).stdout == "mpich-node1-36459\n"
 
 
 def test_the_announcement_names_the_files(tmp_path, monkeypatch):

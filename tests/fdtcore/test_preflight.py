@@ -83,6 +83,11 @@ def agent(tmp_path, code):
         ("ssh: connect to host a: No route to host", 255, "Is it up, and on this"),
         ("Connection timed out during banner exchange", 255, "Is it up, and does its"),
         ("env: '/x/python': No such file or directory", 127, "Install the same there."),
+        (
+            "env: '/x/python': Permission denied",
+            126,
+            "Let the user that ssh logs in as",
+        ),
         ("something new", 3, "a: something new. Try: ssh a true."),
         ("", 3, "a: exit code 3. Try: ssh a true."),
     ],

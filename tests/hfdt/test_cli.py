@@ -150,6 +150,7 @@ def test_the_launcher_can_be_chosen(script, jobs_run, monkeypatch):
     monkeypatch.setattr("fdtcore.launcher.jobs.find_mpirun", lambda python, path: None)
     call("run", "-np", "2", script)
     assert isinstance(jobs_run[2][2], Gloo)  # for want of an mpirun
+    monkeypatch.setenv("PATH", "/nothing")  # machines of a cluster have one
     result = call("run", "-np", "2", "--launcher", "srun", script)
     assert "no srun on PATH" in result.output
 

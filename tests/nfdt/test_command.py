@@ -229,7 +229,10 @@ RANKS = {
     "no worker": ({"NFDT_SERVERS": "2"}, "Start 3 processes or more"),
     "no MPI": ({"MPI4PY_LIBMPI": "/nowhere.so"}, "find an MPI library"),
     "unknown": ({"NFDT_CONSISTANCY": "bsp"}, "Did you mean NFDT_CONSISTENCY?"),
-    "another MPI": ({"OMPI_COMM_WORLD_SIZE": "3"}, "of which MPI finds 2"),
+    "another MPI": (
+        {"OMPI_COMM_WORLD_SIZE": "3"},
+        "finds 2. Put the mpirun",
+    ),
 }
 
 
