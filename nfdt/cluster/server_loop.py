@@ -197,7 +197,9 @@ class ServerLoop:
         for failure in watch.cut_off():
             rank, self._is_cut_off = failure.rank, True
             self.peers.lost.add(rank)
-            if self.peers.roles.is_server(rank):
+            # Without its launcher a job shows nothing, and nobody would end it.
+            is_launchers = failure.host == os.environ.get("NFDT_LAUNCHER")
+            if self.peers.roles.is_server(rank) or is_launchers:
                 self._end_job(failure)
             elif rank in self.service.present:
                 if self.index == 0:

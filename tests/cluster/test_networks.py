@@ -109,8 +109,11 @@ def ranks_on(hosts, host):
     ]
 
 
-def test_ranks_end_by_themselves_without_the_machine_of_the_launcher(hosts, folder):
-    with hosts.start("node1", *command("hfdt"), SCRIPT, folder=folder) as job:
+@pytest.mark.parametrize("program", ["hfdt", "nfdt"])
+def test_ranks_end_by_themselves_without_the_machine_of_the_launcher(
+    hosts, folder, program
+):
+    with hosts.start("node1", *command(program), SCRIPT, folder=folder) as job:
         job.wait_for_text("epoch 1 on node1")
         cut("node1")(hosts, job)
         wait_until(
