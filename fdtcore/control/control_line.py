@@ -119,6 +119,7 @@ class ControlLine:
             is_heard=launcher in ("", process.host),
         )
         self._is_remote = launcher not in ("", process.host)
+        self._launcher, self._is_orphan = launcher, False
 
     @property
     def failure(self) -> Failure | None:
@@ -260,6 +261,11 @@ class ControlLine:
         channel.close()
         self._channel = None
 
+    def end_orphaned_launcher(self) -> None:
+        """Ends this machine's daemon of MPI where nobody can reach the launcher."""
+        if self._is_orphan:
+            end_launcher_of_this_host()
+
     def _abort(self, on_abort: Callable[[], None]) -> None:
         failure = self.failure
         if failure is not None and failure.kind == failures.CUT_OFF and self._is_remote:
@@ -347,7 +353,9 @@ class ControlLine:
                     channel.send({"type": "received"})
                 self._over.set()
             case "cut_off":
-                self._on_cut_off(Failure.from_json(message.get("failure")))
+                cut_off = Failure.from_json(message.get("failure"))
+                self._is_orphan |= self._is_remote and cut_off.host == self._launcher
+                self._on_cut_off(cut_off)
             case "kill":
                 ProcessIdentity(
                     str(message["host"]), int(message["pid"]), int(message["started"])

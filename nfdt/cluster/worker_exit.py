@@ -176,6 +176,7 @@ class WorkerExit:
             # With the first exit code other than 0 mpirun ends the others.
             left = set(range(roles.num_workers)) - self.peers.lost
             shutdown.wait_for_others(self._log_dir, self.worker, left)
+        self.line.end_orphaned_launcher()
         shutdown.leave(0 if has_server else 1)
 
     def _has_server(self) -> bool:
