@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import sys
 
 import pytest
@@ -136,3 +138,71 @@ def test_a_batch_job_hears_of_its_time_limit_and_is_ended(slurm, folder):
     last = batch.said.splitlines()[-1]
     assert last == "hfdt: stopped by SIGTERM; every rank has ended."
     assert not any(word in batch.said for word in (*NOISE, *SRUN)), batch.said
+
+
+@pytest.mark.parametrize("program", ["hfdt", "nfdt"])
+def test_a_job_is_submitted_shown_and_waited_for(slurm, folder, program):
+    words = run(
+        program, "--on", "slurm=--nodes=3", "-np", 3 if program == "hfdt" else 2
+    )
+    done = slurm.run(*words, *FIT, folder=folder)
+    assert done.returncode == 0, done.stderr
+    first, *rest = done.stderr.splitlines()
+    assert re.match(rf"{program}: job \d+ of Slurm is submitted; its files are", first)
+    assert any(f"{program}: it runs on node[1-3]." == line for line in rest)
+    assert len(losses(done.stdout)) == 1, done.stdout
+    assert_nothing_is_left(slurm)
+
+
+def test_the_exit_code_and_the_failure_of_a_submitted_job_are_its_own(slurm, folder):
+    words = run("hfdt", "--on", "slurm", "-np", 3)
+    done = slurm.run(*words, SCRIPT, "exit", 1, folder=folder)
+    assert done.returncode == 7, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert re.match(r"hfdt: rank 1/3 \(node\d\) failed: SystemExit: 7", last)
+    assert_nothing_is_left(slurm)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_cancels_a_submitted_job(slurm, folder, number):
+    words = run("hfdt", "--on", "slurm", "-np", 3)
+    with slurm.start(*words, SCRIPT, folder=folder) as job:
+        job.wait_for_text("epoch 1 on node1")
+        job.send(number)
+        done = job.ended(LASTS_S)
+    assert done.returncode == 128 + number, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert re.match(rf"hfdt: stopped by {number.name}; job \d+ is cancelled\.", last)
+    assert_nothing_is_left(slurm)
+
+
+def test_a_submitted_job_that_is_cancelled_by_others_says_so(slurm, folder):
+    words = run("hfdt", "--on", "slurm", "-np", 3)
+    with slurm.start(*words, SCRIPT, folder=folder) as job:
+        job.wait_for_text("epoch 1 on node1")
+        slurm.run("scancel", "--name", "hfdt")
+        done = job.ended(LASTS_S)
+    assert done.returncode != 0
+    assert re.search(r"hfdt: Slurm has ended job \d+: cancelled\.", done.stderr)
+    assert_nothing_is_left(slurm)
+
+
+NOT_STARTED = {
+    "more than there is": (("slurm",), 7, "Slurm must accept the job. Received: "),
+    "an option": (("slurm=--nodse=2",), 2, "unrecognized option '--nodse=2'"),
+    "no time": (
+        ("slurm=--begin=now+1hour", "--slots-timeout", "3s"),
+        2,
+        "Slurm must start the job within 3 s. Received: it waits for BeginTime",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NOT_STARTED)
+def test_a_job_that_slurm_does_not_start_is_refused(slurm, folder, what):
+    (on, *options), size, line = NOT_STARTED[what]
+    words = run("hfdt", "--on", on, *options, "-np", size)
+    done = slurm.run(*words, *FIT, folder=folder)
+    assert done.returncode == 2, done.stderr
+    assert line in done.stderr.splitlines()[-1]
+    assert slurm.run("squeue", "-h").stdout == ""
