@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -168,7 +169,8 @@ def test_a_signal_cancels_a_submitted_job(slurm, folder, number):
     words = run("hfdt", "--on", "slurm", "-np", 3)
     with slurm.start(*words, SCRIPT, folder=folder) as job:
         job.wait_for_text("epoch 1 on node1")
-        job.send(number)
+        [command] = [pid for pid, w in slurm.pids().items() if "run --on slurm" in w]
+        os.kill(command, number)
         done = job.ended(LASTS_S)
     assert done.returncode == 128 + number, done.stderr
     last = done.stderr.splitlines()[-1]
@@ -188,7 +190,11 @@ def test_a_submitted_job_that_is_cancelled_by_others_says_so(slurm, folder):
 
 
 NOT_STARTED = {
-    "more than there is": (("slurm",), 7, "Slurm must accept the job. Received: "),
+    "more than there is": (
+        ("slurm",),
+        7,
+        "Received: PartitionConfig, which no waiting",
+    ),
     "an option": (("slurm=--nodse=2",), 2, "unrecognized option '--nodse=2'"),
     "no time": (
         ("slurm=--begin=now+1hour", "--slots-timeout", "3s"),

@@ -25,6 +25,11 @@ _SAY_AFTER_S = 5.0
 # Files on shared disks show their last bytes some time after they were written.
 _QUIET_S = 1.0
 _UNDER_WAY = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED")
+# Why a job waits that never starts, as it asks for what is not there.
+_NEVER = (
+    *("PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit"),
+    *("BadConstraints", "InvalidAccount", "InvalidQOS"),
+)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -108,7 +113,8 @@ def run(
     words = ["sbatch", "--parsable"]
     done = _call(words, environ, job.script())
     if done.returncode:
-        said = done.stderr.strip().rpartition("\n")[2].removeprefix("sbatch: error: ")
+        said = done.stderr.strip().partition("\n")[0]
+        said = said.removeprefix("sbatch: ").removeprefix("error: ")
         raise ValueError(
             f"Slurm must accept the job. Received: {said.rstrip('.')}. Options of "
             "sbatch stand behind the name: --on 'slurm=--partition=P --time=1:00:00'."
@@ -152,6 +158,13 @@ def _follow(
                         f"Slurm must start the job within {pending_timeout_s:g} s. "
                         f"Received: it waits for {about.get('Reason')}, and is "
                         "cancelled. Ask for less, or wait longer: --slots-timeout."
+                    )
+                if state == "PENDING" and about.get("Reason") in _NEVER:
+                    _call(["scancel", identity], environ)
+                    raise ValueError(
+                        "Slurm must be able to start the job. Received: "
+                        f"{about['Reason']}, which no waiting changes. Ask for what "
+                        "the partition has, or name another: --on 'slurm=-p NAME'."
                     )
                 if state == "PENDING" and waited_s > _SAY_AFTER_S:
                     _once(said, f"it waits in the queue: {about.get('Reason')}.", say)
