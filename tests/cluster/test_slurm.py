@@ -169,7 +169,7 @@ def test_a_signal_cancels_a_submitted_job(slurm, folder, number):
     words = run("hfdt", "--on", "slurm", "-np", 3)
     with slurm.start(*words, SCRIPT, folder=folder) as job:
         job.wait_for_text("epoch 1 on node1")
-        [command] = [pid for pid, w in slurm.pids().items() if "run --on slurm" in w]
+        command = min(p for p, w in slurm.pids().items() if "run --on slurm" in w)
         os.kill(command, number)
         done = job.ended(LASTS_S)
     assert done.returncode == 128 + number, done.stderr
