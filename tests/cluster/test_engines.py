@@ -186,9 +186,16 @@ def is_rank(pid, number):
     return any(b"%s=%d" % (name, number) in environ for name in names)
 
 
-@pytest.mark.parametrize("name", ["dask", "ray"])
-@pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+ENDS = [
+    *(("dask", program, signal.SIGINT) for program in PROGRAMS),
+    *(("dask", program, signal.SIGKILL) for program in PROGRAMS),
+    ("dask", "hfdt", signal.SIGTERM),
+    ("ray", "hfdt", signal.SIGKILL),
+    ("ray", "nfdt", signal.SIGTERM),
+]
+
+
+@pytest.mark.parametrize(("name", "program", "number"), ENDS)
 def test_nothing_is_left_of_a_job_that_is_ended(
     clusters, tmp_path, name, program, number
 ):
