@@ -63,6 +63,9 @@ def distribute(
     interface: str = "",
     log: str = "none",
     stats: bool = False,
+    snapshot: str = "",
+    snapshot_every: str = "30s",
+    resume: str = "",
     process_sets: Sequence[Sequence[int]] | None = None,
     **compile_arguments: Any,
 ) -> Model:
@@ -130,7 +133,7 @@ def run_script(target: str, args: list[str], *, module: bool) -> None:
     from fdtcore.glue import bind, checkpoints, file_views, loops, refusals
     from hfdt.refusals import refuse_init
 
-    engine = runtime.engine()
+    engine = runtime.engine(script=user_program.file_of(target, module=module))
     bind.bind(engine, everything=True)
     loops.install(engine)
     if engine.process.size > 1:

@@ -38,10 +38,14 @@ Examples:
   hfdt run -H node1:4,node2:4 train.py    eight processes on two machines
   hfdt run -np 4 --batch per-worker train.py
   sbatch --ntasks 8 --wrap "hfdt run train.py"
+  hfdt run -np 4 --snapshot s --resume auto train.py    goes on where it was
 
 Everything after the script belongs to the script. Progress bars, prints and files
 come from rank 0; the output of each other rank goes to a file. The alternatives:
 horovodrun, mpirun or srun with `python -m hfdt train.py`.
+
+With --snapshot, SIGTERM, SIGUSR1 and the first Ctrl-C keep a snapshot at the next
+step and end the job with exit code 75; a second Ctrl-C ends it at once.
 """
 _EXAMINED = """
 \b
@@ -78,7 +82,7 @@ def run(request: Request, **choices: str | bool | None) -> None:
         environ = os.environ | Options.to_variables(
             choices, verbose=request.verbose, debug=request.debug
         )
-        Options.from_environ(environ)  # refuses what each rank would refuse
+        options = Options.from_environ(environ)  # refuses what each rank would
         engine = request.engine()
         place = jobs.NO_HOSTS
         if engine is None:
@@ -99,7 +103,7 @@ def run(request: Request, **choices: str | bool | None) -> None:
         )
         program: Launcher
         if engine is not None:
-            program = _in_slots(engine, request, Options.from_environ(environ))
+            program = _in_slots(engine, request, options)
         else:
             program = _choose_launcher(job, request.launcher, environ)
         if request.dry_run:
@@ -107,7 +111,12 @@ def run(request: Request, **choices: str | bool | None) -> None:
             return
         _require_horovod(size)
         foreground = Foreground(
-            "hfdt", _TERMINAL.say, request.verbose, distributions=DISTRIBUTIONS
+            "hfdt",
+            _TERMINAL.say,
+            request.verbose,
+            distributions=DISTRIBUTIONS,
+            again=" with --resume auto" if options.snapshots else "",
+            stops_itself=bool(options.snapshots) and engine is None,
         )
         code = foreground.run(job, program, environ, request.directory)
     except ValueError as error:

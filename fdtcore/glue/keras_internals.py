@@ -252,6 +252,44 @@ def compute_loss(model: Model, data: Structure, *, is_training: bool) -> Any:
     )
 
 
+def num_batches(epoch_iterator: keras_types.EpochIterator) -> int | None:
+    """Returns how many batches a pass has, None where it is not known yet."""
+    found: int | None = epoch_iterator._num_batches
+    return found
+
+
+def set_epoch_position(
+    epoch_iterator: keras_types.EpochIterator, num_batches: int | None, seen: int
+) -> None:
+    """Makes an epoch iterator go on within a pass.
+
+    Args:
+        epoch_iterator: The one of a ``fit``.
+        num_batches: Batches of a pass, None where it is not known.
+        seen: Batches of the pass so far, with those of the next step.
+    """
+    epoch_iterator._num_batches = num_batches
+    epoch_iterator._steps_seen = seen
+
+
+def tell_passes(
+    epoch_iterator: keras_types.EpochIterator, begin: Callable[[Any], Any]
+) -> None:
+    """Lets a function stand between an epoch iterator and the data of each pass.
+
+    Args:
+        epoch_iterator: Changed; ``_get_iterator`` is asked once for each pass.
+        begin: From the data set to what is iterated.
+    """
+    inner = epoch_iterator._get_iterator
+    epoch_iterator._get_iterator = lambda: begin(inner())
+
+
+def validation_iterator(model: Model) -> Any:
+    """Returns the epoch iterator of a running ``fit``'s validation; None without."""
+    return getattr(model, "_eval_epoch_iterator", None)
+
+
 def batches_of_epoch(epoch_iterator: keras_types.EpochIterator) -> Any:
     """Returns what an epoch iterator takes batches from, anew (``_get_iterator``)."""
     return epoch_iterator._get_iterator()

@@ -1,0 +1,261 @@
+"""A ``fit`` of which snapshots are taken: where it is in its data, and its going on.
+
+Snapshots are taken, and given back, between two batches, where Keras's loop asks for
+the next one: there it holds nothing of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from fdtcore.glue import (
+    binding,
+    callbacks,
+    generator_state,
+    keras_internals,
+    marks,
+    rehearsal,
+    state,
+)
+from fdtcore.glue.data import WrappedAdapter
+from fdtcore.glue.keras_internals import PyDatasetAdapter
+from fdtcore.keras_types import Callback, EpochIterator, Logs, Model
+from fdtcore.snapshots.tensor_file import Content
+
+if TYPE_CHECKING:
+    from fdtcore.glue.snapshots import Snapshots
+
+
+def patch() -> None:
+    """Wraps how Keras goes through an epoch."""
+    keras_internals.ENUMERATE.wrap(_followed)
+    keras_internals.BUILD_FROM_ITERATOR.wrap(_found)
+    keras_internals.RESULTS_OR_LOGS.wrap(_of_steps_before)
+
+
+def _followed(inner: Callable) -> Callable:
+    def batches(self: EpochIterator) -> Any:
+        run = binding.context().fit_run.now
+        if run is None or self is not run.iterator:
+            return inner(self)
+        return run.batches(inner(self))
+
+    return batches
+
+
+def _found(inner: Callable) -> Callable:
+    """Keras's ``fit`` calls it with the iterator of its epochs before any other."""
+
+    def build(self: Model, iterator: Any = None, data_batch: Any = None) -> Any:
+        run = binding.context().fit_run.now
+        if run is not None and run.model is self and iterator is not None:
+            run.look_at(iterator)
+        return inner(self, iterator, data_batch)
+
+    return build
+
+
+def _of_steps_before(inner: Callable) -> Callable:
+    """Where a run goes on behind the last step of an epoch, no step gives logs."""
+
+    def results(self: Model, logs: Logs) -> Any:
+        run = binding.context().fit_run.now
+        if run is not None and run.model is self and logs == {}:
+            logs = self.get_metrics_result()
+        return inner(self, logs)
+
+    return results
+
+
+class FitRun:
+    """A ``fit`` under way: where it is in its data.
+
+    Args:
+        snapshots: Takes snapshots between its steps.
+        model: The user's Keras model.
+        given: The callbacks that the user gave to it.
+        identity: What tells it from another one.
+        number: Number of the fit, from 1.
+        kept: The snapshot that it goes on from; None for one that begins.
+    """
+
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        model: Model,
+        given: list[Callback],
+        identity: dict[str, str],
+        number: int,
+        kept: Content | None,
+    ):
+        self._snapshots, self._kept = snapshots, kept
+        self.model, self.callbacks = model, given
+        self.identity, self.number = identity, number
+        self.watch = EpochWatch(self)
+        self.iterator: EpochIterator = None  # that of the training data
+        self.generators = generator_state.state()  # when the pass began
+        self.epoch = 0  # Keras's number of the epoch under way
+        self.step = 0  # its batches so far
+        self._consumed = 0  # batches taken from the iterator in use
+        self._passes = 0  # iterators of the training data so far, unused ones included
+        self._begun = 0  # those that were made before the one in use, and it
+        self._validations = 0  # iterators of the validation data
+        self._validations_before = 0  # those of the interrupted run
+        if kept is not None:
+            self._validations_before = kept.about["position"]["validations"]
+        self._validation: EpochIterator = None
+        self._reading: Any = None  # the iterator in use
+        self._again: Any = None  # stands for it in the first step, of what was taken
+
+    @property
+    def first_epoch(self) -> int | None:
+        """The epoch to go on in; None where the fit begins."""
+        return None if self._kept is None else self._kept.about["position"]["epoch"]
+
+    def look_at(self, iterator: EpochIterator) -> None:
+        """Notes the iterators of Keras, training's first."""
+        if self.iterator is None:
+            self.iterator = iterator
+            keras_internals.tell_passes(iterator, self._passed)
+        elif iterator is keras_internals.validation_iterator(self.model):
+            if iterator is not self._validation:
+                self._validation = iterator
+                keras_internals.tell_passes(iterator, self._validated)
+
+    def position(self) -> dict[str, Any]:
+        """Returns where the fit is, as a snapshot keeps it."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "consumed": self._consumed,
+            "begun": self._begun,
+            "passes": self._passes,
+            "validations": self._validations + self._validations_before,
+            "num_batches": keras_internals.num_batches(self.iterator),
+        }
+
+    def batches(self, inner: Iterator[Any]) -> Iterator[Any]:
+        """Yields the steps of an epoch, and acts between them."""
+        size, taken = self.model.steps_per_execution, 0
+        self.step = 0
+        if self._kept is not None:
+            inner = self._from_there(self._kept, inner, size)
+        for begin, end, iterator in inner:
+            if iterator is not self._reading:
+                self._reading = iterator
+                self._consumed, self._begun = 0, self._passes
+                self.generators = generator_state.state()
+            self._snapshots.at_step(self, taken)
+            yield begin, end, self._again or iterator
+            self._again, taken = None, size
+            self._consumed += size
+            self.step = end + 1
+        self._snapshots.at_step(self, taken)
+
+    def _from_there(
+        self, kept: Content, inner: Iterator[Any], size: int
+    ) -> Iterator[Any]:
+        """Yields the steps that are left of an epoch; takes over what was kept."""
+        at = kept.about["position"]
+        # The order of a pass may be drawn when its first batch is asked for.
+        self.generators = self._snapshots.generators(kept.about)["pass"]
+        generator_state.restore(self.generators)
+        base = at["consumed"] - at["step"]  # batches of the pass before this epoch
+        iterator = None
+        keras_internals.set_epoch_position(self.iterator, at["num_batches"], base)
+        for begin, end, iterator in inner:
+            seen = base + begin + size
+            keras_internals.set_epoch_position(self.iterator, at["num_batches"], seen)
+            if begin < at["step"]:
+                continue
+            if self._kept is not None:
+                if isinstance(_adapter(self.iterator), PyDatasetAdapter):
+                    self._again = rehearsal.again(
+                        rehearsal.taken(self.model, iterator), iterator
+                    )
+                self._take_over(kept, iterator)
+            yield begin, end, iterator
+        if self._kept is not None:
+            self._take_over(kept, iterator)
+
+    def _take_over(self, kept: Content, iterator: Any) -> None:
+        """Gives all what was kept, before the next batch."""
+        self._kept, model = None, self.model
+        at = kept.about["position"]
+        self._reading, self._consumed, self.step = iterator, at["consumed"], at["step"]
+        keras_internals.set_initial_epoch(model, self.watch.given_epoch)
+        if not model.built:
+            state.build(model, marks.unmarked(iterator.element_spec)[1])
+            self._snapshots.initial_state.share(model)
+        self._snapshots.give_back(model, kept, self.callbacks)
+        self._snapshots.say(
+            f"goes on in fit {self.number}, epoch {self.epoch + 1}, batch "
+            f"{self.step + 1}."
+        )
+
+    def _passed(self, data: Any) -> Any:
+        """Begins a pass over the training data; the first one where it was."""
+        kept = self._kept
+        if kept is None or self._passes:
+            self._passes += 1
+            return data
+        at = kept.about["position"]
+        self._passes = self._begun = at["begun"]
+        begin_anew(data, at["begun"] - 1)
+        return data.skip(at["consumed"]) if at["consumed"] else data
+
+    def _validated(self, data: Any) -> Any:
+        """Begins a pass over the validation data."""
+        begin_anew(data, self._validations_before)
+        self._validations += self._validations_before + 1
+        self._validations_before = 0
+        return data
+
+
+def begin_anew(data: Any, times: int) -> None:
+    """Begins passes over a data set: one that shuffles draws another order in each."""
+    for _ in range(times):
+        iter(data)
+
+
+def _adapter(iterator: EpochIterator) -> Any:
+    """Returns Keras's own adapter of the data of an epoch iterator."""
+    found = iterator.data_adapter
+    return found.inner if isinstance(found, WrappedAdapter) else found
+
+
+class EpochWatch(keras.callbacks.Callback):
+    """Tells a run its epochs; stands behind the user's callbacks."""
+
+    def __init__(self, run: FitRun):
+        super().__init__()
+        self._run = run
+        self.given_epoch: int | None = None  # what other callbacks had set
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        del logs
+        self.given_epoch = keras_internals.initial_epoch(self.model)
+        if self._run.first_epoch is not None:
+            keras_internals.set_initial_epoch(self.model, self._run.first_epoch)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        del logs
+        self._run.epoch = epoch
+
+
+def append(arguments: dict[str, Any], watch: Callback) -> None:
+    """Adds a callback behind those that a ``fit`` was given.
+
+    Args:
+        arguments: Of the call, by name; changed.
+        watch: The callback.
+    """
+    given = arguments["callbacks"]
+    if isinstance(given, keras.callbacks.CallbackList):
+        given.append(watch)
+        watch.set_model(given.model)
+    else:
+        arguments["callbacks"] = [*callbacks.listed(given), watch]
