@@ -96,6 +96,7 @@ def distribute(
     import keras
 
     from fdtcore.glue import bind, refusals
+    from hfdt import snapshots
     from hfdt.refusals import check_horovod
 
     if not isinstance(model, keras.Model):
@@ -105,6 +106,7 @@ def distribute(
         )
     engine = runtime.engine(options)
     engine.choose(options)
+    snapshots.choose(engine, options)
     refusals.check_strategy(engine.process, model.distribute_strategy)
     check_horovod(engine.process, [optimizer, getattr(model, "optimizer", None)])
     bound = bind.bind(engine)

@@ -91,6 +91,8 @@ def _start(options: Options, script: str) -> HorovodEngine:
         draw = random.Random(seed).getrandbits
         if script:  # nothing that the program has seeded is lost
             generator_state.seed_all(draw)
+        elif process.size == 1:
+            randomness.agree(collectives, draw)
     if process.size > 1:
         line.open()
         excepthook.install_hooks(

@@ -16,7 +16,7 @@ import tensorflow as tf
 from fdtcore import shutdown
 from fdtcore.glue import snapshots
 from fdtcore.snapshots.cadence import Cadence
-from fdtcore.snapshots.stop_requests import STOPPED_CODE, StopRequests
+from fdtcore.snapshots.stop_requests import STOPPED_CODE
 from hfdt.engine import HorovodEngine
 from hfdt.options import Options
 
@@ -46,10 +46,9 @@ def begin(engine: HorovodEngine, options: Options, script: str) -> int:
         engine.line.interrupt()
         shutdown.leave(STOPPED_CODE)
 
-    requests = StopRequests(end)
     about = _about(options, script)
     found = snapshots.opened(
-        engine.collectives, options.snapshots, options.resume, about, requests
+        engine.collectives, options.snapshots, options.resume, about
     )
     strategy = engine.strategy
     strategy.snapshots = snapshots.Snapshots(
@@ -58,10 +57,15 @@ def begin(engine: HorovodEngine, options: Options, script: str) -> int:
         Cadence.parse(options.snapshot_every),
         found,
         about,
-        requests,
         end,
     )
     return found.seed
+
+
+def choose(engine: HorovodEngine, options: Options) -> None:
+    """Takes snapshots from now on, where a call of ``distribute`` asks for them."""
+    if options.snapshots and engine.strategy.snapshots is None:
+        begin(engine, options, "")
 
 
 def _about(options: Options, script: str) -> dict[str, Any]:

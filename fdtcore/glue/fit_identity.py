@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import zlib
 from typing import Any
 
@@ -21,23 +22,38 @@ _SAMPLED_BYTES = 1 << 20
 _DATA = ("x", "y", "sample_weight", "batch_size", "steps_per_epoch", "class_weight")
 
 
-def specification(arguments: dict[str, Any]) -> Any:
-    """Returns the specification of a batch of a fit's training data."""
+def specification(arguments: dict[str, Any], last: Any = None) -> Any:
+    """Returns the specification of a batch of a fit's training data.
+
+    Args:
+        arguments: Of the call, by name.
+        last: A batch of a generator, which has no specification.
+    """
+    if last is not None:
+        return tree.map_structure(tf.convert_to_tensor, last)
     given = {name: arguments[name] for name in _DATA}
     adapter = keras_internals.data_adapters.get_data_adapter(**given)
     return adapter.get_tf_dataset().element_spec
 
 
-def pass_over(arguments: dict[str, Any], about: dict[str, Any]) -> None:
-    """Leaves data as a fit that is over has left them."""
-    at, data = about["position"], arguments["x"]
+def pass_over(arguments: dict[str, Any], at: dict[str, Any]) -> Any:
+    """Leaves data as a fit that is over has left them.
+
+    Args:
+        arguments: Of the call, by name.
+        at: Where the fit was in its data.
+
+    Returns:
+        The last batch of a generator; None of any other data.
+    """
+    data, last = arguments["x"], None
     if isinstance(data, tf.data.Dataset):
         begin_anew(data, at["passes"])
-    elif inspect.isgenerator(data):
-        for _ in range(at["consumed"]):
-            next(data, None)
+    elif inspect.isgenerator(data) and at["consumed"]:
+        last = next(itertools.islice(data, at["consumed"] - 1, None), None)
     if isinstance(arguments["validation_data"], tf.data.Dataset):
         begin_anew(arguments["validation_data"], at["validations"])
+    return last
 
 
 def described(model: Model, arguments: dict[str, Any]) -> dict[str, str]:

@@ -18,10 +18,9 @@ from fdtcore.glue import (
     keras_internals,
     marks,
     rehearsal,
-    state,
 )
 from fdtcore.glue.data import WrappedAdapter
-from fdtcore.glue.keras_internals import PyDatasetAdapter
+from fdtcore.glue.keras_internals import GeneratorDataAdapter, PyDatasetAdapter
 from fdtcore.keras_types import Callback, EpochIterator, Logs, Model
 from fdtcore.snapshots.tensor_file import Content
 
@@ -53,7 +52,7 @@ def _found(inner: Callable) -> Callable:
         run = binding.context().fit_run.now
         if run is not None and run.model is self and iterator is not None:
             run.look_at(iterator)
-        return inner(self, iterator, data_batch)
+        return inner(self, iterator=iterator, data_batch=data_batch)
 
     return build
 
@@ -63,7 +62,8 @@ def _of_steps_before(inner: Callable) -> Callable:
 
     def results(self: Model, logs: Logs) -> Any:
         run = binding.context().fit_run.now
-        if run is not None and run.model is self and logs == {}:
+        has_none = isinstance(logs, dict) and not logs
+        if run is not None and run.model is self and has_none:
             logs = self.get_metrics_result()
         return inner(self, logs)
 
@@ -96,6 +96,8 @@ class FitRun:
         self.identity, self.number = identity, number
         self.watch = EpochWatch(self)
         self.iterator: EpochIterator = None  # that of the training data
+        # Whether the data come again in the same order; else an epoch begins anew.
+        self.is_repeatable = True
         self.generators = generator_state.state()  # when the pass began
         self.epoch = 0  # Keras's number of the epoch under way
         self.step = 0  # its batches so far
@@ -111,6 +113,19 @@ class FitRun:
         self._again: Any = None  # stands for it in the first step, of what was taken
 
     @property
+    def may_be_kept(self) -> bool:
+        """Whether the fit could go on from here: a model is built in the first step."""
+        is_begun = self.step == 0 and self._consumed == 0
+        return self.model.built and (self.is_repeatable or is_begun)
+
+    @property
+    def is_by_python(self) -> bool:
+        """Whether Python code makes the batches, which may draw numbers for them."""
+        return isinstance(
+            _adapter(self.iterator), PyDatasetAdapter | GeneratorDataAdapter
+        )
+
+    @property
     def first_epoch(self) -> int | None:
         """The epoch to go on in; None where the fit begins."""
         return None if self._kept is None else self._kept.about["position"]["epoch"]
@@ -119,6 +134,14 @@ class FitRun:
         """Notes the iterators of Keras, training's first."""
         if self.iterator is None:
             self.iterator = iterator
+            self.is_repeatable = not keras_internals.is_unordered(
+                keras_internals.batches_of_epoch(iterator)
+            )
+            if not self.is_repeatable:
+                self._snapshots.say(
+                    "a tf.data pipeline with deterministic=False has an order of its "
+                    "own each time: snapshots are of the beginning of its epochs."
+                )
             keras_internals.tell_passes(iterator, self._passed)
         elif iterator is keras_internals.validation_iterator(self.model):
             if iterator is not self._validation:
@@ -172,10 +195,11 @@ class FitRun:
             if begin < at["step"]:
                 continue
             if self._kept is not None:
-                if isinstance(_adapter(self.iterator), PyDatasetAdapter):
-                    self._again = rehearsal.again(
-                        rehearsal.taken(self.model, iterator), iterator
-                    )
+                if self.is_by_python:
+                    # What was skipped draws its numbers now, and not after those of
+                    # the batches that follow are drawn.
+                    first = rehearsal.taken(self.model, iterator)
+                    self._again = rehearsal.again(first, iterator)
                 self._take_over(kept, iterator)
             yield begin, end, iterator
         if self._kept is not None:
@@ -187,10 +211,11 @@ class FitRun:
         at = kept.about["position"]
         self._reading, self._consumed, self.step = iterator, at["consumed"], at["step"]
         keras_internals.set_initial_epoch(model, self.watch.given_epoch)
-        if not model.built:
-            state.build(model, marks.unmarked(iterator.element_spec)[1])
-            self._snapshots.initial_state.share(model)
-        self._snapshots.give_back(model, kept, self.callbacks)
+        specification = marks.unmarked(iterator.element_spec)[1]
+        self._snapshots.complete(model, kept.about, lambda: specification)
+        self._snapshots.give_back(
+            model, kept, self.callbacks, of_python=not self.is_by_python
+        )
         self._snapshots.say(
             f"goes on in fit {self.number}, epoch {self.epoch + 1}, batch "
             f"{self.step + 1}."

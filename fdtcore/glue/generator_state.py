@@ -31,13 +31,19 @@ def state() -> dict[str, Any]:
     }
 
 
-def restore(kept: dict[str, Any]) -> None:
-    """Puts the generators where they were, as JSON has brought their state."""
-    random.setstate(_tuples(kept["python"]))
-    numpy = kept["numpy"]
-    if numpy["bit_generator"] == np.random.get_state(legacy=False)["bit_generator"]:
-        key = {**numpy["state"], "key": np.array(numpy["state"]["key"], np.uint32)}
-        np.random.set_state({**numpy, "state": key})
+def restore(kept: dict[str, Any], *, of_python: bool = True) -> None:
+    """Puts the generators where they were, as JSON has brought their state.
+
+    Args:
+        kept: What :func:`state` has returned.
+        of_python: Whether Python's and NumPy's are among them.
+    """
+    if of_python:
+        random.setstate(_tuples(kept["python"]))
+        numpy = kept["numpy"]
+        if numpy["bit_generator"] == np.random.get_state(legacy=False)["bit_generator"]:
+            key = np.array(numpy["state"]["key"], np.uint32)
+            np.random.set_state({**numpy, "state": {**numpy["state"], "key": key}})
     if kept["seed"] is not None:
         if keras_internals.global_seed() != kept["seed"]:
             tf.random.set_seed(kept["seed"])

@@ -403,6 +403,11 @@ def accumulated(optimizer: Optimizer, variable: Variable) -> Any:
     return optimizer._accumulated_gradients[index_of(optimizer, variable)]
 
 
+def accumulators(optimizer: Optimizer) -> list[Any]:
+    """Returns the sums of gradients that an optimizer keeps between two updates."""
+    return list(getattr(optimizer, "_accumulated_gradients", ()))
+
+
 def moving_average(optimizer: Optimizer, variable: Variable) -> Any:
     """Returns the average that an optimizer with ``use_ema`` keeps of a variable."""
     return optimizer._model_variables_moving_average[index_of(optimizer, variable)]
@@ -495,6 +500,14 @@ def default_strategy() -> Any:
 def inputs_of(dataset: tf.data.Dataset) -> list[Any]:
     """Returns the data sets that one is made from (``_inputs``)."""
     return list(dataset._inputs())
+
+
+def is_unordered(dataset: tf.data.Dataset) -> bool:
+    """Whether a pass over a data set may come in another order each time."""
+    if dataset.options().deterministic is False:
+        return True
+    asked = getattr(dataset, "_deterministic", None)
+    return asked in (False, "false") or any(map(is_unordered, inputs_of(dataset)))
 
 
 def shuffle_seeds(dataset: tf.data.Dataset) -> list[Any] | None:

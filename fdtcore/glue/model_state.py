@@ -1,8 +1,8 @@
 """The variables of a model and its optimizers, as a snapshot keeps them.
 
-Weights and optimizers are the same on all ranks. Seeds, states of metrics and what
-layers gather differ: of these each rank's is kept. Another number of ranks goes on
-from what they are together.
+Weights and optimizers are the same on all ranks. Seeds, states of metrics, accumulated
+gradients and what layers gather differ: of these each rank's is kept. Another number of
+ranks goes on from what they are together.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from fdtcore.process import Process
 # How a variable's values on some ranks become those on others; beside the rules of
 # metrics.
 _SEED, _MEAN, _FIRST = "seed", "mean", "first"
-_NUMBERED = re.compile(r"_\d+(?=/|$)")
+_SCOPES = re.compile(r"^\S*/")
+_NUMBERED = re.compile(r"_\d+(?=[_ ])")
 
 
 def variables(model: Model) -> list[Variable]:
@@ -34,12 +35,13 @@ def variables(model: Model) -> list[Variable]:
 
 
 def described(held: Sequence[Variable]) -> list[str]:
-    """Returns one text for each variable: its path, shape and type.
+    """Returns one text for each variable: its name, shape and type.
 
-    Without the numbers that Keras gives to names: they count what a process has made.
+    Without what depends on where it was made, in a step or before: the scopes in front
+    of the name. And without the numbers in it, which count what a process has made.
     """
     lines = state.described(held).splitlines()
-    return [_NUMBERED.sub("", line) for line in lines]
+    return [_NUMBERED.sub("", _SCOPES.sub("", line)) for line in lines]
 
 
 def built(model: Model, held: Sequence[Variable]) -> list[list[int]]:
@@ -76,6 +78,9 @@ def rules(
             found[id(generator.state)] = _SEED
     found |= {id(v): _MEAN for v in metrics.moving_statistics(model)}
     found |= metrics.rules(collectives, model)
+    for optimizer in wrappers.within(model):
+        # A rank adds up the gradients of its parts, weighted.
+        found |= {id(v): "sum" for v in keras_internals.accumulators(optimizer)}
     by_id = [found.get(id(v)) for v in held]
     return [
         _FIRST if rule is None and isinstance(v, tf.Variable) else rule

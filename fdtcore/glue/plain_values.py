@@ -12,6 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fdtcore.snapshots import tensor_file
+
 _COMPARISONS = ("less", "greater")
 
 
@@ -56,7 +58,7 @@ class Packer:
 
     def _put(self, value: Any) -> str:
         array = np.array(value)
-        if array.dtype.kind not in "biufV" or array.dtype.names:
+        if not tensor_file.is_known(array):
             raise NotPlain(f"array of {array.dtype}")
         name = f"{self._prefix}{len(self._arrays)}"
         self._arrays[name] = array

@@ -63,7 +63,6 @@ class Snapshots:
         cadence: How often snapshots are taken.
         opened: The folder of snapshots.
         about: What tells the program from another one.
-        requests: Signals that ask for a snapshot and the end.
         end: Ends this process at the user's wish.
     """
 
@@ -74,11 +73,9 @@ class Snapshots:
         cadence: Cadence,
         opened: Opened,
         about: dict[str, Any],
-        requests: StopRequests,
         end: Callable[[], None],
     ):
         self.collectives, self.initial_state = collectives, initial_state
-        self.requests = requests
         self._store, self._found = opened.store, opened.found
         self._about, self._end = {"job": about, "seed": opened.seed}, end
         found = opened.found
@@ -92,6 +89,8 @@ class Snapshots:
         is_in_fit = bool(found and found.step)
         text = collectives.broadcast_text(json.dumps([over, is_in_fit]))
         self._over, self._is_in_fit = json.loads(text)
+        self.requests = StopRequests(self._end_between)
+        self.requests.listen()
 
     # --- A fit -----------------------------------------------------------------------
 
@@ -151,10 +150,10 @@ class Snapshots:
         for callback in given:
             callback.set_model(model)
             callback.set_params(kept.about["params"])
-        if not model.built:
-            state.build(model, fit_identity.specification(arguments))
-            self.initial_state.share(model)
-        fit_identity.pass_over(arguments, kept.about)
+        last = fit_identity.pass_over(arguments, kept.about["position"])
+        self.complete(
+            model, kept.about, lambda: fit_identity.specification(arguments, last)
+        )
         self.give_back(model, kept, given)
         model.stop_training = kept.about["stopped"]
         evidence.note_exchange()  # by the run that trained
@@ -180,6 +179,11 @@ class Snapshots:
         different += filter(
             None, [callback_state.difference(given, about["callbacks"])]
         )
+        if not is_over and about["position"]["epoch"] >= int(identity["epochs"]):
+            different.append(
+                f"come to epoch {about['position']['epoch'] + 1} there, and has "
+                f"{identity['epochs']} here"
+            )
         if about["job"]["batch"] == "per_worker" and not is_over:
             if about["size"] != self.collectives.process.size:
                 different.append(
@@ -202,37 +206,48 @@ class Snapshots:
             fit: The fit under way, between two steps.
             steps: Steps since this was called last.
         """
-        self._since += steps
-        self._to_meeting -= steps
-        if self._to_meeting > 0:
+        if self.collectives.process.size == 1:
+            asked = bool(self.requests.received)
+            is_due = self._schedule.is_due(steps, time.monotonic())
+            is_due = is_due and not self._writer.is_busy
+        else:
+            asked, is_due = self._agreed(fit, steps)
+        if not asked and not is_due:
             return
-        now_s = time.monotonic()
-        mine: dict[str, Any] = {"stop": self.requests.received}
-        if self.collectives.process.rank == 0:
-            is_due = self._schedule.is_due(self._since, now_s)
-            mine["due"] = is_due and not self._writer.is_busy
-            if self.collectives.process.size == 1:
-                mine["next"] = 1
-            else:
-                if mine["due"]:
-                    self._schedule.taken(now_s)
-                mine["next"] = self._schedule.next_meeting(self._since, now_s)
-        all_of = [json.loads(t) for t in self._told(json.dumps(mine))]
-        self._since, self._to_meeting = 0, all_of[0]["next"]
-        asked = next((one["stop"] for one in all_of if one["stop"]), 0)
-        if not asked and not all_of[0]["due"]:
-            return
-        self._schedule.taken(now_s)
-        content = self.content(fit)
-        if content is not None:
-            assert self._store is not None
-            store = self._store
-            self._writer.begin(
-                lambda: store.keep_step(fit.number, content), "a snapshot"
-            )
+        if fit.may_be_kept:
+            self._schedule.taken(time.monotonic())
+            self._keep(fit, is_over=False)
         if asked:
             epoch = f"epoch {fit.epoch + 1}, batch {fit.step + 1}"
             self._leave(f"{epoch} of fit {fit.number}")
+
+    def _agreed(self, fit: FitRun, steps: int) -> tuple[bool, bool]:
+        """Returns whether the ranks end now, and whether they take a snapshot.
+
+        Args:
+            fit: The fit under way.
+            steps: Steps since this was called last.
+        """
+        self._since += steps
+        self._to_meeting -= steps
+        if self._to_meeting > 0 and (fit.is_repeatable or fit.step):
+            return False, False
+        mine: dict[str, Any] = {"asked": bool(self.requests.received)}
+        if self.collectives.process.rank == 0:
+            now_s = time.monotonic()
+            is_due = self._schedule.is_due(self._since, now_s)
+            mine["is due"] = is_due and not self._writer.is_busy
+            mine["next"] = self._schedule.next_meeting(self._since, now_s)
+        brought = [json.loads(text) for text in self._told(json.dumps(mine))]
+        self._since, self._to_meeting = 0, brought[0]["next"]
+        return any(one["asked"] for one in brought), brought[0]["is due"]
+
+    def _keep(self, fit: FitRun, *, is_over: bool) -> None:
+        """Begins to write a snapshot, of a fit that is over or under way."""
+        content, store = self.content(fit), self._store
+        if content is not None and store is not None:
+            keep = store.keep_fit if is_over else store.keep_step
+            self._writer.begin(lambda: keep(fit.number, content), "a snapshot")
 
     def _told(self, text: str) -> list[str]:
         if self.collectives.process.size == 1:
@@ -253,13 +268,7 @@ class Snapshots:
 
     def _keep_fit(self, fit: FitRun) -> None:
         """Keeps what a fit that is over has left."""
-        content = self.content(fit)
-        if content is not None:
-            assert self._store is not None
-            store = self._store
-            self._writer.begin(
-                lambda: store.keep_fit(fit.number, content), "a snapshot"
-            )
+        self._keep(fit, is_over=True)
         asked = self._told(str(self.requests.received))
         if any(int(number) for number in asked):
             self._leave(f"fit {fit.number + 1}")
@@ -308,13 +317,37 @@ class Snapshots:
 
     # --- Giving back -----------------------------------------------------------------
 
-    def give_back(self, model: Model, kept: Content, given: list[Callback]) -> None:
+    def complete(
+        self, model: Model, about: dict[str, Any], specification: Callable[[], Any]
+    ) -> None:
+        """Makes what a model, its metrics and its optimizer make in their first step.
+
+        Args:
+            model: The user's Keras model.
+            about: What the snapshot says.
+            specification: Returns that of a batch.
+        """
+        if not model.built:
+            state.build(model, specification())
+            self.initial_state.share(model)
+        elif len(model_state.variables(model)) < len(about["variables"]):
+            state.build(model, specification())
+
+    def give_back(
+        self,
+        model: Model,
+        kept: Content,
+        given: list[Callback],
+        *,
+        of_python: bool = True,
+    ) -> None:
         """Gives a model, its callbacks and the generators what was kept.
 
         Args:
             model: The user's Keras model, built.
             kept: What a snapshot holds.
             given: The callbacks that the user gave to ``fit``.
+            of_python: Whether Python's and NumPy's generators are given back as well.
         """
         about, process = kept.about, self.collectives.process
         model_state.build_optimizers(model, about["optimizers"])
@@ -344,7 +377,7 @@ class Snapshots:
         model.history.epoch = history["epoch"]
         model.history.history.clear()
         model.history.history.update(history["logs"])
-        generator_state.restore(self.generators(about)["now"])
+        generator_state.restore(self.generators(about)["now"], of_python=of_python)
 
     def generators(self, about: dict[str, Any]) -> dict[str, Any]:
         """Returns the states of this rank's generators, which a snapshot has."""
@@ -366,6 +399,13 @@ class Snapshots:
         ]
         return content or tensor_file.parse(b"".join(parts))
 
+    def _end_between(self) -> None:
+        """Ends this process, where no step will come that could end the job."""
+        self._writer.wait()
+        if self._store is not None:
+            output.shout(f"stopped between two fits; see {self._store.path}.")
+        self._end()
+
     def say(self, text: str) -> None:
         """Prints a line, once in a job."""
         if self._store is not None and text not in self._said:
@@ -378,7 +418,6 @@ def opened(
     path: str,
     resume: str,
     about: dict[str, Any],
-    requests: StopRequests,
 ) -> Opened:
     """Opens the folder of snapshots on rank 0; all ranks call it.
 
@@ -388,7 +427,6 @@ def opened(
         resume: ``"auto"`` goes on where there are snapshots, empty refuses them; a
             folder must have some.
         about: What tells the program from another one.
-        requests: Signals that ask for a snapshot and the end.
 
     Raises:
         JobError: The folder cannot be used, or its snapshots are of another program.
@@ -404,7 +442,6 @@ def opened(
     )
     if problem:
         raise JobError(problem)
-    requests.listen()
     return made._replace(seed=seed)
 
 

@@ -190,20 +190,21 @@ def _wait(
         while received.words:
             child.send_signal(received.words.pop(0))
         now = time.monotonic()
+        is_asked = stops_itself and received.count == 1
         if received.first:
             waited_s = now - received.time_s
             shared = received.first == signal.SIGINT
-            if stops_itself and received.count == 1:
+            if is_asked:
                 if not passed_on:
                     child.send_signal(signal.SIGUSR1)
                     passed_on = True
-                continue
-            if not passed_on and (not shared or waited_s > PASS_ON_S):
+            elif not passed_on and (not shared or waited_s > PASS_ON_S):
                 child.terminate()
                 passed_on = True
-            if received.count > 1 or waited_s > PASS_ON_S + GRACE_S:
+            if received.count > 1 or (not is_asked and waited_s > PASS_ON_S + GRACE_S):
                 return True
-        elif over_s is None and (failed() or finished()):
-            over_s = now
-        elif over_s is not None and now - over_s > SETTLE_S:
-            return True
+        if is_asked or not received.first:
+            if over_s is None and (failed() or finished()):
+                over_s = now
+            elif over_s is not None and now - over_s > SETTLE_S:
+                return True

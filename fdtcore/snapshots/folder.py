@@ -23,6 +23,8 @@ FORMAT = 1
 _KEPT = 2
 _FIT = re.compile(r"fit-(\d+)\.safetensors")
 _STEP = re.compile(r"step-(\d+)-(\d+)\.safetensors")
+# What a process that was killed has left beside its place.
+_UNFINISHED = re.compile(r"\.(fit|step)-.*\.safetensors\.\d+")
 _LOCK = "lock"
 
 
@@ -74,6 +76,7 @@ class SnapshotFolder:
                 lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode()
             )
         self._lock = lock
+        _remove([p for p in self.path.iterdir() if _UNFINISHED.match(p.name)])
 
     def close(self) -> None:
         """Lets another job use the folder."""

@@ -39,6 +39,8 @@ _TYPES = {
     "float64": "F64",
     "float8_e4m3fn": "F8_E4M3",
     "float8_e5m2": "F8_E5M2",
+    "complex64": "C64",
+    "complex128": "C128",
 }
 _NAMES = {code: name for name, code in _TYPES.items()}
 _ABOUT, _CHECKSUM = "about", "crc32"
@@ -50,6 +52,11 @@ class Content(NamedTuple):
 
     arrays: dict[str, Array]
     about: dict[str, Any]  # what JSON can say
+
+
+def is_known(array: Array) -> bool:
+    """Whether a file can hold an array of this type."""
+    return array.dtype.name in _TYPES
 
 
 def write(path: Path, content: Content) -> None:
