@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras import tree
 
 from fdtcore.glue import keras_internals
-from fdtcore.glue.fit_run import begin_anew
+from fdtcore.glue.fit_run import begin_anew, sources_of
 from fdtcore.keras_types import Model
 
 _SAMPLED_BYTES = 1 << 20
@@ -46,13 +46,10 @@ def pass_over(arguments: dict[str, Any], at: dict[str, Any]) -> Any:
     Returns:
         The last batch of a generator; None of any other data.
     """
+    begin_anew(at["made"], sources_of(arguments))
     data, last = arguments["x"], None
-    if isinstance(data, tf.data.Dataset):
-        begin_anew(data, at["passes"])
-    elif inspect.isgenerator(data) and at["consumed"]:
+    if inspect.isgenerator(data) and at["consumed"]:
         last = next(itertools.islice(data, at["consumed"] - 1, None), None)
-    if isinstance(arguments["validation_data"], tf.data.Dataset):
-        begin_anew(arguments["validation_data"], at["validations"])
     return last
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
+import tensorflow as tf
 
 from fdtcore.glue import (
     binding,
@@ -19,13 +20,15 @@ from fdtcore.glue import (
     marks,
     rehearsal,
 )
-from fdtcore.glue.data import WrappedAdapter
+from fdtcore.glue.data import PartAdapter, WrappedAdapter
 from fdtcore.glue.keras_internals import GeneratorDataAdapter, PyDatasetAdapter
 from fdtcore.keras_types import Callback, EpochIterator, Logs, Model
 from fdtcore.snapshots.tensor_file import Content
 
 if TYPE_CHECKING:
     from fdtcore.glue.snapshots import Snapshots
+
+TRAINING, VALIDATION = "T", "V"
 
 
 def patch() -> None:
@@ -79,6 +82,7 @@ class FitRun:
         given: The callbacks that the user gave to it.
         identity: What tells it from another one.
         number: Number of the fit, from 1.
+        sources: Data of training and validation, as ``sources_of`` returns them.
         kept: The snapshot that it goes on from; None for one that begins.
     """
 
@@ -89,6 +93,7 @@ class FitRun:
         given: list[Callback],
         identity: dict[str, str],
         number: int,
+        sources: dict[str, Any],
         kept: Content | None,
     ):
         self._snapshots, self._kept = snapshots, kept
@@ -102,12 +107,11 @@ class FitRun:
         self.epoch = 0  # Keras's number of the epoch under way
         self.step = 0  # its batches so far
         self._consumed = 0  # batches taken from the iterator in use
-        self._passes = 0  # iterators of the training data so far, unused ones included
-        self._begun = 0  # those that were made before the one in use, and it
-        self._validations = 0  # iterators of the validation data
-        self._validations_before = 0  # those of the interrupted run
-        if kept is not None:
-            self._validations_before = kept.about["position"]["validations"]
+        # The iterators that Keras has made so far, used or not, in their order: a letter
+        # for each, TRAINING or VALIDATION.
+        self._made = ""
+        self._in_use = 0  # how many were made with the one in use
+        self._sources = sources
         self._validation: EpochIterator = None
         self._reading: Any = None  # the iterator in use
         self._again: Any = None  # stands for it in the first step, of what was taken
@@ -154,9 +158,8 @@ class FitRun:
             "epoch": self.epoch,
             "step": self.step,
             "consumed": self._consumed,
-            "begun": self._begun,
-            "passes": self._passes,
-            "validations": self._validations + self._validations_before,
+            "made": self._made,
+            "in_use": self._in_use,
             "num_batches": keras_internals.num_batches(self.iterator),
         }
 
@@ -168,8 +171,8 @@ class FitRun:
             inner = self._from_there(self._kept, inner, size)
         for begin, end, iterator in inner:
             if iterator is not self._reading:
-                self._reading = iterator
-                self._consumed, self._begun = 0, self._passes
+                self._reading, self._again = iterator, None
+                self._consumed, self._in_use = 0, self._made.rindex(TRAINING) + 1
                 self.generators = generator_state.state()
             self._snapshots.at_step(self, taken)
             yield begin, end, self._again or iterator
@@ -195,11 +198,6 @@ class FitRun:
             if begin < at["step"]:
                 continue
             if self._kept is not None:
-                if self.is_by_python:
-                    # What was skipped draws its numbers now, and not after those of
-                    # the batches that follow are drawn.
-                    first = rehearsal.taken(self.model, iterator)
-                    self._again = rehearsal.again(first, iterator)
                 self._take_over(kept, iterator)
             yield begin, end, iterator
         if self._kept is not None:
@@ -208,8 +206,17 @@ class FitRun:
     def _take_over(self, kept: Content, iterator: Any) -> None:
         """Gives all what was kept, before the next batch."""
         self._kept, model = None, self.model
+        if self.is_by_python:
+            # What was skipped draws its numbers now, and not after those of the batches
+            # that follow are drawn.
+            first = rehearsal.taken(model, iterator)
+            self._again = rehearsal.again(first, iterator) if first else None
         at = kept.about["position"]
         self._reading, self._consumed, self.step = iterator, at["consumed"], at["step"]
+        self._in_use = at["in_use"]
+        unmade = at["made"].count(VALIDATION) - self._made.count(VALIDATION)
+        begin_anew(VALIDATION * unmade, self._sources)
+        self._made += VALIDATION * unmade
         keras_internals.set_initial_epoch(model, self.watch.given_epoch)
         specification = marks.unmarked(iterator.element_spec)[1]
         self._snapshots.complete(model, kept.about, lambda: specification)
@@ -223,27 +230,47 @@ class FitRun:
 
     def _passed(self, data: Any) -> Any:
         """Begins a pass over the training data; the first one where it was."""
-        kept = self._kept
-        if kept is None or self._passes:
-            self._passes += 1
+        if self._kept is None or self._made:
+            self._made += TRAINING
             return data
-        at = kept.about["position"]
-        self._passes = self._begun = at["begun"]
-        begin_anew(data, at["begun"] - 1)
-        return data.skip(at["consumed"]) if at["consumed"] else data
+        at = self._kept.about["position"]
+        self._made = at["made"][: at["in_use"]]
+        begin_anew(self._made[:-1], self._sources)
+        if not at["consumed"]:
+            return data
+        adapter = self.iterator.data_adapter
+        behind = (
+            adapter.after(at["consumed"]) if isinstance(adapter, PartAdapter) else None
+        )
+        return data.skip(at["consumed"]) if behind is None else behind
 
     def _validated(self, data: Any) -> Any:
         """Begins a pass over the validation data."""
-        begin_anew(data, self._validations_before)
-        self._validations += self._validations_before + 1
-        self._validations_before = 0
+        self._made += VALIDATION
         return data
 
 
-def begin_anew(data: Any, times: int) -> None:
-    """Begins passes over a data set: one that shuffles draws another order in each."""
-    for _ in range(times):
-        iter(data)
+def begin_anew(made: str, sources: dict[str, Any]) -> None:
+    """Begins passes over data sets as Keras has begun them.
+
+    One that shuffles draws another order whenever an iterator is made.
+
+    Args:
+        made: A letter for each pass, ``TRAINING`` or ``VALIDATION``.
+        sources: The data of both, as ``fit`` was given them.
+    """
+    for letter in made:
+        if isinstance(sources[letter], tf.data.Dataset):
+            iter(sources[letter])
+
+
+def sources_of(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Returns the data of training and validation, by their letters.
+
+    Args:
+        arguments: Of a call of ``fit``, by name.
+    """
+    return {TRAINING: arguments["x"], VALIDATION: arguments["validation_data"]}
 
 
 def _adapter(iterator: EpochIterator) -> Any:

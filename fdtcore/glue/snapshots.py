@@ -114,13 +114,17 @@ class Snapshots:
         kept = None
         if self._fit == self._over + 1 and self._is_in_fit:
             kept = self._received(self._found.step if self._found else None)
+            self._found = None  # as large as the model
             self._check(kept, given, identity, is_over=False)
             callback_state.continue_logs(given, kept.about["callbacks"])
-        fit = FitRun(self, model, given, identity, self._fit, kept)
+        sources = fit_run.sources_of(arguments)
+        fit = FitRun(self, model, given, identity, self._fit, sources, kept)
         fit_run.append(arguments, fit.watch)
         with binding.context().fit_run.given(fit), self._stepping():
             history = run()
-        self._keep_fit(fit)
+            self._keep_fit(fit)
+        if self.requests.received:  # since the ranks have asked each other
+            self._end_between()
         return history
 
     @contextlib.contextmanager

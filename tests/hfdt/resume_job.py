@@ -176,6 +176,7 @@ class Pair(keras.Model):
 pair = Pair()
 pair.compile(optimizer="sgd")
 data = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(90, seed=3).batch(16)
+other = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(90, seed=4).batch(16)
 history = pair.fit(data, epochs=3, callbacks=[Log()], verbose=0)
 note("pair", pair, history, pair.for_one, pair.for_two)
 
@@ -194,7 +195,7 @@ history = half.fit(
     data.repeat(),
     steps_per_epoch=4,
     epochs=4,
-    validation_data=data,
+    validation_data=other,
     callbacks=[Log()],
     verbose=0,
 )
