@@ -26,6 +26,7 @@ from fdtcore.launcher.foreground import Foreground
 from fdtcore.launcher.launchers import Job, Launcher
 from fdtcore.launcher.machines import MachineRequest
 from fdtcore.launcher.terminal import Terminal
+from fdtcore.snapshots import folder
 from hfdt import __version__
 from hfdt.gloo import Gloo
 from hfdt.options import Options
@@ -110,6 +111,9 @@ def run(request: Request, **choices: str | bool | None) -> None:
             click.echo(dry_run(program, job))
             return
         _require_horovod(size)
+        if options.snapshots and job.is_local and engine is None:
+            # In one line, before several processes start and find the same.
+            folder.opened(options.snapshots, options.resume).close()
         foreground = Foreground(
             "hfdt",
             _TERMINAL.say,

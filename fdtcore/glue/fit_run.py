@@ -107,8 +107,8 @@ class FitRun:
         self.epoch = 0  # Keras's number of the epoch under way
         self.step = 0  # its batches so far
         self._consumed = 0  # batches taken from the iterator in use
-        # The iterators that Keras has made so far, used or not, in their order: a letter
-        # for each, TRAINING or VALIDATION.
+        # The iterators that Keras has made so far, used or not, in their order: a
+        # letter for each, TRAINING or VALIDATION.
         self._made = ""
         self._in_use = 0  # how many were made with the one in use
         self._sources = sources

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -90,7 +91,9 @@ def rules(
 
 def values(held: Sequence[Variable]) -> list[Array]:
     """Returns copies of the values of variables."""
-    return [np.array(v.numpy()) for v in held]
+    # TensorFlow's own variable copies its value once; Keras's would do so twice.
+    raw = [v.value if isinstance(v, keras.Variable) else v for v in held]
+    return [np.asarray(v.numpy()) for v in raw]
 
 
 def of_rank(process: Process, size: int, rule: str, brought: Sequence[Array]) -> Array:

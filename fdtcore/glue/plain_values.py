@@ -15,6 +15,7 @@ import tensorflow as tf
 from fdtcore.snapshots import tensor_file
 
 _COMPARISONS = ("less", "greater")
+_DEEPEST = 20
 
 
 class NotPlain(TypeError):
@@ -32,19 +33,26 @@ class Packer:
     def __init__(self, arrays: dict[str, Any], prefix: str):
         self._arrays, self._prefix = arrays, prefix
 
-    def pack(self, value: Any) -> Any:
+    def pack(self, value: Any, depth: int = 0) -> Any:
         """Returns what JSON can say of a value.
+
+        Args:
+            value: What is to be kept.
+            depth: How many others it lies in; one that holds itself has no end.
 
         Raises:
             NotPlain: The value, or one in it, cannot be kept.
         """
-        kind = type(value)
+        kind, depth = type(value), depth + 1
         if value is None or kind in (bool, int, float, str):
             return value
+        if depth > _DEEPEST:
+            raise NotPlain(f"{kind.__name__} in itself")
         if kind is dict:
-            return {"dict": [[self.pack(k), self.pack(v)] for k, v in value.items()]}
+            pairs = value.items()
+            return {"dict": [[self.pack(x, depth) for x in pair] for pair in pairs]}
         if kind in (list, tuple, set):
-            return {kind.__name__: [self.pack(one) for one in value]}
+            return {kind.__name__: [self.pack(one, depth) for one in value]}
         for name in _COMPARISONS:
             if value is getattr(keras.ops, name):
                 return {"comparison": name}

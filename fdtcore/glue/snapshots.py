@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 
 from fdtcore import evidence, output
 from fdtcore.engine import Collectives
@@ -293,11 +291,12 @@ class Snapshots:
         if self._store is None:
             return None
         arrays: dict[str, Any] = {}
-        for i, variable in enumerate(held):
-            if rules[i] is None:
-                arrays[f"variable.{i}"] = np.array(variable.numpy())
-        for rank, values in enumerate(brought):
-            for i, value in zip(own, values, strict=True):
+        alike = [i for i, rule in enumerate(rules) if rule is None]
+        values = model_state.values([held[i] for i in alike])
+        for i, value in zip(alike, values, strict=True):
+            arrays[f"variable.{i}"] = value
+        for rank, own_values in enumerate(brought):
+            for i, value in zip(own, own_values, strict=True):
                 arrays[f"variable.{i}.rank.{rank}"] = value
         packer = Packer(arrays, "value.")
         history = model.history  # Keras makes one for each fit
@@ -450,17 +449,7 @@ def opened(
 
 
 def _opened(path: str, resume: str, about: dict[str, Any]) -> Opened:
-    if resume and resume != "auto" and not os.path.isdir(path):
-        raise ValueError(
-            "a folder to resume from must hold snapshots. Received: "
-            f"{path}, which is not there. Write some with --snapshot DIR."
-        )
-    store = SnapshotFolder(path)
-    if not resume and not store.is_empty():
-        raise ValueError(
-            "a folder of snapshots must be empty when a job begins. Received: "
-            f"{path}. Add --resume auto to go on from them, or name another folder."
-        )
+    store = folder.opened(path, resume)
     found = store.find(output.shout)
     if found.place is None:
         if resume and resume != "auto":

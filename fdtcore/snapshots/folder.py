@@ -147,6 +147,32 @@ class SnapshotFolder:
         return sorted(found, key=_number, reverse=True)
 
 
+def opened(path: str, resume: str) -> SnapshotFolder:
+    """Opens the folder of a job that begins, or goes on.
+
+    Args:
+        path: The folder.
+        resume: ``"auto"`` goes on where there are snapshots, empty refuses them; a
+            folder must be there.
+
+    Raises:
+        ValueError: The folder cannot be used so.
+    """
+    if resume not in ("", "auto") and not os.path.isdir(path):
+        raise ValueError(
+            "a folder to resume from must hold snapshots. Received: "
+            f"{path}, which is not there. Write some with --snapshot DIR."
+        )
+    found = SnapshotFolder(path)
+    if not resume and not found.is_empty():
+        found.close()
+        raise ValueError(
+            "a folder of snapshots must be empty when a job begins. Received: "
+            f"{path}. Add --resume auto to go on from them, or name another folder."
+        )
+    return found
+
+
 def _of(path: Path) -> int | None:
     match = _STEP.fullmatch(path.name)
     return int(match[1]) if match else None
