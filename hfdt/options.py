@@ -191,6 +191,13 @@ class Options(options.FrameworkOptions):
             snapshot=self.snapshot,
             resume=self.resume,
         )
+        demand(
+            not (self.snapshots and self.process_sets),
+            "snapshots are of one model on all ranks",
+            "Drop one of them.",
+            snapshot=self.snapshots,
+            process_sets=self.process_sets,
+        )
 
     @property
     def snapshots(self) -> str:

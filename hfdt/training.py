@@ -168,6 +168,8 @@ class SynchronousTraining:
             What ``inner`` returns.
         """
         collectives = self._collectives
+        if self.snapshots is not None:
+            self.snapshots.note_step()
         if collectives.process.size == 1 and self.options.is_plain:
             return inner(gradients, variables)
         share = loops.weight_of_gradients(collectives, optimizer)

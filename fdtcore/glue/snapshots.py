@@ -114,7 +114,8 @@ class Snapshots:
             kept = self._received(self._found.step if self._found else None)
             self._found = None  # as large as the model
             self._check(kept, given, identity, is_over=False)
-            callback_state.continue_logs(given, kept.about["callbacks"])
+            if self._store is not None:  # it writes them
+                callback_state.continue_logs(given, kept.about["callbacks"])
         sources = fit_run.sources_of(arguments)
         fit = FitRun(self, model, given, identity, self._fit, sources, kept)
         fit_run.append(arguments, fit.watch)
@@ -408,6 +409,14 @@ class Snapshots:
         if self._store is not None:
             output.shout(f"stopped between two fits; see {self._store.path}.")
         self._end()
+
+    def note_step(self) -> None:
+        """Says once that steps are made of which nothing is kept."""
+        if binding.context().fit_run.now is None:
+            self.say(
+                "steps outside of fit are not kept in snapshots: after an interruption "
+                "they are made again."
+            )
 
     def say(self, text: str) -> None:
         """Prints a line, once in a job."""

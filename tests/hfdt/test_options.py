@@ -45,6 +45,11 @@ def test_a_job_has_one_folder_of_snapshots():
         Options(resume="r", snapshot="s")
 
 
+def test_snapshots_are_not_taken_of_several_models_at_once():
+    with pytest.raises(ValueError, match="one model on all ranks"):
+        Options(snapshot="s", process_sets=((0,), (1,)))
+
+
 def test_snapshots_change_nothing_that_is_computed():
     assert Options().is_plain
     assert Options(snapshot="s", resume="auto", snapshot_every="5steps").is_plain

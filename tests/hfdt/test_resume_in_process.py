@@ -190,6 +190,33 @@ def unknown_length(kill):
     return state(model, history, kill)
 
 
+def test_every_sample_is_trained_once_an_epoch(tmp_path):
+    def program(kill):
+        model = keras.Sequential(
+            [keras.Input((50,)), keras.layers.Dense(1, use_bias=False)]
+        )
+        model.compile(keras.optimizers.SGD(1.0), lambda y, p: p[:, 0], loss_weights=7.0)
+        model.layers[0].kernel.assign(np.zeros((50, 1)))
+        # Batches of 7 samples and one of 1: of each the mean, times 7.
+        model.fit(
+            np.eye(50, dtype="float32"),
+            *(np.zeros((50, 1)), 7),
+            epochs=3,
+            callbacks=[kill],
+            verbose=0,
+        )
+        return model.get_weights()[0][:, 0]
+
+    expected = live(tmp_path / "one", program)
+    for at in (2, 5, 9, 14, 20):
+        live(tmp_path / "lives", program, at=at)
+    found = live(tmp_path / "lives", program)
+    np.testing.assert_array_equal(found, expected)
+    # Each visit takes 1 off a weight; in the batch of one sample, 7. Keras's seeded
+    # shuffle has the same order in each epoch.
+    assert sorted(np.unique(np.round(found))) == [-21, -3]
+
+
 class Rows(keras.utils.PyDataset):
     def __len__(self):
         return 5
@@ -218,15 +245,31 @@ def stream(kill):
     return state(model, model.fit(source, epochs=3, **given), kill)
 
 
+def dictionaries(kill):
+    one, two = keras.Input((6,), name="one"), keras.Input((6,), name="two")
+    joined = keras.layers.Concatenate()([one, two])
+    first = keras.layers.Dense(1)(keras.layers.Dropout(0.2)(joined))
+    outputs = [first, keras.layers.Dense(2)(joined)]
+    model = keras.Model({"one": one, "two": two}, outputs)
+    model.compile("adam", ["mse", "mae"])
+    data, targets = {"one": X, "two": X[::-1]}, [Y, X[:, :2]]
+    weights = np.linspace(0.5, 1.5, len(X)).astype("float32")
+    given = {"sample_weight": weights, "shuffle": "batch", "verbose": 0}
+    history = model.fit(data, targets, 7, epochs=3, callbacks=[kill], **given)
+    return state(model, history, kill)
+
+
+def eager(kill):
+    model = network()
+    model.compile("adamw", LOSS, run_eagerly=True, weighted_metrics=["accuracy"])
+    given = {"class_weight": {0: 1.0, 1: 2.0}, "verbose": 0}
+    history = model.fit(X, Y, 10, epochs=3, callbacks=[kill], **given)
+    return state(model, history, kill)
+
+
 PROGRAMS = (
-    arrays,
-    averages,
-    mixed,
-    pair,
-    parts_of_a_pass,
-    unknown_length,
-    rows,
-    stream,
+    *(arrays, averages, mixed, pair, parts_of_a_pass, unknown_length),
+    *(rows, stream, dictionaries, eager),
 )
 
 
@@ -337,6 +380,22 @@ def test_a_pipeline_without_an_order_goes_on_at_the_beginning_of_an_epoch(
     said = capfd.readouterr().err
     assert "snapshots are of the beginning of its epochs" in said
     assert "goes on in fit 1, epoch 2, batch 1." in said
+
+
+def test_steps_by_hand_are_made_again_and_that_is_said(tmp_path, capfd):
+    def program(kill):
+        model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        for _ in range(2):
+            model.train_on_batch(X, Y)
+        before = model.get_weights()[0]
+        model.fit(X, Y, 10, verbose=0, callbacks=[kill])
+        return before, model.get_weights()[0]
+
+    live(tmp_path, program, at=3)
+    assert capfd.readouterr().err.count("steps outside of fit are not kept") == 1
+    found = live(tmp_path, program)
+    np.testing.assert_array_equal(found, live(tmp_path / "one", program))
 
 
 def test_a_folder_that_vanishes_ends_no_training(tmp_path, capfd):
