@@ -68,6 +68,7 @@ class Option:
         flag_value: The value that a command's bare ``--NAME-VALUE`` gives, which then
             stands in place of ``--NAME VALUE``.
         is_folder: Whether a command takes its value from the current folder.
+        words: Values that are no folder, where others are.
     """
 
     help: str
@@ -83,6 +84,7 @@ class Option:
     is_switch: bool = False
     flag_value: str = ""
     is_folder: bool = False
+    words: tuple[str, ...] = ()
 
     @property
     def meaning(self) -> str:
@@ -274,10 +276,9 @@ def folder(help: str, **more: Any) -> Metadata:
         help,
         rule="must be a folder",
         holds=lambda value: isinstance(value, str | os.PathLike),
-        metavar="DIR",
         way_out="Write its path.",
         is_folder=True,
-        **more,
+        **{"metavar": "DIR", **more},
     )
 
 
@@ -380,9 +381,8 @@ class FrameworkOptions:
             option = options_of(cls)[name]
             text = (option.flag_value or "1") if value is True else str(value)
             option.parse(option.flag(name), text)
-            found[cls.variable(name)] = (
-                os.path.abspath(text) if option.is_folder and text else text
-            )
+            is_path = option.is_folder and text and text not in option.words
+            found[cls.variable(name)] = os.path.abspath(text) if is_path else text
         return found
 
 

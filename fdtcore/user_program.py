@@ -97,6 +97,23 @@ def check_module(name: str) -> None:
         )
 
 
+def file_of(target: str, *, module: bool) -> str:
+    """Returns the file of a script, or of a module's top-level package.
+
+    Args:
+        target: Path of a script, or name of a module.
+        module: Whether ``target`` is a module.
+    """
+    if not module:
+        return os.path.abspath(target)
+    sys.path.insert(0, os.getcwd())
+    try:
+        found = importlib.util.find_spec(target.partition(".")[0])
+    finally:
+        sys.path.pop(0)
+    return str(found.origin) if found is not None else target
+
+
 def run(target: str, args: list[str], *, module: bool) -> None:
     """Runs a script or a module as ``__main__``.
 

@@ -65,6 +65,9 @@ def distribute(
     interface: str = "",
     log: str = "none",
     stats: bool = False,
+    snapshot: str = "",
+    snapshot_every: str = "30s",
+    resume: str = "",
     process_sets: Sequence[Sequence[int]] | None = None,
     **compile_arguments: Any,
 ) -> Model:
@@ -95,6 +98,7 @@ def distribute(
     import keras
 
     from fdtcore.glue import bind, refusals
+    from hfdt import snapshots
     from hfdt.refusals import check_horovod
 
     if not isinstance(model, keras.Model):
@@ -104,6 +108,7 @@ def distribute(
         )
     engine = runtime.engine(options)
     engine.choose(options)
+    snapshots.choose(engine, options)
     refusals.check_strategy(engine.process, model.distribute_strategy)
     check_horovod(engine.process, [optimizer, getattr(model, "optimizer", None)])
     bound = bind.bind(engine)
@@ -178,7 +183,7 @@ def run_script(target: str, args: list[str], *, module: bool) -> None:
     from fdtcore.glue import bind, checkpoints, file_views, loops, refusals
     from hfdt.refusals import refuse_init
 
-    engine = runtime.engine()
+    engine = runtime.engine(script=user_program.file_of(target, module=module))
     bind.bind(engine, everything=True)
     loops.install(engine)
     if engine.process.size > 1:

@@ -26,6 +26,7 @@ from fdtcore.launcher.foreground import Foreground
 from fdtcore.launcher.launchers import Job, Launcher
 from fdtcore.launcher.machines import MachineRequest
 from fdtcore.launcher.terminal import Terminal
+from fdtcore.snapshots import folder
 from hfdt import __version__
 from hfdt.gloo import Gloo
 from hfdt.options import Options
@@ -38,10 +39,14 @@ Examples:
   hfdt run -H node1:4,node2:4 train.py    eight processes on two machines
   hfdt run -np 4 --batch per-worker train.py
   sbatch --ntasks 8 --wrap "hfdt run train.py"
+  hfdt run -np 4 --snapshot s --resume auto train.py    goes on where it was
 
 Everything after the script belongs to the script. Progress bars, prints and files
 come from rank 0; the output of each other rank goes to a file. The alternatives:
 horovodrun, mpirun or srun with `python -m hfdt train.py`.
+
+With --snapshot, SIGTERM, SIGUSR1 and the first Ctrl-C keep a snapshot at the next
+step and end the job with exit code 75; a second Ctrl-C ends it at once.
 """
 _EXAMINED = """
 \b
@@ -79,7 +84,7 @@ def run(request: Request, **choices: str | bool | None) -> None:
             choices, verbose=request.verbose, debug=request.debug
         )
         environ = os.environ | given
-        Options.from_environ(environ)  # refuses what each rank would refuse
+        options = Options.from_environ(environ)  # refuses what each rank would
         engine = request.engine()
         place = jobs.NO_HOSTS
         if engine is None:
@@ -99,15 +104,23 @@ def run(request: Request, **choices: str | bool | None) -> None:
         )
         program: Launcher
         if engine is not None:
-            program = _in_slots(engine, request, Options.from_environ(environ))
+            program = _in_slots(engine, request, options)
         else:
             program = _choose_launcher(job, request.launcher, environ)
         if request.dry_run:
             click.echo(dry_run(program, job))
             return
         _require_horovod(size)
+        if options.snapshots and job.is_local and engine is None:
+            # In one line, before several processes start and find the same.
+            folder.opened(options.snapshots, options.resume).close()
         foreground = Foreground(
-            "hfdt", _TERMINAL.say, request.verbose, distributions=DISTRIBUTIONS
+            "hfdt",
+            _TERMINAL.say,
+            request.verbose,
+            distributions=DISTRIBUTIONS,
+            again=" with --resume auto" if options.snapshots else "",
+            stops_itself=bool(options.snapshots) and engine is None,
         )
         code = foreground.run(job, program, environ, request.directory)
     except ValueError as error:

@@ -150,6 +150,13 @@ def launch(size: int, command: list[str], environ: Mapping[str, str]) -> int:
     """Runs ``command`` as ``size`` ranks and returns the exit code of the job."""
     ranks: list[subprocess.Popen[bytes]] = []
     places = places_here(size)
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        del frame
+        for rank in ranks:
+            rank.send_signal(number)
+
+    signal.signal(signal.SIGUSR1, pass_on)
     with rendezvous(places) as port:
         meeting = Meeting(LOOPBACK, port, loopback_interface())
         try:

@@ -8,11 +8,20 @@ from dataclasses import field
 from typing import ClassVar
 
 from fdtcore import options, text_values
+from fdtcore.snapshots.cadence import Cadence
 from fdtcore.validation import demand, is_number
 
 
 def _is_scale(value: object) -> bool:
     return value == "linear" or (is_number(value, at_least=0) and value != 0)
+
+
+def _is_cadence(value: object) -> bool:
+    try:
+        Cadence.parse(str(value))
+    except ValueError:
+        return False
+    return isinstance(value, str)
 
 
 def _read_scale(text: str) -> float | str:
@@ -116,6 +125,38 @@ class Options(options.FrameworkOptions):
             "greatest of the ranks. Taking the times is itself a part of the step.",
         ),
     )
+    snapshot: str = field(
+        default="",
+        metadata=options.folder(
+            "Folder for snapshots, from which an interrupted job goes on exactly.",
+            details="State at step boundaries: weights, optimizer, metrics, callbacks, "
+            "random generators, the place in the data; and the state after each `fit` "
+            "that is over. SIGTERM, SIGUSR1 and the first Ctrl-C take one and end "
+            "the job with exit code 75; docs/resume.md says what is exact.",
+        ),
+    )
+    snapshot_every: str = field(
+        default="30s",
+        metadata=options.custom(
+            "Time between two snapshots, or steps of training.",
+            rule="must be a time > 0 or a number of steps",
+            holds=_is_cadence,
+            metavar="TIME|Nsteps",
+            way_out="Write for example 30s or 200steps.",
+        ),
+    )
+    resume: str = field(
+        default="",
+        metadata=options.folder(
+            "Folder of snapshots to go on from; `auto`: that of `--snapshot`, if "
+            "there are any.",
+            words=("auto",),
+            metavar="DIR|auto",
+            details="The same script runs again from its top, on any number of ranks: "
+            "a `fit` that was over returns its History at once, the interrupted one "
+            "goes on at its next batch.",
+        ),
+    )
     process_sets: Sequence[Sequence[int]] | None = field(
         default=None,
         metadata=options.custom(
@@ -137,6 +178,41 @@ class Options(options.FrameworkOptions):
             op=self.op,
             compression=self.compression,
         )
+        demand(
+            self.resume != "auto" or bool(self.snapshot),
+            "resume=auto goes on from the folder of snapshots",
+            "Name it as well: --snapshot DIR.",
+            snapshot=self.snapshot,
+        )
+        demand(
+            self.resume in ("", "auto", self.snapshot) or not self.snapshot,
+            "a job has one folder of snapshots",
+            "Drop one of them.",
+            snapshot=self.snapshot,
+            resume=self.resume,
+        )
+        demand(
+            not (self.snapshots and self.process_sets),
+            "snapshots are of one model on all ranks",
+            "Drop one of them.",
+            snapshot=self.snapshots,
+            process_sets=self.process_sets,
+        )
+
+    @property
+    def snapshots(self) -> str:
+        """The folder of snapshots; empty where none are taken."""
+        return self.snapshot or self.resume
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a step is as in plain Keras."""
+        kept = Options(
+            snapshot=self.snapshot,
+            snapshot_every=self.snapshot_every,
+            resume=self.resume,
+        )
+        return self == kept
 
     def scale(self, size: int) -> float:
         """Returns the factor for the learning rate on ``size`` ranks."""

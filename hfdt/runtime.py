@@ -6,6 +6,7 @@ import ctypes
 import importlib.util
 import math
 import os
+import random
 import sys
 from typing import TYPE_CHECKING
 
@@ -23,19 +24,21 @@ _HIDDEN = ("fdtcore", "hfdt", "runpy")
 _engine: HorovodEngine | None = None
 
 
-def engine(options: Options | None = None) -> HorovodEngine:
+def engine(options: Options | None = None, script: str = "") -> HorovodEngine:
     """Returns this process's engine, started on first use.
 
     Args:
         options: The user's choices, read at the first call only.
+        script: File of the unchanged program that is about to run; empty for one that
+            runs already.
     """
     global _engine
     if _engine is None:
-        _engine = _start(options or Options.from_environ(os.environ))
+        _engine = _start(options or Options.from_environ(os.environ), script)
     return _engine
 
 
-def _start(options: Options) -> HorovodEngine:
+def _start(options: Options, script: str) -> HorovodEngine:
     process = Process.from_environ(os.environ)
     if process.size > 1:
         excepthook.say_job_errors("hfdt", process)
@@ -59,7 +62,7 @@ def _start(options: Options) -> HorovodEngine:
     elif options.stats:
         output.shout("stats need several ranks: one waits for nobody.")
 
-    from fdtcore.glue import bind, randomness
+    from fdtcore.glue import bind, generator_state, randomness
     from hfdt.collectives import HorovodCollectives
     from hfdt.communicator import HorovodCommunicator
     from hfdt.engine import HorovodEngine
@@ -83,6 +86,16 @@ def _start(options: Options) -> HorovodEngine:
     )
     collectives = HorovodCollectives(process, communicator, line)
     made = HorovodEngine(collectives, options, line)
+    draw = None
+    if options.snapshots:
+        from hfdt import snapshots
+
+        seed = snapshots.begin(made, options, script)
+        draw = random.Random(seed).getrandbits
+        if script:  # nothing that the program has seeded is lost
+            generator_state.seed_all(draw)
+        elif process.size == 1:
+            randomness.agree(collectives, draw)
     if process.size > 1:
         line.open()
         excepthook.install_hooks(
@@ -94,7 +107,7 @@ def _start(options: Options) -> HorovodEngine:
             hidden=_HIDDEN,
             debug=is_set(os.environ, "HFDT_DEBUG"),
         )
-        randomness.agree(made.collectives)
+        randomness.agree(made.collectives, draw)
         # A script that forgets to distribute what it trains is to be told.
         bind.bind(made)
         evidence.look_at_the_end("hfdt", lambda: made.process.size, _end)

@@ -25,6 +25,7 @@ from fdtcore.glue import (
 )
 from fdtcore.glue import refusals as strategy_refusals
 from fdtcore.glue.callbacks import listed
+from fdtcore.glue.snapshots import Snapshots
 from fdtcore.glue.state import InitialState
 from fdtcore.keras_types import (
     Callback,
@@ -56,6 +57,7 @@ class SynchronousTraining:
         self.options = options
         self.initial_state = InitialState(collectives, "hfdt")
         self.finding: Exception | None = None
+        self.snapshots: Snapshots | None = None
         self._collectives = collectives
         self._times: StepTimes | None = None
         self.choose(options)
@@ -86,14 +88,22 @@ class SynchronousTraining:
         keras_internals.check_compiled(model, "fit")  # it has no optimizer else
         self._check_stateful(model)
         self._prepare(model.optimizer)
-        return fit.fit_in_parts(
-            self._collectives,
-            arguments,
-            surrounded,
-            initial_state=self.initial_state,
-            own_callbacks=self._callbacks(),
-            batch=self.options.batch,
-        )
+
+        def in_parts() -> Any:
+            return fit.fit_in_parts(
+                self._collectives,
+                arguments,
+                surrounded,
+                initial_state=self.initial_state,
+                own_callbacks=self._callbacks(),
+                batch=self.options.batch,
+            )
+
+        if self.snapshots is None:
+            return in_parts()
+        for optimizer in wrappers.within(model):
+            self._prepare(optimizer)  # before it is given what was kept
+        return self.snapshots.fit(model, arguments, in_parts)
 
     def evaluate(
         self, model: Model, arguments: dict[str, Any], run: Callable[[], Any]
@@ -158,7 +168,9 @@ class SynchronousTraining:
             What ``inner`` returns.
         """
         collectives = self._collectives
-        if collectives.process.size == 1 and self.options == Options():
+        if self.snapshots is not None:
+            self.snapshots.note_step()
+        if collectives.process.size == 1 and self.options.is_plain:
             return inner(gradients, variables)
         share = loops.weight_of_gradients(collectives, optimizer)
         trained = variables or keras_internals.descended(optimizer)

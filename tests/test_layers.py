@@ -24,6 +24,7 @@ GLUE = {
     "hfdt/operations.py",
     "hfdt/rates.py",
     "hfdt/runtime.py",
+    "hfdt/snapshots.py",
     "hfdt/training.py",
     "hfdt/install/selftest.py",
     "nfdt/api.py",

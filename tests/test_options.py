@@ -39,6 +39,9 @@ GIVEN = {
         "interface": {"eth1": "eth1", "10.0.0.0/24": "10.0.0.0/24"},
         "log": {"messages": "messages"},
         "stats": {"1": True, "yes": True, "off": False},
+        "snapshot": {"/tmp/x": "/tmp/x"},
+        "snapshot_every": {"5min": "5min", "200steps": "200steps"},
+        "resume": {"/tmp/x": "/tmp/x"},
         "process_sets": {},
     },
     "nfdt": {
@@ -84,6 +87,9 @@ WRONG = {
         "interface": (None, 3),
         "log": ("message", "all"),
         "stats": ("maybe", "yes"),
+        "snapshot": (None, 3),
+        "snapshot_every": ("0steps", 30),
+        "resume": (None, 3),
     },
     "nfdt": {
         "algorithm": ("sgd", "sgd"),

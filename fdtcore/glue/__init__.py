@@ -28,6 +28,13 @@ metrics          metric state of all ranks
 aggregation      how the state of a metric of the user's own combines
 trackers         ``Mean`` and ``Sum`` that are given one value for a whole batch
 fit              ``fit``, ``evaluate`` and the ``*_on_batch`` methods
+snapshots        START HERE for resuming: what is kept, and given back
+fit_run          a ``fit`` of which snapshots are taken
+fit_identity     what tells it from another one
+model_state      the variables of a model, of all ranks
+callback_state   what callbacks hold
+plain_values     values as JSON and arrays
+generator_state  random generators of a process
 callbacks        callbacks that act once; the one that keeps ranks in step
 saving           files written once, whole or not at all
 loading          what is loaded is rank 0's

@@ -22,6 +22,7 @@ from fdtcore.keras_types import DataAdapter, Optimizer, Variable
 if TYPE_CHECKING:
     from fdtcore.engine import Collectives
     from fdtcore.glue.file_caches import Drafts
+    from fdtcore.glue.fit_run import FitRun
     from fdtcore.glue.step import Record, Step
 
 T = TypeVar("T")
@@ -108,6 +109,9 @@ class Context:
     # Samples of the batch that a hand-written loop took last, on this rank and on all,
     # int32 [2]; None until a data set is iterated in parts.
     loop_samples: Variable = None
+
+    # The ``fit`` of which snapshots are taken, the outermost one.
+    fit_run: Nested[FitRun | None] = field(default_factory=_nothing)
 
     # --- What a batch's values are of those of its parts; see ``combining`` ----------
 

@@ -186,7 +186,34 @@ class PartAdapter(WrappedAdapter):
             return dealt(dataset, self.process)
         return parts_of(dataset, self.process)
 
-    def _from_arrays(self) -> tf.data.Dataset:
+    def after(self, batches: int) -> tf.data.Dataset | None:
+        """Returns what a pass has behind some batches, without reading these.
+
+        Args:
+            batches: Batches of this rank to pass over.
+
+        Returns:
+            None where that is not known: what reads the data can pass over them.
+        """
+        if not isinstance(self.inner, ArrayDataAdapter) or self.batch != "global":
+            return None
+        dataset = self._from_arrays(batches)
+        if self.process.size > 1:
+            return dataset
+        # As Keras hands them out on one process: another shape would be traced anew.
+        size = None if self.partial_batch_size else self.batch_size
+
+        @tf.autograph.experimental.do_not_convert
+        def unmarked(element: Structure) -> Any:
+            _, rows = marks.unmarked(element)
+            for leaf in tree.flatten(rows):
+                if isinstance(leaf, tf.Tensor):
+                    leaf.set_shape([size, *leaf.shape[1:]])
+            return rows
+
+        return dataset.map(unmarked)
+
+    def _from_arrays(self, skipped: int = 0) -> tf.data.Dataset:
         """Splits batches of indices and gathers only this rank's rows."""
         indices = arrays.index_batches(self.inner)
         if self.batch == "per_worker":
@@ -195,6 +222,7 @@ class PartAdapter(WrappedAdapter):
             dataset = arrays.gathered(turns, self.inner)
         else:
             part = functools.partial(_own_part, process=self.process)
+            indices = indices.skip(skipped) if skipped else indices
             dataset = arrays.gathered(indices, self.inner, part)
         return arrays.untuned(dataset).prefetch(tf.data.AUTOTUNE)
 

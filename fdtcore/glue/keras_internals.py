@@ -252,6 +252,44 @@ def compute_loss(model: Model, data: Structure, *, is_training: bool) -> Any:
     )
 
 
+def num_batches(epoch_iterator: keras_types.EpochIterator) -> int | None:
+    """Returns how many batches a pass has, None where it is not known yet."""
+    found: int | None = epoch_iterator._num_batches
+    return found
+
+
+def set_epoch_position(
+    epoch_iterator: keras_types.EpochIterator, num_batches: int | None, seen: int
+) -> None:
+    """Makes an epoch iterator go on within a pass.
+
+    Args:
+        epoch_iterator: The one of a ``fit``.
+        num_batches: Batches of a pass, None where it is not known.
+        seen: Batches of the pass so far, with those of the next step.
+    """
+    epoch_iterator._num_batches = num_batches
+    epoch_iterator._steps_seen = seen
+
+
+def tell_passes(
+    epoch_iterator: keras_types.EpochIterator, begin: Callable[[Any], Any]
+) -> None:
+    """Lets a function stand between an epoch iterator and the data of each pass.
+
+    Args:
+        epoch_iterator: Changed; ``_get_iterator`` is asked once for each pass.
+        begin: From the data set to what is iterated.
+    """
+    inner = epoch_iterator._get_iterator
+    epoch_iterator._get_iterator = lambda: begin(inner())
+
+
+def validation_iterator(model: Model) -> Any:
+    """Returns the epoch iterator of a running ``fit``'s validation; None without."""
+    return getattr(model, "_eval_epoch_iterator", None)
+
+
 def batches_of_epoch(epoch_iterator: keras_types.EpochIterator) -> Any:
     """Returns what an epoch iterator takes batches from, anew (``_get_iterator``)."""
     return epoch_iterator._get_iterator()
@@ -365,6 +403,11 @@ def accumulated(optimizer: Optimizer, variable: Variable) -> Any:
     return optimizer._accumulated_gradients[index_of(optimizer, variable)]
 
 
+def accumulators(optimizer: Optimizer) -> list[Any]:
+    """Returns the sums of gradients that an optimizer keeps between two updates."""
+    return list(getattr(optimizer, "_accumulated_gradients", ()))
+
+
 def moving_average(optimizer: Optimizer, variable: Variable) -> Any:
     """Returns the average that an optimizer with ``use_ema`` keeps of a variable."""
     return optimizer._model_variables_moving_average[index_of(optimizer, variable)]
@@ -457,6 +500,14 @@ def default_strategy() -> Any:
 def inputs_of(dataset: tf.data.Dataset) -> list[Any]:
     """Returns the data sets that one is made from (``_inputs``)."""
     return list(dataset._inputs())
+
+
+def is_unordered(dataset: tf.data.Dataset) -> bool:
+    """Whether a pass over a data set may come in another order each time."""
+    if dataset.options().deterministic is False:
+        return True
+    asked = getattr(dataset, "_deterministic", None)
+    return asked in (False, "false") or any(map(is_unordered, inputs_of(dataset)))
 
 
 def shuffle_seeds(dataset: tf.data.Dataset) -> list[Any] | None:

@@ -18,7 +18,7 @@ from fdtcore.keras_types import Model, Structure
 
 # What a variable says of itself; "sum" is what it says where the user says nothing.
 _SAID = {"mean": "mean", "only_first_replica": "first"}
-_EXTREME: dict[str, Callable[[Any], Any]] = {
+EXTREME: dict[str, Callable[[Any], Any]] = {
     "max": functools.partial(np.max, axis=0),
     "min": functools.partial(np.min, axis=0),
 }
@@ -73,6 +73,22 @@ def copied(results: Structure) -> Any:
     )
 
 
+def rules(collectives: Collectives, model: Model) -> dict[int, str]:
+    """Returns how the states of metrics on several ranks combine, by variables' ids.
+
+    All ranks call it, and come to the same.
+
+    Args:
+        collectives: Those of the ranks.
+        model: Whose metrics they are.
+    """
+    found = aggregation.rules(collectives, model)
+    return {
+        id(v): _SAID.get(v.aggregation) or found.get(id(v), "sum")
+        for v in variables(model)
+    }
+
+
 def gather(collectives: Collectives, model: Model) -> None:
     """Gives metric state the value of the whole data.
 
@@ -85,11 +101,10 @@ def gather(collectives: Collectives, model: Model) -> None:
         collectives: Those of the ranks.
         model: Whose metrics they are.
     """
-    found = aggregation.rules(collectives, model)
+    found = rules(collectives, model)
     of_rule: dict[str, list[Any]] = {}
     for variable in variables(model):
-        rule = _SAID.get(variable.aggregation) or found.get(id(variable), "sum")
-        of_rule.setdefault(rule, []).append(variable)
+        of_rule.setdefault(found[id(variable)], []).append(variable)
     summed = of_rule.pop("sum", [])
     totals = collectives.sum([v.value for v in summed], "metric state")
     for variable, total in zip(summed, totals, strict=True):
@@ -99,4 +114,4 @@ def gather(collectives: Collectives, model: Model) -> None:
     for rule, extremes in of_rule.items():
         brought = collectives.allgather([v.numpy() for v in extremes])
         for variable, values in zip(extremes, zip(*brought), strict=True):
-            variable.assign(_EXTREME[rule](values))
+            variable.assign(EXTREME[rule](values))

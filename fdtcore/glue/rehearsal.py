@@ -107,14 +107,14 @@ def on_first_batch(
     """
     if not _is_in_doubt(model, kind):
         return {}, iterator
-    taken = _taken(model, iterator)
-    if not taken:
+    first = taken(model, iterator)
+    if not first:
         return {}, iterator
     data = tree.map_structure(
         lambda leaf: None if isinstance(leaf, tf.experimental.Optional) else leaf,
-        marks.unmarked(taken[0])[1],
+        marks.unmarked(first[0])[1],
     )
-    return _Rehearsal(collectives, model, kind, data).found(), _again(taken, iterator)
+    return _Rehearsal(collectives, model, kind, data).found(), again(first, iterator)
 
 
 def _is_in_doubt(model: Model, kind: str) -> bool:
@@ -152,12 +152,12 @@ def _adds_losses(cls: type) -> bool:
     )
 
 
-def _taken(model: Model, iterator: TensorFlowIterator) -> list[Any]:
+def taken(model: Model, iterator: TensorFlowIterator) -> list[Any]:
     """Takes what one call of the step's function would."""
     return list(itertools.islice(iterator, model.steps_per_execution))
 
 
-def _again(taken: list[Any], iterator: TensorFlowIterator) -> Iterator[Any]:
+def again(taken: list[Any], iterator: TensorFlowIterator) -> Iterator[Any]:
     """Yields what was taken, as the iterator would have."""
     if not isinstance(iterator, tf.data.Iterator):
         return iter(taken)

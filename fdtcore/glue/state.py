@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from keras import KerasTensor, tree
 
-from fdtcore.engine import Collectives
+from fdtcore.engine import Array, Collectives
 from fdtcore.glue import binding, keras_internals, wrappers
 from fdtcore.keras_types import Model, Optimizer, Structure, Tensor, Variable
 from fdtcore.process import Process
@@ -171,13 +171,13 @@ def of_model(model: Model) -> list[Variable]:
     """Returns every variable that training reads or writes, each once."""
     held = [*model.variables, *model.metrics_variables, *_raw(model)]
     held += of_optimizer(model.optimizer)
-    return list({_key(v): v for v in held if initialized(v)}.values())
+    return list({key(v): v for v in held if initialized(v)}.values())
 
 
 def of_optimizer(optimizer: Optimizer) -> list[Variable]:
     """Returns the variables of an optimizer and of those that it holds, each once."""
     held = [] if optimizer is None else [optimizer, *wrappers.within(optimizer)]
-    return list({_key(v): v for one in held for v in one.variables}.values())
+    return list({key(v): v for one in held for v in one.variables}.values())
 
 
 def described(variables: Sequence[Variable]) -> str:
@@ -193,9 +193,20 @@ def part_seeds(process: Process, model: Model) -> None:
     rank = process.rank
     for layer in keras_internals.layers_of(model) if rank else ():
         for generator in keras_internals.seed_generators(layer):
-            seed = generator.state.numpy().astype("uint64")
-            seed[0] += rank * _SEED_STRIDE
-            generator.state.assign((seed % 2**32).astype("uint32"))
+            seed = generator.state.numpy()
+            generator.state.assign(moved_apart(seed, rank))
+
+
+def moved_apart(seed: Array, rank: int) -> Array:
+    """Returns the state of a rank's own generator, from that of rank 0's.
+
+    Args:
+        seed: The state, uint32 [2].
+        rank: Index of the rank.
+    """
+    wide = seed.astype("uint64")
+    wide[0] += rank * _SEED_STRIDE
+    return (wide % 2**32).astype("uint32")
 
 
 def _raw(model: Model) -> list[tf.Variable]:
@@ -208,7 +219,8 @@ def _raw(model: Model) -> list[tf.Variable]:
     return found
 
 
-def _key(variable: Variable) -> int:
+def key(variable: Variable) -> int:
+    """Returns what tells one variable from others, however it is held."""
     return id(variable.value if isinstance(variable, keras.Variable) else variable)
 
 

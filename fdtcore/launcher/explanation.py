@@ -12,6 +12,7 @@ from fdtcore.launcher.banners import Ended
 from fdtcore.launcher.hosts import is_local
 from fdtcore.launcher.supervisor import Outcome
 from fdtcore.output import log_file
+from fdtcore.snapshots.stop_requests import STOPPED_CODE
 
 _HINTS: dict[int, str] = {
     signal.SIGKILL: "Often the machine ran out of memory (see dmesg): use a smaller "
@@ -57,6 +58,8 @@ def explain(
         The line, or None where there is nothing to add: the job ended well, or its
         only process has spoken for itself.
     """
+    if outcome.code == STOPPED_CODE and failure is None:
+        return None  # rank 0 has said where the snapshot is
     if outcome.received:
         return stopped_by(outcome.received)
     if outcome.code == 0:

@@ -40,6 +40,7 @@ class Foreground:
         distributions: Whose versions must be the same on all machines.
         last_file: File of the job that its last process writes; empty for none.
         again: How a job that was ended goes on from where it was.
+        stops_itself: Whether the ranks keep a snapshot and end when they are asked to.
     """
 
     program: str
@@ -50,6 +51,7 @@ class Foreground:
     distributions: tuple[str, ...] = ()
     last_file: str = ""
     again: str = ""
+    stops_itself: bool = False
 
     @property
     def prefix(self) -> str:
@@ -99,6 +101,7 @@ class Foreground:
                 argv,
                 environ,
                 filtered=launcher.adds_text and not self.verbose,
+                stops_itself=self.stops_itself,
                 failed=lambda: _is_there(logs, RECORD_NAME),
                 finished=lambda: _is_there(logs, self.last_file),
             )

@@ -20,6 +20,7 @@ from fdtcore.launcher.descendants import (
     end_descendants,
     reap,
 )
+from fdtcore.snapshots.stop_requests import STOPPED_CODE
 
 # Ctrl-C reaches the ranks, too: they share the terminal. Only a signal that came
 # to the launcher alone has to be passed on, after this time.
@@ -98,6 +99,7 @@ def supervise(
     environ: Mapping[str, str],
     *,
     filtered: bool,
+    stops_itself: bool = False,
     failed: Callable[[], bool] = lambda: False,
     finished: Callable[[], bool] = lambda: False,
 ) -> Outcome:
@@ -109,6 +111,8 @@ def supervise(
         argv: The launcher's command line.
         environ: The launcher's whole environment; nothing is inherited beside it.
         filtered: True takes mpirun's own failure banners out of standard error.
+        stops_itself: True where the job keeps a snapshot and ends by itself when it
+            is asked to by SIGUSR1; only a second signal ends it at once.
         failed: Tells whether a rank has reported a failure; the job is then stopped
             if it does not end by itself.
         finished: Tells whether the job has come to its end; what is left of it, on a
@@ -129,6 +133,8 @@ def supervise(
             env=dict(environ),
             stderr=subprocess.PIPE if filtered else None,
             preexec_fn=die_with_parent,
+            # Else Ctrl-C reaches mpirun, too, which ends the job at once.
+            start_new_session=stops_itself,
         )
         reader = None
         if child.stderr is not None:
@@ -137,7 +143,7 @@ def supervise(
             reader.start()
         is_forced = False
         try:
-            is_forced = _wait(child, received, failed, finished)
+            is_forced = _wait(child, received, stops_itself, failed, finished)
         finally:
             end_descendants(spare, grace_s=END_S)
             child.wait()
@@ -161,7 +167,7 @@ def _outcome(
 ) -> Outcome:
     killed = max(0, -returncode)
     code = 128 + killed if killed else returncode
-    if received:
+    if received and returncode != STOPPED_CODE:
         code = 128 + received
     elif failed and not code:
         code = 1  # a script that swallows the error of its job has still failed
@@ -171,6 +177,7 @@ def _outcome(
 def _wait(
     child: subprocess.Popen[bytes],
     received: _Received,
+    stops_itself: bool,
     failed: Callable[[], bool],
     finished: Callable[[], bool],
 ) -> bool:
@@ -184,15 +191,21 @@ def _wait(
         while received.words:
             child.send_signal(received.words.pop(0))
         now = time.monotonic()
+        is_asked = stops_itself and received.count == 1
         if received.first:
             waited_s = now - received.time_s
             shared = received.first == signal.SIGINT
-            if not passed_on and (not shared or waited_s > PASS_ON_S):
+            if is_asked:
+                if not passed_on:
+                    child.send_signal(signal.SIGUSR1)
+                    passed_on = True
+            elif not passed_on and (not shared or waited_s > PASS_ON_S):
                 child.terminate()
                 passed_on = True
-            if received.count > 1 or waited_s > PASS_ON_S + GRACE_S:
+            if received.count > 1 or (not is_asked and waited_s > PASS_ON_S + GRACE_S):
                 return True
-        elif over_s is None and (failed() or finished()):
-            over_s = now
-        elif over_s is not None and now - over_s > SETTLE_S:
-            return True
+        if is_asked or not received.first:
+            if over_s is None and (failed() or finished()):
+                over_s = now
+            elif over_s is not None and now - over_s > SETTLE_S:
+                return True

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 from fdtcore import output, settings
 from fdtcore.failures import Failure, read_record, write_record
@@ -17,6 +18,7 @@ from fdtcore.launcher.explanation import explain
 from fdtcore.launcher.launchers import Job
 from fdtcore.launcher.supervisor import supervise
 from fdtcore.process import Process
+from fdtcore.snapshots.stop_requests import STOPPED_CODE
 
 
 def launch(size: int, logs: Path, words: list[str]) -> int:
@@ -27,6 +29,7 @@ def launch(size: int, logs: Path, words: list[str]) -> int:
         program.argv(job),
         environ,
         filtered=program.adds_text,
+        stops_itself="keep" in words[0],
         failed=lambda: read_record(logs) is not None,
     )
     line = explain(outcome, read_record(logs), size=size, directory=logs)
@@ -40,6 +43,8 @@ def behave(logs: Path, behaviour: str, rank: str = "1") -> None:
     output.redirect(process, logs)
     print(f"out {process}", flush=True)
     print(f"err {process}", file=sys.stderr, flush=True)
+    if behaviour.endswith("keep"):
+        keep_and_end(logs / f"told-{process.rank}", is_slow="slow" in behaviour)
     if behaviour == "stubborn" and process.rank == int(rank):
         ignore_signals(logs / f"told-{rank}")
     (logs / f"pid-{process.rank}").write_text(str(os.getpid()))
@@ -49,6 +54,18 @@ def behave(logs: Path, behaviour: str, rank: str = "1") -> None:
         act(process, logs, behaviour)
     if behaviour not in ("end", "swallow"):
         time.sleep(60)
+
+
+def keep_and_end(told: Path, *, is_slow: bool) -> None:
+    """Ends with the code of a snapshot when it is asked to; a slow one never does."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        told.touch()
+        if not is_slow:
+            os._exit(STOPPED_CODE)
+
+    signal.signal(signal.SIGUSR1, end)
 
 
 def ignore_signals(told: Path) -> None:

@@ -136,6 +136,40 @@ def test_an_epoch_iterator_is_asked_for_batches():
     assert x.shape == (2, 2)
 
 
+def test_an_epoch_iterator_is_told_of_its_passes_and_goes_on_within_one():
+    iterator, passes = epoch_iterator(), []
+    keras_internals.tell_passes(iterator, lambda data: passes.append(1) or data)
+    assert keras_internals.num_batches(iterator) == 3
+    steps = iter(iterator)
+    assert next(steps)[0] == 0
+    keras_internals.set_epoch_position(iterator, 3, 3)
+    assert passes == [1]
+    with pytest.raises(StopIteration):  # the pass is over
+        next(steps)
+    assert passes == [1, 1]  # Keras has begun the next one already
+
+
+def test_fit_looks_at_its_data_before_it_looks_at_those_of_validation(
+    model, monkeypatch
+):
+    seen = []
+    build = keras_internals.BUILD_FROM_ITERATOR
+
+    def noted(inner):
+        def look(self, iterator=None, data_batch=None):
+            found = keras_internals.validation_iterator(self)
+            seen.append(found is not None and found is iterator)
+            return inner(self, iterator=iterator, data_batch=data_batch)
+
+        return look
+
+    monkeypatch.setattr(
+        build.owner, build.name, noted(getattr(build.owner, build.name))
+    )
+    model.fit(X, Y, validation_data=(X, Y), verbose=0)
+    assert seen == [False, True]
+
+
 def test_the_adapter_of_data_is_looked_up_each_time(monkeypatch):
     seen = []
     inner = keras_internals.data_adapters.get_data_adapter
@@ -472,6 +506,16 @@ def test_an_optimizer_that_accumulates_counts_calls_and_keeps_sums():
     np.testing.assert_array_equal(keras_internals.accumulated(optimizer, w), [1, 1])
 
 
+def test_an_optimizer_that_accumulates_keeps_a_sum_for_each_variable():
+    adding = keras.optimizers.SGD(gradient_accumulation_steps=2)
+    one = variable([1.0, 2.0])
+    assert keras_internals.accumulators(adding) == []
+    stepped(adding, one)
+    [found] = keras_internals.accumulators(adding)
+    np.testing.assert_array_equal(found, [1.0, 1.0])
+    assert keras_internals.accumulators(stepped(keras.optimizers.SGD(), one)) == []
+
+
 def test_an_optimizer_tells_where_its_rate_comes_from():
     plain = keras.optimizers.SGD(0.5)
     assert isinstance(keras_internals.rate_source(plain), keras.Variable)
@@ -582,6 +626,20 @@ def test_a_data_set_that_shuffles_has_seeds():
     tf.random.set_seed(1)
     seeds = keras_internals.shuffle_seeds(source.shuffle(3, seed=5))
     assert 5 in [int(tf.get_static_value(seed)) for seed in seeds]
+
+
+def test_a_data_set_that_keeps_no_order_is_known():
+    data = tf.data.Dataset.range(4)
+    options = tf.data.Options()
+    options.deterministic = False
+
+    def free(**given):
+        return data.map(lambda x: x, num_parallel_calls=2, **given)
+
+    assert not keras_internals.is_unordered(free().batch(2))
+    assert not keras_internals.is_unordered(free(deterministic=True).batch(2))
+    assert keras_internals.is_unordered(free(deterministic=False).batch(2))
+    assert keras_internals.is_unordered(free().with_options(options).batch(2))
 
 
 def test_a_manager_is_told_of_checkpoints_that_it_has_not_written(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fdtcore.snapshots.stop_requests import STOPPED_CODE
 from tests.processes import Process, environ, is_running, wait_until
 
 STUB = Path(__file__).with_name("launcher_stub.py")
@@ -125,11 +126,11 @@ def test_a_signal_to_the_launcher_stops_every_rank(logs, size, number, behaviour
     assert "Abort is in progress" not in err
 
 
-@pytest.mark.parametrize("size", [1, 2])
-def test_ctrl_c_in_a_terminal_stops_every_rank(logs, size):
+def press_ctrl_c(logs, size, behaviour):
+    """Returns the code and the output of a job whose terminal is interrupted."""
     pid, terminal = pty.fork()
     if pid == 0:  # the terminal's foreground job, as under a shell
-        words = [sys.executable, str(STUB), str(size), str(logs), "sleep"]
+        words = [sys.executable, str(STUB), str(size), str(logs), behaviour]
         os.execve(words[0], words, environ())
     text = b""
     try:
@@ -142,8 +143,39 @@ def test_ctrl_c_in_a_terminal_stops_every_rank(logs, size):
     finally:
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
-    assert os.waitstatus_to_exitcode(status) == 130
+    return os.waitstatus_to_exitcode(status), text
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_ctrl_c_in_a_terminal_stops_every_rank(logs, size):
+    code, text = press_ctrl_c(logs, size, "sleep")
+    assert code == 130
     assert b"stub: stopped by SIGINT; every rank has ended." in text
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_ctrl_c_lets_ranks_keep_a_snapshot(logs, size):
+    code, text = press_ctrl_c(logs, size, "keep")
+    assert code == STOPPED_CODE
+    assert b"stub: None" in text  # rank 0 says where the snapshot is
+    assert (logs / "told-0").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_job_that_keeps_snapshots_ends_with_its_own_code(logs, number):
+    job = start(2, logs, "keep")
+    wait_for_ranks(logs, 2)
+    job.send(number)
+    assert finish(job)[0] == STOPPED_CODE
+
+
+def test_only_a_second_signal_ends_what_takes_its_time_with_a_snapshot(logs):
+    job = start(1, logs, "slow-keep", "0")
+    wait_for_ranks(logs, 1)
+    job.send(signal.SIGINT)
+    wait_until((logs / "told-0").exists, "the first Ctrl-C to reach the rank")
+    job.send(signal.SIGINT)
+    assert finish(job)[0] == 130
 
 
 def test_a_second_ctrl_c_does_not_wait(logs):

@@ -46,6 +46,48 @@ def call(*words):
     return CliRunner().invoke(cli.main, list(words))
 
 
+@pytest.mark.parametrize(
+    ("words", "stops_itself", "folder"),
+    [
+        ((), False, None),
+        (("--snapshot", "s", "--resume", "auto"), True, "s"),
+        (("--resume", "r"), True, None),
+    ],
+)
+def test_a_job_with_snapshots_ends_by_itself(
+    script, jobs_run, words, stops_itself, folder
+):
+    Path("r").mkdir()
+    assert call("run", "-np", "2", *words, script).exit_code == 5
+    [(foreground, _, _, environ, _)] = jobs_run
+    assert foreground.stops_itself == stops_itself
+    expected = None if folder is None else str(Path.cwd() / folder)
+    assert environ.get("HFDT_SNAPSHOT") == expected
+    assert environ.get("HFDT_RESUME") in (None, "auto", str(Path.cwd() / "r"))
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--snapshot", "s"), "must be empty when a job begins. Received: "),
+        (("--resume", "r"), "which is not there. Write some with --snapshot DIR."),
+        (("--snapshot", "train.py"), "must be writable. Received: "),
+        (("--resume", "auto"), "Name it as well: --snapshot DIR."),
+        (("--snapshot", "s", "--resume", "r"), "has one folder of snapshots"),
+        (("--snapshot", "s", "--snapshot-every", "0s"), "write for example 30s"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_said_before_a_job_starts(
+    script, jobs_run, words, text
+):
+    Path("s").mkdir()
+    Path("s/fit-0001.safetensors").touch()
+    result = call("run", "-np", "2", *words, script)
+    assert (result.exit_code, jobs_run) == (2, [])
+    assert text.lower() in result.output.lower()
+    assert len(result.output.splitlines()) == 1
+
+
 @pytest.mark.parametrize("spelling", ["-np", "--np", "-n"])
 def test_everything_behind_the_script_is_the_scripts(script, jobs_run, spelling):
     result = call("run", spelling, "3", script, "-np", "7", "--help", "--", "-m", "x")

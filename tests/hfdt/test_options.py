@@ -31,6 +31,31 @@ def test_adasum_and_a_wire_type_exclude_each_other():
         Options(op="adasum", compression="fp16")
 
 
+def test_resuming_by_itself_needs_the_folder_of_snapshots():
+    with pytest.raises(ValueError, match="Name it as well: --snapshot DIR"):
+        Options(resume="auto")
+    assert Options(resume="auto", snapshot="s").snapshots == "s"
+    assert Options(resume="s").snapshots == "s"  # which goes on taking them
+    assert Options().snapshots == ""
+
+
+def test_a_job_has_one_folder_of_snapshots():
+    assert Options(resume="s", snapshot="s").snapshots == "s"
+    with pytest.raises(ValueError, match="has one folder of snapshots"):
+        Options(resume="r", snapshot="s")
+
+
+def test_snapshots_are_not_taken_of_several_models_at_once():
+    with pytest.raises(ValueError, match="one model on all ranks"):
+        Options(snapshot="s", process_sets=((0,), (1,)))
+
+
+def test_snapshots_change_nothing_that_is_computed():
+    assert Options().is_plain
+    assert Options(snapshot="s", resume="auto", snapshot_every="5steps").is_plain
+    assert not Options(snapshot="s", accumulate=2).is_plain
+
+
 def test_what_the_program_says_wins_over_the_environment():
     environ = {"HFDT_COMPRESSION": "fp16", "HFDT_NONFINITE": "skip"}
     options = Options.from_environ(environ, compression="bf16")

@@ -1,0 +1,82 @@
+"""Jobs that are killed and go on: they end as one that was never disturbed."""
+
+import signal
+
+import numpy as np
+import pytest
+
+from fdtcore.snapshots.stop_requests import STOPPED_CODE
+from tests.hfdt.real_jobs import NO_STALL_TIMEOUT, RUN
+from tests.hfdt.test_jobs import HERE
+from tests.processes import run
+
+JOB = HERE / "resume_job.py"
+SNAPSHOT = ("--snapshot", "s", "--resume", "auto", "--snapshot-every", "1steps")
+KILLED, STOPPED = 128 + signal.SIGKILL, STOPPED_CODE
+pytestmark = [pytest.mark.horovod, pytest.mark.slow]
+
+
+def life(folder, np_, *words, out="resumed", kill="0:0", **environ):
+    """Runs the job until it ends, or kills itself."""
+    return run(
+        *(*RUN, "-np", np_, *words),
+        folder=folder,
+        OUT=folder / out,
+        KILL=kill,
+        **NO_STALL_TIMEOUT,
+        **environ,
+    )
+
+
+def result(folder, out):
+    with np.load(folder / f"{out}.npz") as file:
+        return dict(file), (folder / f"{out}.csv").read_text()
+
+
+def expect_same(folder, tolerance=0.0):
+    before, rows = result(folder, "undisturbed")
+    after, rows_after = result(folder, "resumed")
+    assert before.keys() == after.keys()
+    wrong = [
+        name
+        for name, value in before.items()
+        if not np.allclose(
+            value, after[name], rtol=tolerance, atol=tolerance, equal_nan=True
+        )
+    ]
+    assert not wrong
+    if not tolerance:
+        assert rows == rows_after
+
+
+def test_a_job_that_is_killed_again_and_again_ends_as_one_that_is_not(tmp_path):
+    done = life(tmp_path, 2, JOB, out="undisturbed")
+    assert done.returncode == 0, done.stderr
+    # In each kind of data; in an epoch, behind its last batch, in a validation, before
+    # a snapshot has its name; one rank; and when it is asked to end.
+    for kill, rank, code in (
+        ("1:9", "0", KILLED),
+        ("1:test", "1", KILLED),
+        ("2:write", "0", KILLED),
+        ("3:5:15", "1", STOPPED),
+        ("4:10", "1", KILLED),
+        ("5:7:10", "0", STOPPED),
+    ):
+        done = life(tmp_path, 2, *SNAPSHOT, JOB, kill=kill, KILL_RANK=rank)
+        assert done.returncode == code, (kill, done.stderr)
+        assert ("goes on." in done.stderr) == (code == STOPPED), done.stderr
+    done = life(tmp_path, 2, *SNAPSHOT, JOB)
+    assert done.returncode == 0, done.stderr
+    assert "goes on in fit 5" in done.stderr
+    expect_same(tmp_path)
+
+
+def test_a_job_goes_on_with_other_numbers_of_ranks(tmp_path):
+    done = life(tmp_path, 1, JOB, "any", out="undisturbed")
+    assert done.returncode == 0, done.stderr
+    for size, kill in ((3, "1:9"), (2, "1:15"), (1, "2:10"), (2, "3:5")):
+        done = life(tmp_path, size, *SNAPSHOT, JOB, "any", kill=kill, KILL_RANK="0")
+        assert done.returncode == KILLED, (kill, done.stderr)
+    done = life(tmp_path, 3, *SNAPSHOT, JOB, "any")
+    assert done.returncode == 0, done.stderr
+    expect_same(tmp_path, tolerance=1e-5)
