@@ -23,6 +23,7 @@ from hfdt.communicator import HorovodCommunicator
 from hfdt.engine import HorovodEngine
 from hfdt.options import Options
 
+pytestmark = pytest.mark.slow
 rng = np.random.default_rng(0)
 X = rng.normal(size=(50, 6)).astype("float32")
 Y = (X[:, :1] * X[:, 1:2] > 0).astype("float32")
