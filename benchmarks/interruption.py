@@ -99,8 +99,9 @@ def main(path: Path) -> None:
     print(f"resumed:     {resumed.stdout.strip()}")
     print(resumed.stderr.strip())
     print(
-        f"{len(undisturbed)} batches; killed after {before}, {repeated(killed)} of them "
-        f"trained again; {differing(undisturbed, killed)} losses differ"
+        f"{len(undisturbed)} batches; killed after {before}, of which "
+        f"{repeated(killed)} were trained again; "
+        f"{differing(undisturbed, killed)} losses differ"
     )
     draw(undisturbed, killed, before, path)
 
