@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fdtcore import interfaces
 from fdtcore.launcher.banners import Ended
@@ -27,6 +27,10 @@ from fdtcore.launcher.descendants import die_with_parent
 from fdtcore.launcher.engines import host_wait
 from fdtcore.launcher.explanation import explain
 from fdtcore.launcher.supervisor import Outcome
+from hfdt import gloo
+
+if TYPE_CHECKING:
+    from horovod.runner.common.util.hosts import SlotInfo
 
 PORT = 29400
 # Process 1 of a pod does not notice them without handlers.
@@ -69,20 +73,14 @@ def rank_environ(
         interface: Name of the interface that reaches the other pods.
         rendezvous: Address of rank 0.
     """
-    return {
-        "HOROVOD_CONTROLLER": "gloo",
-        "HOROVOD_CPU_OPERATIONS": "gloo",
-        "HOROVOD_GLOO_IFACE": interface,
-        "HOROVOD_GLOO_RENDEZVOUS_ADDR": rendezvous,
-        "HOROVOD_GLOO_RENDEZVOUS_PORT": str(PORT),
-        "HOROVOD_HOSTNAME": _host(rank),
-        "HOROVOD_RANK": str(rank),
-        "HOROVOD_SIZE": str(size),
-        "HOROVOD_LOCAL_RANK": "0",
-        "HOROVOD_LOCAL_SIZE": "1",
-        "HOROVOD_CROSS_RANK": str(rank),
-        "HOROVOD_CROSS_SIZE": str(size),
-    }
+    meeting = gloo.Meeting(rendezvous, PORT, interface)
+    return gloo.rank_environ(_place(rank, size), meeting)
+
+
+def _place(rank: int, size: int) -> SlotInfo:
+    from horovod.runner.common.util.hosts import SlotInfo
+
+    return SlotInfo(_host(rank), rank, 0, rank, size, 1, size)
 
 
 def _host(rank: int) -> str:
@@ -102,13 +100,10 @@ def rendezvous(address: str, size: int, limit_s: float) -> Iterator[None]:
     Raises:
         ValueError: A rank does not arrive in time.
     """
-    from horovod.runner.common.util.hosts import SlotInfo
     from horovod.runner.http.http_server import RendezvousHandler, RendezvousHTTPServer
 
     server = RendezvousHTTPServer((address, PORT), RendezvousHandler, 0)
-    server.init(
-        [SlotInfo(_host(rank), rank, 0, rank, size, 1, size) for rank in range(size)]
-    )
+    server.init([_place(rank, size) for rank in range(size)])
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         _wait_for_all(server, size, limit_s)

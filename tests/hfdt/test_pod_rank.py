@@ -40,6 +40,7 @@ def test_an_index_that_is_none_is_refused(index):
         pod_rank.rank_of(environ, 3)
 
 
+@pytest.mark.horovod
 def test_what_a_rank_is_told():
     told = pod_rank.rank_environ(1, 3, "eth0", "10.0.0.7")
     assert (told["HOROVOD_RANK"], told["HOROVOD_SIZE"]) == ("1", "3")
@@ -51,6 +52,7 @@ def test_what_a_rank_is_told():
     assert len(names) == 3
 
 
+@pytest.mark.horovod
 def test_the_output_of_a_pod_stays_in_its_log():
     told = pod_rank.rank_environ(1, 3, "eth0", "10.0.0.7")
     assert output.job_name(told) is not None
