@@ -38,6 +38,8 @@ Examples:
   hfdt run -np 2 -m mypackage.train       a module, as python -m runs it
   hfdt run -H node1:4,node2:4 train.py    eight processes on two machines
   hfdt run -np 4 --batch per-worker train.py
+  hfdt run -np 4 --on dask=tcp://node1:8786 train.py
+  hfdt run -np 8 --on 'slurm=--time=1:00:00' train.py
   sbatch --ntasks 8 --wrap "hfdt run train.py"
   hfdt run -np 4 --snapshot s --resume auto train.py    goes on where it was
 

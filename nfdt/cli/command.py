@@ -30,6 +30,7 @@ Examples:
   nfdt run -np 2 --trace runs/1 train.py     ... then: nfdt report runs/1
   nfdt run -np 8 --algorithm dc-asgd-a -H node1:5,node2:4 train.py
   nfdt run -np 4 --consistency ssp:3 train.py
+  nfdt run -np 4 --on ray=node1:6379 train.py
   nfdt run -np 4 --checkpoint ck train.py    ... then: --resume ck
 
 Everything after the script belongs to the script. Progress bars, prints and files
