@@ -22,9 +22,10 @@ _CONFIGURATION = {
     # A stage that has failed is not run again: its job is over.
     "spark.stage.maxConsecutiveAttempts": "1",
     "spark.task.maxFailures": "1",
-    # By itself it looks 40 times in 10 minutes whether there are enough slots.
+    # By itself it looks 40 times in 10 minutes whether there are enough slots: how long
+    # they are waited for is the job's to say.
     "spark.scheduler.barrier.maxConcurrentTasksCheck.interval": "1s",
-    "spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures": "60",
+    "spark.scheduler.barrier.maxConcurrentTasksCheck.maxFailures": "86400",
 }
 
 
