@@ -364,7 +364,7 @@ class ControlLine:
                 self._acknowledged.set()
             case "stopping":
                 self._stopping = True
-                self._acknowledged.set()
+                channel.send({"type": "received"})
             case "send_stack":
                 self._report(channel)  # the stack belongs to this status
                 channel.send({"type": "stack", "text": self._main_stack()})

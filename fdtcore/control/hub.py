@@ -166,10 +166,10 @@ class Hub:
         member = self._members.pop(rank)
         self._silences.pop(rank)
         self._silent.discard(rank)
+        if self.failure is not None or self._is_stopping():
+            return self._acknowledge(rank)
         if self._ended.get(rank) == stall.INTERRUPTED or self.finished:
             return []
-        if self.failure is not None:
-            return self._acknowledge(rank)
         failure = gone(rank, self._size, member, self._name(rank))
         if unreachable:
             doing = self._monitor.describe(rank, now_s)
@@ -281,11 +281,17 @@ class Hub:
             return []
         return [(rank, {"type": "acknowledged"}) for rank in self._members]
 
+    def _is_stopping(self) -> bool:
+        return self._ended.get(self._rank) == stall.INTERRUPTED
+
     def _finish(self, rank: int) -> list[Letter]:
-        if rank == self._rank and self._ended[rank] == stall.INTERRUPTED:
-            # The hub's own rank hears it last: then it goes, and the hub with it.
-            order = sorted(self._members, key=lambda member: member == self._rank)
-            return [(rank, {"type": "stopping"}) for rank in order]
+        if rank == self._rank and self._is_stopping():
+            # The hub goes with its rank, which waits until all others have heard of
+            # it: a word that is only on its way is lost when a connection is reset.
+            self._unacknowledged = set(self._members) - {rank}
+            if not self._unacknowledged:
+                return [(rank, {"type": "acknowledged"})]
+            return [(peer, {"type": "stopping"}) for peer in self._unacknowledged]
         if len(self._ended) < self._size or self.failure is not None:
             return []
         self.finished = True

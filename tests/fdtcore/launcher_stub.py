@@ -47,13 +47,20 @@ def behave(logs: Path, behaviour: str, rank: str = "1") -> None:
         keep_and_end(logs / f"told-{process.rank}", is_slow="slow" in behaviour)
     if behaviour == "stubborn" and process.rank == int(rank):
         ignore_signals(logs / f"told-{rank}")
-    (logs / f"pid-{process.rank}").write_text(str(os.getpid()))
+    write_pid(logs, str(process.rank), os.getpid())
     while len(list(logs.glob("pid-[0-9]*"))) < process.size:
         time.sleep(0.01)  # what happens, happens to a whole job
     if process.rank == int(rank):
         act(process, logs, behaviour)
     if behaviour not in ("end", "swallow"):
         time.sleep(60)
+
+
+def write_pid(logs: Path, name: str, pid: int) -> None:
+    """Notes a process, whole or not at all: the job may end this one at any time."""
+    draft = logs / f"draft-{name}"
+    draft.write_text(str(pid))
+    draft.rename(logs / f"pid-{name}")
 
 
 def keep_and_end(told: Path, *, is_slow: bool) -> None:
@@ -91,7 +98,7 @@ def act(process: Process, logs: Path, behaviour: str) -> None:
             [sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE
         )
         child.stdout.readline()
-        (logs / "pid-child").write_text(str(child.pid))
+        write_pid(logs, "child", child.pid)
         sys.exit(int(number or 0))
     if kind in ("record", "swallow"):  # told the others, then hangs or goes on
         try:

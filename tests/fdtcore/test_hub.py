@@ -140,7 +140,17 @@ def test_rank_that_dies_while_it_waits_for_the_end_is_gone():
 def test_interrupted_rank_zero_leaves_after_the_others_know():
     center = hub_of()
     letters = say(center, 0, (5, "a", INTERRUPTED), kind="goodbye")
-    assert letters == [(rank, {"type": "stopping"}) for rank in (1, 2, 0)]
+    assert letters == [(rank, {"type": "stopping"}) for rank in (1, 2)]
+    assert center.receive(1, {"type": "received"}, 0.0) == []
+    assert center.lose(2) == [(rank, {"type": "acknowledged"}) for rank in (0, 1)]
+    assert center.failure is None
+
+
+def test_interrupted_rank_zero_that_is_alone_leaves_at_once():
+    center = Hub(2, Patience(60.0), 0.0)
+    center.join(0, ProcessIdentity("a", 100))
+    letters = say(center, 0, (5, "a", INTERRUPTED), kind="goodbye")
+    assert letters == [(0, {"type": "acknowledged"})]
 
 
 def test_stall_asks_for_stacks_then_reports_all_ranks():

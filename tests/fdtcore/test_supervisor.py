@@ -26,8 +26,8 @@ def finish(job):
     return done.returncode, done.stdout, done.stderr
 
 
-def wait_for_ranks(logs, count):
-    wait_until(lambda: len(pids(logs)) == count, f"{count} ranks")
+def wait_for_ranks(job, logs, count):
+    job.wait_until(lambda: len(pids(logs)) == count, f"{count} ranks")
 
 
 def last(err):
@@ -35,8 +35,7 @@ def last(err):
 
 
 def pids(logs):
-    texts = [file.read_text() for file in logs.glob("pid-*")]
-    return [int(text) for text in texts if text]  # else it is being written
+    return [int(file.read_text()) for file in logs.glob("pid-*")]
 
 
 @pytest.fixture
@@ -118,7 +117,7 @@ def test_a_failure_that_the_script_swallows_is_a_failure(logs):
 )
 def test_a_signal_to_the_launcher_stops_every_rank(logs, size, number, behaviour):
     job = start(size, logs, behaviour, str(size - 1))
-    wait_for_ranks(logs, size)
+    wait_for_ranks(job, logs, size)
     job.send(number)
     code, _, err = finish(job)
     assert code == 128 + number
@@ -134,7 +133,7 @@ def press_ctrl_c(logs, size, behaviour):
         os.execve(words[0], words, environ())
     text = b""
     try:
-        wait_for_ranks(logs, size)
+        wait_until(lambda: len(pids(logs)) == size, f"{size} ranks")
         os.write(terminal, b"\x03")
         with contextlib.suppress(OSError):  # how a terminal tells its end
             while data := os.read(terminal, 4096):
@@ -164,14 +163,14 @@ def test_ctrl_c_lets_ranks_keep_a_snapshot(logs, size):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_a_job_that_keeps_snapshots_ends_with_its_own_code(logs, number):
     job = start(2, logs, "keep")
-    wait_for_ranks(logs, 2)
+    wait_for_ranks(job, logs, 2)
     job.send(number)
     assert finish(job)[0] == STOPPED_CODE
 
 
 def test_only_a_second_signal_ends_what_takes_its_time_with_a_snapshot(logs):
     job = start(1, logs, "slow-keep", "0")
-    wait_for_ranks(logs, 1)
+    wait_for_ranks(job, logs, 1)
     job.send(signal.SIGINT)
     wait_until((logs / "told-0").exists, "the first Ctrl-C to reach the rank")
     job.send(signal.SIGINT)
@@ -180,7 +179,7 @@ def test_only_a_second_signal_ends_what_takes_its_time_with_a_snapshot(logs):
 
 def test_a_second_ctrl_c_does_not_wait(logs):
     job = start(1, logs, "stubborn", "0")
-    wait_for_ranks(logs, 1)
+    wait_for_ranks(job, logs, 1)
     job.send(signal.SIGINT)
     wait_until((logs / "told-0").exists, "the first Ctrl-C to reach the rank")
     job.send(signal.SIGINT)
@@ -189,7 +188,7 @@ def test_a_second_ctrl_c_does_not_wait(logs):
 
 def test_three_fast_ctrl_c_end_with_the_line_and_the_code(logs):
     job = start(2, logs, "sleep")
-    wait_for_ranks(logs, 2)
+    wait_for_ranks(job, logs, 2)
     for _ in range(12):  # also while the launcher ends
         job.send(signal.SIGINT)
         time.sleep(0.05)  # as fast as fingers are
@@ -202,7 +201,7 @@ def test_what_a_rank_started_itself_ends_with_the_job(logs, size, code):
     rank = str(size - 1)
     words = ("family", rank) if code == 0 else (f"family-{code}", rank)
     job = start(size, logs, *words)
-    wait_for_ranks(logs, size + 1)  # and the child
+    wait_for_ranks(job, logs, size + 1)  # and the child
     if code == 0 and size > 1:  # the other rank goes on: end the job
         job.send(signal.SIGTERM)
     finish(job)
@@ -211,7 +210,7 @@ def test_what_a_rank_started_itself_ends_with_the_job(logs, size, code):
 
 def test_killing_the_launcher_stops_the_ranks(logs):
     job = start(2, logs, "sleep")
-    wait_for_ranks(logs, 2)
+    wait_for_ranks(job, logs, 2)
     job.send(signal.SIGKILL)
     job.ended()
     wait_until(lambda: not any(map(is_running, pids(logs))), "the end of the ranks")
@@ -219,7 +218,7 @@ def test_killing_the_launcher_stops_the_ranks(logs):
 
 def test_killing_mpirun_stops_the_ranks(logs):
     job = start(2, logs, "sleep")
-    wait_for_ranks(logs, 2)
+    wait_for_ranks(job, logs, 2)
     children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
     os.kill(int(children[0]), signal.SIGKILL)
     code, _, err = finish(job)
@@ -229,7 +228,7 @@ def test_killing_mpirun_stops_the_ranks(logs):
 
 def test_a_rank_reaches_the_terminal_past_its_file(logs):
     job = start(2, logs, "terminal")
-    wait_for_ranks(logs, 2)
+    wait_for_ranks(job, logs, 2)
     job.wait_until(lambda: "for the user\n" in job.errors, "what rank 1 says")
     job.send(signal.SIGTERM)
     _, _, err = finish(job)

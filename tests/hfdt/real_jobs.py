@@ -48,9 +48,10 @@ class Job:
         self.code, self.text = done.returncode, done.stdout
 
     def log(self, rank=1):
-        """What a rank other than 0 wrote."""
-        [path] = self.folder.glob(f"**/rank-{rank}.log")
-        return path.read_text()
+        """What a rank other than 0 wrote; else what the job said instead."""
+        paths = list(self.folder.glob(f"**/rank-{rank}.log"))
+        assert len(paths) == 1, f"rank {rank} has no log of its own: {self.text}"
+        return paths[0].read_text()
 
     def last_line(self):
         """The launcher's last word."""
