@@ -11,6 +11,7 @@ shadow_files/       files that a program writes on other ranks than 0
 snapshots/          the files from which an interrupted job goes on
 examination/        ``doctor SCRIPT``: is a script safe to distribute?
 rank_program        ``python -m FRAMEWORK SCRIPT``: one process of a job
+spare               ... that has loaded TensorFlow, and waits to become one
 function_program    ... that calls a function
 function_calls      the call and its results, on their way between processes
 shutdown            the last words of a process, its exit, a barrier before it

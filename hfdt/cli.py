@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import click
 
@@ -20,13 +21,15 @@ from fdtcore.launcher.cli_options import (
     program_options,
     run_options,
 )
+from fdtcore.launcher.elastic import ElasticJob, Kept
 from fdtcore.launcher.engines.choice import Choice, GangLauncher, dry_run
 from fdtcore.launcher.engines.submission import Submission
 from fdtcore.launcher.foreground import Foreground
 from fdtcore.launcher.launchers import Job, Launcher
 from fdtcore.launcher.machines import MachineRequest
+from fdtcore.launcher.spares import Spares
 from fdtcore.launcher.terminal import Terminal
-from fdtcore.snapshots import folder
+from fdtcore.snapshots import folder, position
 from hfdt import __version__
 from hfdt.gloo import Gloo
 from hfdt.options import Options
@@ -42,6 +45,7 @@ Examples:
   hfdt run -np 8 --on 'slurm=--time=1:00:00' train.py
   sbatch --ntasks 8 --wrap "hfdt run train.py"
   hfdt run -np 4 --snapshot s --resume auto train.py    goes on where it was
+  hfdt run -np 4 --restarts 3 train.py    goes on by itself when a rank is lost
 
 Everything after the script belongs to the script. Progress bars, prints and files
 come from rank 0; the output of each other rank goes to a file. The alternatives:
@@ -88,27 +92,33 @@ def run(request: Request, **choices: str | bool | None) -> None:
         environ = os.environ | given
         options = Options.from_environ(environ)  # refuses what each rank would
         engine = request.engine()
+        discovery = request.discovery(_TERMINAL.say)
         place = jobs.NO_HOSTS
-        if engine is None:
+        if discovery is not None:
+            place = jobs.JobHosts(discovery.ask(), False)
+        elif engine is None:
             place = jobs.choose_place(request.hosts, request.hostfile, environ)
         size = jobs.choose_size(request.size, place, environ, "hfdt")
         jobs.refuse_nesting(environ, "hfdt")
+        limits = request.limits(size) if request.is_elastic else None
         if engine is not None and engine.submits:
             submission = Submission("hfdt", request, size, given, "hfdt.pod_rank")
             raise SystemExit(submission.submit(engine, environ, _TERMINAL.say))
         command = request.command("hfdt")
-        job = Job(
-            command,
-            size,
-            *place,
-            forward=request.variables(environ),
-            script=request.path,
-        )
-        program: Launcher
-        if engine is not None:
-            program = _in_slots(engine, request, options)
-        else:
-            program = _choose_launcher(job, request.launcher, environ)
+
+        def make(place: jobs.JobHosts, size: int) -> tuple[Job, Launcher]:
+            job = Job(
+                command,
+                size,
+                *place,
+                forward=request.variables(environ),
+                script=request.path,
+            )
+            if engine is not None:
+                return job, _in_slots(engine, request, options)
+            return job, _choose_launcher(job, request.launcher, environ)
+
+        job, program = make(place, size)
         if request.dry_run:
             click.echo(dry_run(program, job))
             return
@@ -122,12 +132,46 @@ def run(request: Request, **choices: str | bool | None) -> None:
             request.verbose,
             distributions=DISTRIBUTIONS,
             again=" with --resume auto" if options.snapshots else "",
-            stops_itself=bool(options.snapshots) and engine is None,
+            stops_itself=bool(options.snapshots or limits) and engine is None,
         )
-        code = foreground.run(job, program, environ, request.directory)
+        if limits is None:
+            code = foreground.run(job, program, environ, request.directory)
+        else:
+            logs = foreground.folder(request.directory)
+            kept = _kept(options, logs, environ)
+            code = ElasticJob(
+                foreground,
+                place,
+                size,
+                limits,
+                kept,
+                make,
+                request.path,
+                discovery,
+                Spares("hfdt.spare") if request.warm_spares else None,
+            ).run(environ, logs)
     except ValueError as error:
         _TERMINAL.fail(str(error))
     raise SystemExit(code)
+
+
+def _kept(options: Options, logs: Path, environ: dict[str, str]) -> Kept:
+    """Returns what a run of an elastic job leaves: snapshots, in the job's own folder.
+
+    Args:
+        options: The user's options, which may name another folder.
+        logs: The job's own folder.
+        environ: The environment the ranks get; completed here.
+    """
+    path = os.path.abspath(options.snapshots or logs / "snapshots")
+    environ["HFDT_SNAPSHOT"] = path
+    if options.resume:
+        environ["HFDT_RESUME"] = "auto"  # it has been looked at
+    return Kept(
+        {"HFDT_RESUME": "auto"},
+        lambda: folder.newest(path),
+        lambda: position.read(path),
+    )
 
 
 def _choose_launcher(job: Job, wanted: str, environ: Mapping[str, str]) -> Launcher:

@@ -225,7 +225,7 @@ class FitRun:
         )
         self._snapshots.say(
             f"goes on in fit {self.number}, epoch {self.epoch + 1}, batch "
-            f"{self.step + 1}."
+            f"{self.step + 1}.{self._snapshots.lost()}"
         )
 
     def _passed(self, data: Any) -> Any:

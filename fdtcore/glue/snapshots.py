@@ -34,9 +34,10 @@ from fdtcore.glue.fit_run import FitRun
 from fdtcore.glue.plain_values import Packer, unpack
 from fdtcore.glue.state import InitialState
 from fdtcore.keras_types import Callback, Model
-from fdtcore.snapshots import folder, tensor_file
+from fdtcore.snapshots import folder, position, tensor_file
 from fdtcore.snapshots.cadence import Cadence, Schedule
 from fdtcore.snapshots.folder import Found, SnapshotFolder
+from fdtcore.snapshots.position import Position, PositionFile
 from fdtcore.snapshots.stop_requests import StopRequests
 from fdtcore.snapshots.tensor_file import Content
 from fdtcore.snapshots.writer import Writer
@@ -50,6 +51,7 @@ class Opened(NamedTuple):
     store: SnapshotFolder | None  # None on other ranks than 0
     found: Found | None
     seed: int  # what the generators of the job begin with
+    lost: int = 0  # batches that were trained since the snapshot was taken
 
 
 class Snapshots:
@@ -75,6 +77,10 @@ class Snapshots:
     ):
         self.collectives, self.initial_state = collectives, initial_state
         self._store, self._found = opened.store, opened.found
+        self._place = None if self._store is None else PositionFile(self._store.path)
+        self._lost = opened.lost
+        self._trained = self._kept = 0  # batches, in all and in the newest snapshot
+        self._at = Position(0, 0, 0, 0)
         self._about, self._end = {"job": about, "seed": opened.seed}, end
         found = opened.found
         self._fit = 0  # fits of this process so far, the one under way included
@@ -209,6 +215,8 @@ class Snapshots:
             fit: The fit under way, between two steps.
             steps: Steps since this was called last.
         """
+        self._trained += steps
+        self._note(Position(fit.number, fit.epoch, fit.step, 0))
         if self.collectives.process.size == 1:
             asked = bool(self.requests.received)
             is_due = self._schedule.is_due(steps, time.monotonic())
@@ -247,10 +255,32 @@ class Snapshots:
 
     def _keep(self, fit: FitRun, *, is_over: bool) -> None:
         """Begins to write a snapshot, of a fit that is over or under way."""
-        content, store = self.content(fit), self._store
-        if content is not None and store is not None:
-            keep = store.keep_fit if is_over else store.keep_step
-            self._writer.begin(lambda: keep(fit.number, content), "a snapshot")
+        content, store, trained = self.content(fit), self._store, self._trained
+        if content is None or store is None:
+            return
+        keep = store.keep_fit if is_over else store.keep_step
+
+        def write() -> None:
+            keep(fit.number, content)
+            self._kept = trained
+            self._note(self._at)
+
+        self._writer.begin(write, "a snapshot")
+
+    def _note(self, at: Position) -> None:
+        """Notes where the job is, for whoever finds its folder."""
+        self._at = at
+        if self._place is not None:
+            self._place.write(at._replace(unkept=self._trained - self._kept))
+
+    def lost(self) -> str:
+        """Says once what an interruption has cost, behind where the job goes on."""
+        number, self._lost = self._lost, 0
+        if not number:
+            return ""
+        if number == 1:
+            return " 1 batch trained since that snapshot is trained again."
+        return f" {number} batches trained since that snapshot are trained again."
 
     def _told(self, text: str) -> list[str]:
         if self.collectives.process.size == 1:
@@ -475,7 +505,9 @@ def _opened(path: str, resume: str, about: dict[str, Any]) -> Opened:
                 f"{name} {there.get(name)!r}, and here is {value!r}. Run what was "
                 "interrupted, or begin anew in another folder."
             )
-    return Opened(store, found, int(found.about["seed"]))
+    last = position.read(path)
+    lost = last.unkept if last is not None else 0
+    return Opened(store, found, int(found.about["seed"]), lost)
 
 
 def _is_number(value: object) -> bool:

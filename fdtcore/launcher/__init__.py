@@ -2,6 +2,10 @@
 
 ==============  ============================================================
 foreground      START HERE: one job from its first line to its last
+elastic         ... started again on what is left, where it has lost processes
+spares          ... by processes that have loaded TensorFlow, and wait
+stand_in        ... which a launcher's small process hands its place to
+discovery       a program of the user's that names machines
 function_job    ``hfdt.run`` and ``nfdt.run``: a function as a job
 attached        the command that ends with the process that started it
 cli_options     the options of commands: of ``run``, and of a framework

@@ -13,10 +13,15 @@ import click
 
 from fdtcore import options as declared
 from fdtcore import user_program
+from fdtcore.launcher.discovery import Discovery
+from fdtcore.launcher.elastic import Limits
 from fdtcore.launcher.engines.choice import NAMES, SLOTS_TIMEOUT_S, Choice
 from fdtcore.launcher.machines import MachineRequest
 from fdtcore.options import FrameworkOptions
 from fdtcore.text_values import read_s, write_number, write_s
+
+RESTARTS = 3
+START_TIMEOUT_S = 600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +37,12 @@ class Request:
         on: The engine whose machines they run on; None for none.
         slots_timeout: How long to wait for slots there; None for the usual time.
         dry_run: Whether what would be started is shown, and not started.
+        restarts: Failures in a row that are no end; None for the usual number.
+        min_size: Number of processes below which the job waits; None for `size`.
+        max_size: Number of processes that it never exceeds; None for `size`.
+        hosts_from: Path of a program that names the machines; None without one.
+        start_timeout: How long to wait for them; None for the usual time.
+        warm_spares: Whether processes are kept ready for the next start.
         forward: Names of variables that processes on other machines get as well.
         directory: Folder for what all ranks but one print; None for a new one.
         verbose: Whether TensorFlow's and MPI's messages are shown.
@@ -48,6 +59,12 @@ class Request:
     on: str | None
     slots_timeout: str | None
     dry_run: bool
+    restarts: int | None
+    min_size: int | None
+    max_size: int | None
+    hosts_from: str | None
+    start_timeout: str | None
+    warm_spares: bool
     forward: tuple[str, ...]
     directory: Path | None
     verbose: bool
@@ -113,17 +130,72 @@ class Request:
         Raises:
             ValueError: What is given is no time.
         """
-        text = self.slots_timeout
-        try:
-            waited_s = SLOTS_TIMEOUT_S if text is None else read_s(text)
-        except ValueError:
-            waited_s = 0
-        if not waited_s > 0:
+        return _time_s("--slots-timeout", self.slots_timeout, SLOTS_TIMEOUT_S)
+
+    @property
+    def is_elastic(self) -> bool:
+        """Whether the job is started again where it has lost processes."""
+        given = (self.restarts, self.min_size, self.max_size, self.hosts_from)
+        return any(value is not None for value in given)
+
+    def limits(self, size: int) -> Limits:
+        """Returns how far the job may change.
+
+        Args:
+            size: Number of processes that it begins with.
+
+        Raises:
+            ValueError: The numbers contradict each other, or something else restarts.
+        """
+        if self.on is not None:
             raise ValueError(
-                "--slots-timeout must be a time > 0. "
-                f"Received: {text}. Write for example 30s, 5min or 1h."
+                "an engine that --on names starts processes in its own ways. Received: "
+                f"--on {self.on} and --restarts, --min-np, --max-np or --hosts-from. "
+                "Drop these: start the same command again with --resume auto."
             )
-        return waited_s
+        if self.restarts is not None and self.restarts < 0:
+            raise ValueError(
+                f"--restarts must be an integer >= 0. Received: {self.restarts}. "
+                f"Write {RESTARTS}, or 0 for none."
+            )
+        free = self.hosts_from is not None and self.size is None
+        least = self.min_size or (1 if free else size)
+        most = self.max_size or (sys.maxsize if free else size)
+        if self.min_size == 0 or not least <= size <= most:
+            raise ValueError(
+                "--min-np, -np and --max-np must be in this order, and at least 1. "
+                f"Received: {least if self.min_size != 0 else 0}, {size} and {most}. "
+                "Lower --min-np, or raise --max-np."
+            )
+        restarts = RESTARTS if self.restarts is None else self.restarts
+        return Limits(restarts, least, most, self.start_timeout_s)
+
+    @property
+    def start_timeout_s(self) -> float:
+        """How long a job waits for machines.
+
+        Raises:
+            ValueError: What is given is no time.
+        """
+        return _time_s("--start-timeout", self.start_timeout, START_TIMEOUT_S)
+
+    def discovery(self, say: Callable[[str], None]) -> Discovery | None:
+        """Returns what names the machines, where a program does.
+
+        Args:
+            say: Writes a line for the user.
+
+        Raises:
+            ValueError: Machines are named twice.
+        """
+        if self.hosts_from is None:
+            return None
+        if self.hosts is not None or self.hostfile is not None:
+            raise ValueError(
+                "machines must be named once. Received: --hosts-from and -H or "
+                "--hostfile. Drop one of them."
+            )
+        return Discovery(self.hosts_from, say)
 
     def variables(self, environ: Mapping[str, str]) -> tuple[str, ...]:
         """Returns the names that ``-x`` gives.
@@ -268,6 +340,19 @@ def _shown(default: object, unit: str) -> str:
     return str(default)
 
 
+def _time_s(name: str, text: str | None, usual_s: float) -> float:
+    try:
+        found_s = usual_s if text is None else read_s(text)
+    except ValueError:
+        found_s = 0
+    if not found_s > 0:
+        raise ValueError(
+            f"{name} must be a time > 0. "
+            f"Received: {text}. Write for example 30s, 5min or 1h."
+        )
+    return found_s
+
+
 _MACHINES = (
     click.option(
         "-H", "--hosts", metavar="HOST:N,...", help="Machines and their slots."
@@ -308,6 +393,46 @@ def _parameters(
             metavar="TIME",
             help="How long to wait there until all processes can start.  [default: "
             f"{write_s(SLOTS_TIMEOUT_S)}]",
+        ),
+        click.option(
+            "--restarts",
+            metavar="N",
+            type=int,
+            help="Start again on what is left when processes or machines are lost; end "
+            "after N failures in a row without a new snapshot.  [default: "
+            f"{RESTARTS} with any of the next three, else 0]",
+        ),
+        click.option(
+            "--min-np",
+            "min_size",
+            metavar="N",
+            type=int,
+            help=f"Number of {ranks} to go on with at least.  [default: -np]",
+        ),
+        click.option(
+            "--max-np",
+            "max_size",
+            metavar="N",
+            type=int,
+            help=f"Number of {ranks} to grow to at most.  [default: -np]",
+        ),
+        click.option(
+            "--hosts-from",
+            metavar="PROGRAM",
+            help="Prints the machines, as lines like `node1 slots=4`; asked again and "
+            "again.".replace("`", "'"),
+        ),
+        click.option(
+            "--start-timeout",
+            metavar="TIME",
+            help="How long to wait for machines, when there are too few.  [default: "
+            f"{write_s(START_TIMEOUT_S)}]",
+        ),
+        click.option(
+            "--warm-spares",
+            is_flag=True,
+            help="Keep as many processes ready on this machine, which have loaded "
+            "TensorFlow: a restart takes less time, and they take memory.",
         ),
         click.option(
             "--dry-run", is_flag=True, help="Show what would be started, and no more."

@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from fdtcore import interfaces, output, settings
 from fdtcore.failures import GONE, RECORD_NAME, Failure, read_record, try_record
@@ -24,7 +25,16 @@ from fdtcore.launcher.launchers import (
     oversubscription,
 )
 from fdtcore.launcher.preflight import Requirements
-from fdtcore.launcher.supervisor import supervise
+from fdtcore.launcher.supervisor import Outcome, supervise
+
+
+class Run(NamedTuple):
+    """A job that has come to its end, or was ended."""
+
+    code: int  # to pass on
+    outcome: Outcome
+    failure: Failure | None  # what a rank has reported first
+    line: str | None  # what a user reads of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,18 +90,36 @@ class Foreground:
             ValueError: The folder cannot be made, or the launcher cannot be started.
         """
         try:
-            return self._run(job, launcher, environ, directory)
+            done = self.run_once(job, launcher, environ, directory)
         except KeyboardInterrupt:  # before signals were taken over for the job
             self.say(stopped_by(signal.SIGINT))
             return 128 + signal.SIGINT
+        if done.line:
+            self.say(done.line)
+        return done.code
 
-    def _run(
+    def run_once(
         self,
         job: Job,
         launcher: Launcher,
         environ: dict[str, str],
         directory: Path | None,
-    ) -> int:
+        wanted: Callable[[], bool] = lambda: True,
+        others: Callable[[], set[int]] = set,
+    ) -> Run:
+        """Runs a job to its end, and leaves what is said of that to the caller.
+
+        Args:
+            job: What to run, on how many ranks and which hosts.
+            launcher: Makes the command line that starts the ranks.
+            environ: The environment the ranks get; completed here.
+            directory: Folder for the files of the ranks but 0; None for the usual.
+            wanted: See `supervise`.
+            others: As well.
+
+        Raises:
+            ValueError: The folder cannot be made, or the launcher cannot be started.
+        """
         logs = self._prepare(job, launcher, environ, directory)
         names = {*job.forward, *forwarded(environ, self.prefix)}
         job = dataclasses.replace(job, forward=tuple(sorted(names)))
@@ -104,6 +132,8 @@ class Foreground:
                 stops_itself=self.stops_itself,
                 failed=lambda: _is_there(logs, RECORD_NAME),
                 finished=lambda: _is_there(logs, self.last_file),
+                wanted=wanted,
+                others=others,
             )
         except OSError as error:
             raise ValueError(
@@ -111,20 +141,41 @@ class Foreground:
                 f"{error.strerror}. Choose another: --launcher."
             ) from None
         failure = read_record(logs) if logs is not None else None
-        if line := explain(
+        line = explain(
             outcome,
             failure,
             size=job.size,
             directory=logs,
             name=self.name,
             again=self.again,
-        ):
-            self.say(line)
+        )
         if line and failure is None and logs is not None and outcome.ended is not None:
             rank, host, *_ = outcome.ended
             gone = Failure(rank, job.size, host, "ProcessGone", line, kind=GONE)
             try_record(logs, gone)  # for programs, which read no lines
-        return exit_code(outcome, failure)
+        return Run(exit_code(outcome, failure), outcome, failure, line)
+
+    def folder(self, directory: Path | None) -> Path:
+        """Returns the folder of a job's files.
+
+        Args:
+            directory: The one that the user has named; None for the usual.
+        """
+        usual = output.job_directory(
+            Path(f"{self.program}-logs"), datetime.datetime.now(), os.getpid()
+        )
+        return (directory or usual).absolute()
+
+    def requirements(self, script: str, logs: Path) -> Requirements:
+        """Returns what a machine must have to take part in a job.
+
+        Args:
+            script: Path of the program; empty for none.
+            logs: The folder of the job's files.
+        """
+        folder = os.getcwd()
+        path = os.path.join(folder, script) if script else ""
+        return Requirements(self.program, self.distributions, folder, path, str(logs))
 
     def _prepare(
         self,
@@ -142,10 +193,7 @@ class Foreground:
         warning = oversubscription(job, settings.available_cores())
         if warning and not launcher.chooses_hosts:
             self.say(f"{warning} Expect no speed-up beyond that.")
-        usual = output.job_directory(
-            Path(f"{self.program}-logs"), datetime.datetime.now(), os.getpid()
-        )
-        logs = (directory or usual).absolute()
+        logs = self.folder(directory)
         if not job.is_local:
             if launcher.logs_in and not job.allocated:
                 self._look_at_machines(job, environ, logs)
@@ -167,11 +215,7 @@ class Foreground:
         Raises:
             ValueError: A machine cannot take part.
         """
-        folder = os.getcwd()
-        script = os.path.join(folder, job.script) if job.script else ""
-        wanted = Requirements(
-            self.program, self.distributions, folder, script, str(logs)
-        )
+        wanted = self.requirements(job.script, logs)
         machines = preflight.ask(job.hosts, wanted, environ)
         problems = preflight.problems(machines, wanted)
         for problem in problems[:-1]:

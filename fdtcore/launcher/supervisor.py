@@ -102,6 +102,8 @@ def supervise(
     stops_itself: bool = False,
     failed: Callable[[], bool] = lambda: False,
     finished: Callable[[], bool] = lambda: False,
+    wanted: Callable[[], bool] = lambda: True,
+    others: Callable[[], set[int]] = set,
 ) -> Outcome:
     """Runs ``argv`` in the foreground and ends everything it started.
 
@@ -117,6 +119,9 @@ def supervise(
             if it does not end by itself.
         finished: Tells whether the job has come to its end; what is left of it, on a
             machine that is out of reach, is then not waited for.
+        wanted: Tells, several times a second, whether the job is to go on as it is;
+            else it is asked once to keep a snapshot and end.
+        others: Returns processes of this one that are not of the job, and stay.
 
     Returns:
         How the job ended.
@@ -143,11 +148,11 @@ def supervise(
             reader.start()
         is_forced = False
         try:
-            is_forced = _wait(child, received, stops_itself, failed, finished)
+            is_forced = _wait(child, received, stops_itself, failed, finished, wanted)
         finally:
-            end_descendants(spare, grace_s=END_S)
+            end_descendants(spare | others(), grace_s=END_S)
             child.wait()
-            reap(spare)
+            reap(spare | others())
     if reader is not None:
         reader.join(timeout=2)
     returncode = child.returncode
@@ -180,9 +185,10 @@ def _wait(
     stops_itself: bool,
     failed: Callable[[], bool],
     finished: Callable[[], bool],
+    wanted: Callable[[], bool],
 ) -> bool:
     """Returns whether the child has to be ended; False when it has by itself."""
-    passed_on = False
+    passed_on = is_told = False
     over_s: float | None = None  # since when the job has failed, or finished
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -190,6 +196,9 @@ def _wait(
             return False
         while received.words:
             child.send_signal(received.words.pop(0))
+        if not wanted() and not is_told:
+            is_told = True
+            child.send_signal(signal.SIGUSR1)
         now = time.monotonic()
         is_asked = stops_itself and received.count == 1
         if received.first:

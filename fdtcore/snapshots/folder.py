@@ -12,6 +12,7 @@ import fcntl
 import os
 import re
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,9 @@ _STEP = re.compile(r"step-(\d+)-(\d+)\.safetensors")
 # What a process that was killed has left beside its place.
 _UNFINISHED = re.compile(r"\.(fit|step)-.*\.safetensors\.\d+")
 _LOCK = "lock"
+_LOOK_S = 0.1
+# A job that was killed on another machine may hold its folder for a moment longer.
+_RELEASE_S = 10.0
 
 
 class Found(NamedTuple):
@@ -42,12 +46,13 @@ class SnapshotFolder:
 
     Args:
         path: The folder, made where it is missing.
+        wait_s: How long to wait until another job has left it.
 
     Raises:
         ValueError: The folder is not writable, or another job uses it.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str], wait_s: float = 0.0):
         self.path = Path(path).absolute()
         self._lock = -1  # closed by the kernel when the process ends, however it does
         try:
@@ -59,7 +64,7 @@ class SnapshotFolder:
                 f"Received: {self.path} ({error.strerror}). Name another one."
             ) from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(lock, wait_s)
         except BlockingIOError:
             owner = os.read(lock, 200).decode(errors="replace").strip()
             os.close(lock)
@@ -147,6 +152,33 @@ class SnapshotFolder:
         return sorted(found, key=_number, reverse=True)
 
 
+def newest(path: str | os.PathLike[str]) -> str:
+    """Returns the name of the newest snapshot, whole or not; empty without any.
+
+    Args:
+        path: Folder of the snapshots, which another process may use.
+    """
+    try:
+        names = os.listdir(path)
+    except OSError:
+        return ""
+    steps = [n for n in names if _STEP.fullmatch(n)]
+    fits = [n for n in names if _FIT.fullmatch(n)]
+    # Those in a fit are removed when it is over.
+    return max(steps or fits, default="")
+
+
+def _lock(file: int, wait_s: float) -> None:
+    ends_s = time.monotonic() + wait_s
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= ends_s:
+                raise
+        time.sleep(_LOOK_S)
+
+
 def opened(path: str, resume: str) -> SnapshotFolder:
     """Opens the folder of a job that begins, or goes on.
 
@@ -163,7 +195,7 @@ def opened(path: str, resume: str) -> SnapshotFolder:
             "a folder to resume from must hold snapshots. Received: "
             f"{path}, which is not there. Write some with --snapshot DIR."
         )
-    found = SnapshotFolder(path)
+    found = SnapshotFolder(path, wait_s=_RELEASE_S if resume else 0.0)
     if not resume and not found.is_empty():
         found.close()
         raise ValueError(

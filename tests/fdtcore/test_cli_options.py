@@ -37,6 +37,8 @@ def test_every_option_is_in_the_request(call):
     words = ("-np", "3", "-m", "-H", "a:2,b:1", "--launcher", "carrier-pigeon")
     words += ("-x", "A", "-x", "B", "--output", "logs", "--verbose", "--debug")
     words += ("--on", "dask=tcp://a:1", "--slots-timeout", "5s", "--dry-run")
+    words += ("--restarts", "4", "--min-np", "2", "--max-np", "5")
+    words += ("--hosts-from", "machines.sh", "--start-timeout", "1h", "--warm-spares")
     words += ("mod", "-np", "7", "-m")
     request, choices, _ = call(*words)
     assert request == Request(
@@ -48,6 +50,12 @@ def test_every_option_is_in_the_request(call):
         on="dask=tcp://a:1",
         slots_timeout="5s",
         dry_run=True,
+        restarts=4,
+        min_size=2,
+        max_size=5,
+        hosts_from="machines.sh",
+        start_timeout="1h",
+        warm_spares=True,
         forward=("A", "B"),
         directory=Path("logs"),
         verbose=True,
@@ -70,6 +78,12 @@ def test_only_the_script_must_be_given(call):
         on=None,
         slots_timeout=None,
         dry_run=False,
+        restarts=None,
+        min_size=None,
+        max_size=None,
+        hosts_from=None,
+        start_timeout=None,
+        warm_spares=False,
         forward=(),
         directory=None,
         verbose=False,

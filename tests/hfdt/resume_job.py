@@ -2,8 +2,9 @@
 
 ``KILL`` is ``FIT:BATCH``, the number of the fit and of the batch in it after whose step
 the process ends, ``FIT:test`` for its second validation, ``FIT:write`` for the moment
-before a snapshot gets its name, or ``FIT:BATCH:SIGNAL``. ``KILL_RANK`` is who does it.
-What the program has come to is in the file ``OUT``.
+before a snapshot gets its name, or ``FIT:BATCH:SIGNAL``; or several, parted by commas.
+Each happens once, however often the program runs. ``KILL_RANK`` is who does it. What
+the program has come to is in the file ``OUT``.
 """
 
 import json
@@ -17,18 +18,25 @@ import tensorflow as tf
 
 keras.utils.set_random_seed(7)
 RANK = os.environ.get("OMPI_COMM_WORLD_RANK", "0")
-KILL = os.environ.get("KILL", "0:0").split(":")
+KILL = [text.split(":") for text in os.environ.get("KILL", "0:0").split(",")]
 IS_KILLER = RANK == os.environ.get("KILL_RANK", RANK)
 ANY_SIZE = "any" in sys.argv  # nothing that depends on the number of ranks
 rng = np.random.default_rng(0)
 x = rng.normal(size=(90, 6)).astype("float32")
 y = (x[:, :1] * x[:, 1:2] > 0).astype("float32")
 fits = 0
+written = []  # of each snapshot, in which fit
 
 
-def die(number=signal.SIGKILL):
-    if IS_KILLER:
-        os.kill(os.getpid(), number)
+def die(fit, place):
+    """Ends this process where it is told to, and has not done so before."""
+    for words in KILL:
+        mark = "-".join([os.environ["OUT"], *words, RANK])
+        if words[:2] == [str(fit), str(place)] and not os.path.exists(mark):
+            number = int(words[2]) if len(words) > 2 else signal.SIGKILL
+            if IS_KILLER:
+                open(mark, "x").close()
+                os.kill(os.getpid(), number)
 
 
 class Log(keras.callbacks.Callback):
@@ -44,8 +52,7 @@ class Log(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.batches += 1
-        if KILL[:2] == [str(self.fit), str(self.batches)]:
-            die(int(KILL[2]) if len(KILL) > 2 else signal.SIGKILL)
+        die(self.fit, self.batches)
 
     def on_epoch_end(self, epoch, logs=None):
         self.rates["seen"].append(float(self.model.optimizer.iterations.numpy()))
@@ -53,15 +60,15 @@ class Log(keras.callbacks.Callback):
 
     def on_test_batch_end(self, batch, logs=None):
         self.tests += 1
-        if KILL == [str(self.fit), "test"] and self.tests > 2:
-            die()
+        if self.tests > 2:
+            die(self.fit, "test")
 
 
 def replace(*paths, inner=os.replace):
-    if KILL == [str(fits), "write"] and "step-" in str(paths[1]):
-        Log.written = getattr(Log, "written", 0) + 1
-        if Log.written > 2:
-            die()
+    if "step-" in str(paths[1]):
+        written.append(fits)
+        if written.count(fits) > 2:
+            die(fits, "write")
     return inner(*paths)
 
 
