@@ -117,8 +117,8 @@ def distribute(
         optimizer = keras.optimizers.get(optimizer)
         bound.optimizers.add(optimizer)
         model.compile(optimizer, loss, metrics=metrics, **compile_arguments)
-    if model.optimizer is not None:
-        bound.optimizers.add(model.optimizer)
+    if (held := getattr(model, "optimizer", None)) is not None:  # none before compile
+        bound.optimizers.add(held)
     if model.built:
         # A loop of the user's own has no other moment at which all ranks meet.
         engine.strategy.initial_state.share(model)

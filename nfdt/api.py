@@ -115,8 +115,8 @@ def distribute(
     if optimizer is not None:
         optimizer = keras.optimizers.get(optimizer)
         model.compile(optimizer, loss, metrics=metrics, **compile_arguments)
-    if model.optimizer is not None:
-        bound.optimizers.add(model.optimizer)
+    if (held := getattr(model, "optimizer", None)) is not None:  # none before compile
+        bound.optimizers.add(held)
     return model
 
 

@@ -70,6 +70,16 @@ def multi():
 
 
 @case
+def compiled_afterwards():
+    """A model that is distributed before it has an optimizer."""
+    model = small()
+    if framework is not None:
+        model = framework.distribute(model)
+    model.compile(keras.optimizers.SGD(0.05), "mse")
+    return fitted(model)
+
+
+@case
 def multi_in_a_loop():
     """By hand, over batches that two workers cannot share evenly."""
     default, other = two()

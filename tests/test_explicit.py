@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.horovod, pytest.mark.mpi, pytest.mark.slow]
 PROGRAM = explicit_job.__file__
 # Two processes that train.
 SIZE = {"hfdt": 2, "nfdt": 3}
+ALIKE = ("multi", "compiled_afterwards", "wrapper", "held_by_the_model", "counts")
 TOGETHER = (
     "multi",
     "wrapper",
@@ -24,6 +25,7 @@ TOGETHER = (
     "float8",
     "stateful",
     "random_numbers",
+    "compiled_afterwards",
 )
 
 
@@ -69,14 +71,14 @@ def framework(request):
     return request.param
 
 
-@pytest.mark.parametrize("case", ["multi", "wrapper", "held_by_the_model", "counts"])
+@pytest.mark.parametrize("case", ALIKE)
 def test_hfdt_gives_the_numbers_of_keras(case, explicit, keras_alone):
     [value] = found(explicit["hfdt"])[case]
     for key, expected in keras_alone[case].items():
         assert value[key] == pytest.approx(expected, rel=1e-4), key
 
 
-@pytest.mark.parametrize("case", ["multi", "wrapper", "held_by_the_model", "counts"])
+@pytest.mark.parametrize("case", ALIKE)
 def test_nfdt_trains_and_its_workers_end_alike(case, explicit):
     [value] = found(explicit["nfdt"])[case]
     assert value["after"] < 0.5 * value["before"]
