@@ -1,13 +1,15 @@
 """A job that is disturbed again and again, beside one that is not.
 
-``python -m benchmarks.chaos [--seed 1] [--epochs 3] [--warm-spares]`` runs a job through,
-and then an elastic one: every 20 to 40 s a rank is killed, a rank is stopped, or the
-whole job is killed and started again. Both must end with the same bits. Printed are
-what happened, and the goodput: the time of the undisturbed job over that of the other.
+``python -m benchmarks.chaos [--seed 1] [--epochs 3] [--warm-spares]`` runs a job
+through, and then an elastic one: every 20 to 40 s a rank is killed, a rank is stopped,
+or the whole job is killed and started again. Both must end with the same bits. Printed
+are what happened, and the goodput: the time of the undisturbed job over that of the
+other.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -63,7 +65,7 @@ def recoveries_s(events: list[Event], batches: list[Batch]) -> list[float]:
     """
     begins = [
         after.time_s
-        for before, after in zip(batches, batches[1:], strict=False)
+        for before, after in itertools.pairwise(batches)
         if after.number <= before.number or after.time_s - before.time_s > 1.0
     ]
     found = []
@@ -173,8 +175,9 @@ def main(seed: int, epochs: int, warm_spares: bool) -> None:
         batches = read((folder / "disturbed.batches").read_text())
         took_s = ", ".join(f"{s:.1f}" for s in recoveries_s(events, batches))
         click.echo(
-            f"disturbed: {all_s:.1f} s, {len(events)} events; {trained_again(batches)} of "
-            f"{len({b.number for b in batches})} batches trained again"
+            f"disturbed: {all_s:.1f} s, {len(events)} events; "
+            f"{trained_again(batches)} batches trained again, of "
+            f"{len({b.number for b in batches})}"
         )
         click.echo(f"from each event to the next batch: {took_s} s")
         click.echo(f"goodput {alone_s / all_s:.2f}")
