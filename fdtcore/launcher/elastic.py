@@ -145,7 +145,8 @@ class ElasticJob:
                 if not number:
                     raise
                 self._say(str(error))  # a machine has just become one that cannot
-                self._left_out |= {host.name for host in place.hosts}
+                if not self._may_fail(str(error)):
+                    return 1
             else:
                 since_s = time.monotonic()
                 if not self._goes_on(done, watch, number, size):
@@ -198,9 +199,7 @@ class ElasticJob:
             return False
         if watch.has_kept():
             self._failures = []
-        self._failures.append(done.line or f"exit code {done.code}")
-        if len(self._failures) > self._limits.restarts:
-            self._give_up()
+        if not self._may_fail(done.line or f"exit code {done.code}"):
             return False
         if len(self._failures) > 1 and size > self._limits.min_size:
             self._weaken(done)
@@ -224,7 +223,11 @@ class ElasticJob:
         self._say("the same again at the same step: it is not tried once more.")
         return True
 
-    def _give_up(self) -> None:
+    def _may_fail(self, line: str) -> bool:
+        """Whether one more failure is no end; else all of them are named."""
+        self._failures.append(line)
+        if len(self._failures) <= self._limits.restarts:
+            return True
         counts = {line: self._failures.count(line) for line in self._failures}
         named = "; ".join(
             f"{line.rstrip('.')} ({count} times)" if count > 1 else line.rstrip(".")
@@ -234,6 +237,7 @@ class ElasticJob:
             f"{len(self._failures)} runs in a row have ended without a new snapshot: "
             f"{named}. The same command with --resume auto goes on."
         )
+        return False
 
     def _weaken(self, done: Run) -> None:
         """Takes a slot from the machine of a rank that died again: it may be full."""
