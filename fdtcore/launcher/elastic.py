@@ -24,6 +24,7 @@ from fdtcore.launcher.hosts import Host, is_local
 from fdtcore.launcher.jobs import JobHosts
 from fdtcore.launcher.launchers import Job, Launcher
 from fdtcore.launcher.spares import Spares
+from fdtcore.snapshots.position import Position
 from fdtcore.snapshots.stop_requests import STOPPED_CODE
 
 _LOOK_S = 1.0
@@ -54,12 +55,12 @@ class Kept:
     Args:
         variables: Of the environment: let a run go on from the newest snapshot.
         newest: Returns what changes with each snapshot.
-        place: Returns what changes with each step.
+        place: Returns where training is; None where it has not begun.
     """
 
     variables: Mapping[str, str]
     newest: Callable[[], object]
-    place: Callable[[], object]
+    place: Callable[[], Position | None]
 
 
 class ElasticJob:
@@ -215,7 +216,8 @@ class ElasticJob:
             return False
         if not watch.has_trained() and not number:
             return True
-        before, self._own = self._own, (what, self._kept.place())
+        place = self._kept.place()
+        before, self._own = self._own, (what, place and place[:3])
         if before is None or before[0] != what:
             return False
         if before != self._own and watch.has_trained():

@@ -67,9 +67,9 @@ def play(folder: Path, plan: list[str]) -> None:
     if logs:
         output.redirect(process, Path(logs))
     run = len(list(folder.glob("run-*")))
+    if logs:  # else there is but one rank, which has written them
+        run = int(Path(logs).name.partition("restart-")[2] or 0)
     if process.rank == 0:
-        # The others count the runs before this one, too.
-        time.sleep(0.3)
         (folder / f"run-{run}").write_text(str(process.size))
         print(f"run {run} of {process.size}: {os.environ.get('STUB_RESUME')}")
     words = plan[run].split(":")
@@ -77,8 +77,12 @@ def play(folder: Path, plan: list[str]) -> None:
         PositionFile(folder).write(Position(1, 0, int(words[-2]), run))
         if "kept" in words:
             (folder / f"step-0001-{run + 1:08}.safetensors").touch()
+    if process.rank == 0:
+        (folder / f"ready-{run}").touch()
+    while not (folder / f"ready-{run}").exists():
+        time.sleep(0.01)
     last = process.rank == process.size - 1
-    time.sleep(0.5)
+    time.sleep(0.5)  # the launcher looks several times a second
     if words[-1] in ("raise", "early", "exit3") and last:
         if words[-1] == "exit3":
             sys.exit(3)
