@@ -31,13 +31,13 @@ class Spares:
     def __init__(self, module: str):
         self._module = module
         # Of this user alone: whoever connects decides what a spare runs.
-        self._folder = Path(tempfile.mkdtemp(prefix="fdt-spares-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="fdt-spares-"))
         self._numbers = itertools.count()
         self._processes: dict[Path, subprocess.Popen[bytes]] = {}
 
     def job(self, job: Job) -> Job:
         """Returns a job whose ranks are done by spares, as far as there are any."""
-        words = (sys.executable, "-m", "fdtcore.launcher.stand_in", str(self._folder))
+        words = (sys.executable, "-m", "fdtcore.launcher.stand_in", str(self.folder))
         return dataclasses.replace(job, command=(*words, *job.command))
 
     def fill(self, count: int, environ: Mapping[str, str]) -> None:
@@ -49,7 +49,7 @@ class Spares:
         """
         self._forget_ended()
         while len(self._processes) < count:
-            path = self._folder / f"{next(self._numbers)}.socket"
+            path = self.folder / f"{next(self._numbers)}.socket"
             self._processes[path] = subprocess.Popen(
                 [sys.executable, "-m", self._module, str(path), str(count)],
                 env=dict(environ),
@@ -83,7 +83,7 @@ class Spares:
         for process in self._processes.values():
             process.wait()
         self._processes.clear()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _forget_ended(self) -> None:
         ended = [

@@ -76,6 +76,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_contradicts_itself_is_refused(tmp_path, monkeypatch, what):
     monkeypatch.chdir(tmp_path)
