@@ -60,8 +60,8 @@ def hand_over(connection: socket.socket, command: list[str]) -> int:
     data = json.dumps(fields).encode()
     socket.send_fds(connection, [LENGTH.pack(len(data))], [0, 1, 2])
     connection.sendall(data)
-    for number in (0, 1, 2):  # whoever reads them sees the end of the spare's
-        os.close(number)
+    for file in (0, 1, 2):  # whoever reads them sees the end of the spare's
+        os.close(file)
     code = connection.recv(CODE.size, socket.MSG_WAITALL)
     if len(code) == CODE.size:
         return int(CODE.unpack(code)[0])

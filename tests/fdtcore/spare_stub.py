@@ -1,4 +1,4 @@
-"""A rank program without TensorFlow: ``python -m tests.fdtcore.spare_stub SOCKET N``."""
+"""Ranks and spares without TensorFlow: ``spare_stub SOCKET N``, ``spare_stub SCRIPT``."""
 
 import os
 import sys

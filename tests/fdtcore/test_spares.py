@@ -14,7 +14,8 @@ pytestmark = pytest.mark.process
 
 SCRIPT = """
 import os, signal, sys, time
-print(os.getcwd(), os.environ["WORD"], "LOADED_BY" in os.environ, "loaded" in sys.modules)
+print(os.getcwd(), os.environ["WORD"])
+print("LOADED_BY" in os.environ, "loaded" in sys.modules)
 print(os.getpid(), *sys.argv[1:], file=sys.stderr)
 how = sys.argv[1]
 if how == "exit":
@@ -73,7 +74,7 @@ def test_a_spare_does_what_the_rank_would_and_ends_as_it(spares, script, how, co
         done = job.ended()
     assert done.returncode == code
     if how != "kill":  # else it is not written any more
-        assert done.stdout == f"{script.parent} given False True\n"
+        assert done.stdout == f"{script.parent} given\nFalse True\n"
     pid, *words = done.stderr.splitlines()[0].split(" ", 1)
     assert (int(pid), words) == (*waiting, [how])
     assert ("ValueError: bad value" in done.stderr) == (how == "raise")
