@@ -1,4 +1,4 @@
-"""Ranks and spares without TensorFlow: ``spare_stub SOCKET N``, ``spare_stub SCRIPT``."""
+"""Ranks and spares without TensorFlow: ``spare_stub SCRIPT|SOCKET ...``."""
 
 import os
 import sys
