@@ -11,11 +11,12 @@ import atexit
 import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 import threading
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from fdtcore import output, settings, shutdown
 from fdtcore.launcher import descendants
@@ -23,14 +24,19 @@ from fdtcore.launcher.stand_in import CODE, LENGTH
 from fdtcore.rank_program import RankProgram
 
 
-def main(program: RankProgram, words: list[str]) -> NoReturn:
-    """Loads what a rank needs, and waits.
+def main(program: RankProgram, words: list[str]) -> int:
+    """Loads what a rank needs, waits, and becomes that rank.
 
     Args:
         program: The framework's rank program.
         words: Path of the socket, and how many ranks this machine will have.
+
+    Returns:
+        The exit code.
     """
     path, local_size = Path(words[0]), int(words[1])
+    end = _End()
+    atexit.register(end.tell)  # before all others, so that it is called behind them
     settings.apply(local_size, os.environ)
     with output.quiet():
         program.load()
@@ -40,43 +46,51 @@ def main(program: RankProgram, words: list[str]) -> NoReturn:
         listener.bind(str(draft))
         listener.listen(1)
         draft.rename(path)
-        connection, _ = listener.accept()
-    _become(connection, program)
-
-
-def _become(connection: socket.socket, program: RankProgram) -> NoReturn:
-    fields = _received(connection)
-    exit_at_once = os._exit
-
-    def leave(code: int) -> NoReturn:
-        with contextlib.suppress(OSError):
-            connection.sendall(CODE.pack(code & 0xFF))
-        exit_at_once(code)
-
-    os._exit = shutdown.exit_at_once = leave  # type: ignore[assignment]
-    os.environ.clear()
-    os.environ.update(fields["environ"])
-    os.chdir(fields["folder"])
-    sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())  # type: ignore[union-attr]
-    arguments = (connection, exit_at_once)
-    threading.Thread(target=_end_with, args=arguments, daemon=True).start()
-    # The command is python -m PACKAGE SCRIPT ..., as a rank without spares runs it.
-    _, _, _, *words = fields["command"]
-    code = 1
+        end.connection, _ = listener.accept()
+    words = _become(end.connection)
+    os._exit = shutdown.exit_at_once = end.leave  # type: ignore[assignment]
+    threading.Thread(target=end.watch, daemon=True).start()
     try:
-        code = program.main(words)
+        end.code = program.main(words)
     except SystemExit as error:
-        code = _code_of(error)
-    except BaseException as error:
-        code = 130 if isinstance(error, KeyboardInterrupt) else 1
-        sys.excepthook(type(error), error, error.__traceback__)
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    output.flush()
-    leave(code)
+        end.code = _code_of(error)
+        raise
+    except KeyboardInterrupt:
+        end.code = 128 + signal.SIGINT
+        raise
+    return end.code
 
 
-def _received(connection: socket.socket) -> dict[str, Any]:
+class _End:
+    """How this process ends, told to the one that it stands for."""
+
+    def __init__(self) -> None:
+        self.connection: socket.socket | None = None
+        self.code = 1  # unless it is known better
+        self._exit_at_once = os._exit
+
+    def tell(self) -> None:
+        """Sends the exit code."""
+        if self.connection is not None:
+            with contextlib.suppress(OSError):
+                self.connection.sendall(CODE.pack(self.code & 0xFF))
+
+    def leave(self, code: int) -> NoReturn:
+        """Ends this process as ``os._exit`` does."""
+        self.code = code
+        self.tell()
+        self._exit_at_once(code)
+
+    def watch(self) -> None:
+        """Ends this process when the one that it stands for has ended."""
+        assert self.connection is not None
+        with contextlib.suppress(OSError):
+            self.connection.recv(1)
+        self._exit_at_once(128 + signal.SIGKILL)
+
+
+def _become(connection: socket.socket) -> list[str]:
+    """Takes over what a rank has; returns the arguments of its program."""
     head, files, _, _ = socket.recv_fds(connection, LENGTH.size, 3)
     length = LENGTH.unpack(head)[0]
     data = b""
@@ -88,21 +102,17 @@ def _received(connection: socket.socket) -> dict[str, Any]:
     for target, file in enumerate(files):
         os.dup2(file, target)
         os.close(file)
-    found: dict[str, Any] = json.loads(data)
-    return found
-
-
-def _end_with(connection: socket.socket, exit_at_once: Any) -> None:
-    """Ends this process when the one that it stands for has ended."""
-    with contextlib.suppress(OSError):
-        connection.recv(1)
-    exit_at_once(137)
+    sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())  # type: ignore[union-attr]
+    fields = json.loads(data)
+    os.environ.clear()
+    os.environ.update(fields["environ"])
+    os.chdir(fields["folder"])
+    # The command is python -m PACKAGE SCRIPT ..., as a rank without spares runs it.
+    _, _, _, *words = fields["command"]
+    return words
 
 
 def _code_of(error: SystemExit) -> int:
     if error.code is None:
         return 0
-    if isinstance(error.code, int):
-        return error.code
-    print(error.code, file=sys.stderr)
-    return 1
+    return error.code if isinstance(error.code, int) else 1

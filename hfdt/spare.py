@@ -8,4 +8,4 @@ from fdtcore import spare
 from hfdt.__main__ import PROGRAM
 
 if __name__ == "__main__":
-    spare.main(PROGRAM, sys.argv[1:])
+    sys.exit(spare.main(PROGRAM, sys.argv[1:]))

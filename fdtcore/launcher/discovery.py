@@ -44,7 +44,7 @@ class Discovery:
             The machines, in its order; none where it prints nothing.
 
         Raises:
-            ValueError: It cannot be called, fails, or prints something else.
+            ValueError: The program cannot be called, fails, or prints something else.
         """
         self._newest = self._asked()
         return self._newest

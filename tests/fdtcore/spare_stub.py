@@ -25,5 +25,5 @@ PROGRAM = RankProgram("stub", lambda environ: None, load, run, leave)
 
 if __name__ == "__main__":
     if sys.argv[1].endswith(".socket"):
-        spare.main(PROGRAM, sys.argv[1:])
+        sys.exit(spare.main(PROGRAM, sys.argv[1:]))
     sys.exit(PROGRAM.main(sys.argv[1:]))
