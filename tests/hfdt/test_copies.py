@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from fdtcore.snapshots import tensor_file
 from tests.hfdt.real_jobs import MPIRUN_PYTHON, NO_STALL_TIMEOUT
 from tests.hfdt.test_jobs import HERE
 from tests.hfdt.test_resume import JOB, expect_same
@@ -13,11 +14,11 @@ pytestmark = [pytest.mark.horovod, pytest.mark.mpi, pytest.mark.slow]
 PUT = "the newest snapshot is in the memory of"
 
 
-def life(folder, *words, machines="ab", out="resumed", kill="0:0", **environ):
-    """Runs the job on a machine for each rank, until it ends or kills itself."""
+def life(folder, *words, job=JOB, machines="ab", out="resumed", kill="0:0", **environ):
+    """Runs a job on a machine for each rank, until it ends or kills itself."""
     return run(
         *(*MPIRUN_PYTHON[:2], len(machines), *MPIRUN_PYTHON[3:]),
-        *(HERE / "machines_apart.py", JOB, *words),
+        *(HERE / "machines_apart.py", job, *words),
         folder=folder,
         MACHINES=",".join(str(folder / name) for name in machines),
         OUT=folder / out,
@@ -70,6 +71,18 @@ def test_a_job_goes_on_wherever_its_newest_snapshot_is(tmp_path):
     assert PUT not in done.stderr
     expect_same(tmp_path)
     assert not [*tmp_path.glob("[bc]/*")]
+
+
+def test_large_arrays_of_callbacks_are_those_of_rank_0(tmp_path):
+    done = life(tmp_path, job=HERE / "copies_job.py")
+    kept, copied = files(tmp_path / "s"), files(tmp_path / "b")
+    common = kept.keys() & copied.keys()
+    assert common, done.stderr
+    assert all(kept[name] == copied[name] for name in common)
+    held = tensor_file.parse(copied[max(common)]).arrays
+    large = [a for name, a in held.items() if a.nbytes > 10_000 and "value" in name]
+    assert [a.shape for a in large] == [(10_000,), (100, 100)]
+    assert large[0][0] == round(large[0][0]) > 5
 
 
 def test_one_machine_that_is_left_has_all(tmp_path):
