@@ -104,7 +104,7 @@ class _Opening:
 
     def opened(self) -> Opened:
         """Returns what this rank begins with."""
-        original = _Original(*self._agreed(self._open)[0])
+        original = _Original(*self._agreed(self._open)[0] or ())
         machines = self._agreed(lambda: copies.memory_id() or socket.gethostname())
         # One rank of each machine speaks for it.
         if machines.index(machines[self._rank]) == self._rank:
@@ -116,9 +116,8 @@ class _Opening:
         own_job = [o.job for o in offers if o.is_original and not o.rank]
         gone = original.memory if original.is_emptied else None
         chosen = copies.choose(offers, (own_job or [original.job])[0], gone)
-        seed, job = self._agreed(lambda: self._checked(chosen))[
-            0 if chosen is None else chosen.rank
-        ]
+        owner = 0 if chosen is None else chosen.rank
+        seed, job = self._agreed(lambda: self._checked(chosen))[owner] or (0, 0)
         is_there = chosen is None or (chosen.is_original and not chosen.rank)
         if chosen is not None and not is_there:
             self._bring(chosen, original)

@@ -73,8 +73,8 @@ class Snapshots:
         self._copies, self._has_copies = opened.copies, opened.has_copies
         self._places: list[PositionFile] = []
         if self._store is not None:
-            folders = [self._store.path, *filter(None, [progress])]
-            self._places = [PositionFile(path) for path in folders]
+            folders = [str(self._store.path), progress]
+            self._places = [PositionFile(path) for path in folders if path]
         if self._copies is not None:
             atexit.register(self._end_copies, os.getpid())
         self._lost = opened.lost

@@ -14,7 +14,7 @@ class Own(keras.callbacks.Callback):
 
     def __init__(self):
         super().__init__()
-        self.large, self.small = np.full(10_000, float(RANK)), [float(RANK)]
+        self.large, self.small = np.full(10_000, float(RANK) / 2), [float(RANK)]
 
     def on_train_batch_end(self, batch, logs=None):
         self.large = self.large + 1
