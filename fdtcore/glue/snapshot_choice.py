@@ -138,7 +138,7 @@ class _Opening:
         """Returns what all ranks have come to; the same error on all of them.
 
         Raises:
-            JobError: It was refused on one.
+            JobError: One rank has refused.
         """
         problem, value = "", None
         try:
@@ -177,8 +177,7 @@ class _Opening:
             try:
                 self._copies = Copies(original.path)
             except (OSError, ValueError) as error:
-                if is_keeper:
-                    _say_without(error)
+                _say_without(error)
         if self._copies is not None and not self._resume:
             self._copies.clear()  # of an earlier job
         if not self._resume:
@@ -209,7 +208,7 @@ class _Opening:
         """Returns seed and beginning of the job, on the rank that has the snapshot.
 
         Raises:
-            ValueError: It is of another program, or there must be one.
+            ValueError: The snapshot is of another program, or one is demanded.
         """
         if chosen is None:
             if self._resume not in ("", "auto"):

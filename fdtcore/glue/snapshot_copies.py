@@ -1,4 +1,4 @@
-"""What only rank 0 has of a snapshot, given to the ranks that keep copies of it.
+"""The part of a snapshot that only rank 0 has, for ranks that keep copies of it.
 
 Variables are on every rank, and are not sent. Of arrays that callbacks hold the large
 ones are mostly alike on all ranks too, as the best weights are of ``EarlyStopping``:

@@ -34,7 +34,7 @@ class Copies(SnapshotFolder):
         wait_s: How long to wait until another job has left the copies.
 
     Raises:
-        OSError: There is no such memory, or it is not this user's.
+        OSError: The memory is missing, or the folder is not this user's.
         ValueError: Another job uses the copies.
     """
 

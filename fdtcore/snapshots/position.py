@@ -1,4 +1,4 @@
-"""Where a job is in its training, for whoever has to know after it was killed.
+"""The place of a job in its training, for whoever has to know after it was killed.
 
 A small file beside the snapshots, written after each step by the process that writes
 them: what it says is there even when that process could do nothing more.
