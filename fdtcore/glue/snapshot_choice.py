@@ -138,7 +138,7 @@ class _Opening:
         """Returns what all ranks have come to; the same error on all of them.
 
         Raises:
-            JobError: One rank has refused.
+            JobError: A rank has refused.
         """
         problem, value = "", None
         try:
@@ -315,6 +315,6 @@ def _is_seen(original: _Original) -> bool:
 def _say_without(error: Exception) -> None:
     why = getattr(error, "strerror", None) or str(error)
     output.shout(
-        f"no copies of snapshots are kept in the memory of {socket.gethostname()} "
-        f"({why})."
+        f"copies of snapshots in the memory of {socket.gethostname()} are not used: "
+        f"{why.rstrip('.')}."
     )
