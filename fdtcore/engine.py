@@ -59,6 +59,9 @@ class Collectives(Protocol):
     def broadcast_bytes(self, data: bytes) -> bytes:
         """Returns rank 0's bytes."""
 
+    def allgather_bytes(self, data: bytes) -> list[bytes]:
+        """Returns every rank's bytes."""
+
     def allgather_text(self, text: str) -> list[str]:
         """Returns every rank's text."""
 

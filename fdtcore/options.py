@@ -44,6 +44,7 @@ _INTERNAL = {
     "JOB_DIR": "folder of the job: the output of its ranks, its failure",
     "ADDRESS": "address of the process that keeps the control line",
     "LAUNCHER": "machine on which the command was started",
+    "PROGRESS": "folder in which rank 0 notes how far an elastic job is",
     "CALL": "function that ranks on several machines call, and its arguments",
 }
 

@@ -29,7 +29,7 @@ from fdtcore.launcher.launchers import Job, Launcher
 from fdtcore.launcher.machines import MachineRequest
 from fdtcore.launcher.spares import Spares
 from fdtcore.launcher.terminal import Terminal
-from fdtcore.snapshots import folder, position
+from fdtcore.snapshots import copies, folder, position
 from hfdt import __version__
 from hfdt.gloo import Gloo
 from hfdt.options import Options
@@ -125,7 +125,10 @@ def run(request: Request, **choices: str | bool | None) -> None:
         _require_horovod(size)
         if options.snapshots and job.is_local and engine is None:
             # In one line, before several processes start and find the same.
-            folder.opened(options.snapshots, options.resume).close()
+            has_copies = copies.are_there(options.snapshots)
+            folder.opened(
+                options.snapshots, options.resume, has_copies=has_copies
+            ).close()
         foreground = Foreground(
             "hfdt",
             _TERMINAL.say,
@@ -166,11 +169,18 @@ def _kept(options: Options, logs: Path, environ: dict[str, str]) -> Kept:
     path = os.path.abspath(options.snapshots or logs / "snapshots")
     environ["HFDT_SNAPSHOT"] = path
     if options.resume:
-        environ["HFDT_RESUME"] = "auto"  # it has been looked at
+        environ["HFDT_RESUME"] = "auto" if options.resume == "auto" else path
+    environ["HFDT_PROGRESS"] = str(logs)
+
+    def newest() -> object:
+        at = position.read(logs)
+        return folder.newest(path), at and (at.fit, at.snapshot)
+
     return Kept(
         {"HFDT_RESUME": "auto"},
-        lambda: folder.newest(path),
-        lambda: position.read(path),
+        newest,
+        # The snapshots may be on a disk of another machine, and the logs as well.
+        lambda: (position.read(logs), position.read(path)),
     )
 
 

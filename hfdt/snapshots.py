@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import platform
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from fdtcore import shutdown
-from fdtcore.glue import snapshots
+from fdtcore.glue import snapshot_choice, snapshots
 from fdtcore.snapshots.cadence import Cadence
 from fdtcore.snapshots.stop_requests import STOPPED_CODE
 from hfdt.engine import HorovodEngine
@@ -47,7 +48,7 @@ def begin(engine: HorovodEngine, options: Options, script: str) -> int:
         shutdown.leave(STOPPED_CODE)
 
     about = _about(options, script)
-    found = snapshots.opened(
+    found = snapshot_choice.opened(
         engine.collectives, options.snapshots, options.resume, about
     )
     strategy = engine.strategy
@@ -58,6 +59,7 @@ def begin(engine: HorovodEngine, options: Options, script: str) -> int:
         found,
         about,
         end,
+        os.environ.get("HFDT_PROGRESS", ""),
     )
     return found.seed
 

@@ -29,6 +29,8 @@ aggregation      how the state of a metric of the user's own combines
 trackers         ``Mean`` and ``Sum`` that are given one value for a whole batch
 fit              ``fit``, ``evaluate`` and the ``*_on_batch`` methods
 snapshots        START HERE for resuming: what is kept, and given back
+snapshot_choice  which snapshot a job begins with, of all its machines
+snapshot_copies  what only rank 0 has of one, for those that keep copies
 fit_run          a ``fit`` of which snapshots are taken
 fit_identity     what tells it from another one
 model_state      the variables of a model, of all ranks

@@ -111,6 +111,11 @@ class CommunicatorCollectives:
         with calls.joined(self, "broadcast of rank 0's state"):
             return self._communicator.broadcast_bytes(data, f"{self._name}.bytes")
 
+    def allgather_bytes(self, data: bytes) -> list[bytes]:
+        """Returns every rank's bytes."""
+        with calls.joined(self, "exchange of state"):
+            return self._communicator.allgather_bytes(data, f"{self._name}.allbytes")
+
     def allgather_text(self, text: str) -> list[str]:
         """Returns every rank's text."""
         with calls.joined(self, "exchange of state"):

@@ -8,17 +8,19 @@ kept. There the loop of Keras holds nothing of its own.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
+import os
+import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 
 from fdtcore import evidence, output
 from fdtcore.engine import Collectives
-from fdtcore.failures import JobError
 from fdtcore.glue import (
     binding,
     callback_state,
@@ -27,31 +29,20 @@ from fdtcore.glue import (
     fit_run,
     generator_state,
     model_state,
-    randomness,
+    snapshot_copies,
     state,
 )
 from fdtcore.glue.fit_run import FitRun
 from fdtcore.glue.plain_values import Packer, unpack
+from fdtcore.glue.snapshot_choice import Opened, broadcast
 from fdtcore.glue.state import InitialState
 from fdtcore.keras_types import Callback, Model
-from fdtcore.snapshots import folder, position, tensor_file
+from fdtcore.snapshots import folder, tensor_file
 from fdtcore.snapshots.cadence import Cadence, Schedule
-from fdtcore.snapshots.folder import Found, SnapshotFolder
 from fdtcore.snapshots.position import Position, PositionFile
 from fdtcore.snapshots.stop_requests import StopRequests
 from fdtcore.snapshots.tensor_file import Content
 from fdtcore.snapshots.writer import Writer
-
-_CHUNK_BYTES = 1 << 26
-
-
-class Opened(NamedTuple):
-    """A folder of snapshots, as a job begins with it."""
-
-    store: SnapshotFolder | None  # None on other ranks than 0
-    found: Found | None
-    seed: int  # what the generators of the job begin with
-    lost: int = 0  # batches that were trained since the snapshot was taken
 
 
 class Snapshots:
@@ -61,9 +52,10 @@ class Snapshots:
         collectives: Those of the ranks.
         initial_state: Gives all ranks what rank 0 begins with.
         cadence: How often snapshots are taken.
-        opened: The folder of snapshots.
+        opened: The folders of snapshots.
         about: What tells the program from another one.
         end: Ends this process at the user's wish.
+        progress: Folder in which the launcher sees how far the job is; empty for none.
     """
 
     def __init__(
@@ -74,15 +66,26 @@ class Snapshots:
         opened: Opened,
         about: dict[str, Any],
         end: Callable[[], None],
+        progress: str = "",
     ):
         self.collectives, self.initial_state = collectives, initial_state
         self._store, self._found = opened.store, opened.found
-        self._place = None if self._store is None else PositionFile(self._store.path)
+        self._copies, self._has_copies = opened.copies, opened.has_copies
+        self._places: list[PositionFile] = []
+        if self._store is not None:
+            folders = [str(self._store.path), progress]
+            self._places = [PositionFile(path) for path in folders if path]
+        if self._copies is not None:
+            atexit.register(self._end_copies, os.getpid())
         self._lost = opened.lost
         self._trained = self._kept = 0  # batches, in all and in the newest snapshot
         self._at = Position(0, 0, 0, 0)
-        self._about, self._end = {"job": about, "seed": opened.seed}, end
+        self._about = {"job": about, "seed": opened.seed}
+        self._about |= {"begun": opened.job, "origin": opened.origin}
+        self._end = end
         found = opened.found
+        # Number of the newest snapshot of the fit under way; 0: there is none.
+        self._number = found.step.about["number"] if found and found.step else 0
         self._fit = 0  # fits of this process so far, the one under way included
         self._writer = Writer(output.shout)
         self._schedule = Schedule(cadence, time.monotonic())
@@ -120,6 +123,7 @@ class Snapshots:
             kept = self._received(self._found.step if self._found else None)
             self._found = None  # as large as the model
             self._check(kept, given, identity, is_over=False)
+            self._copy(kept, is_over=False, is_first=True)
             if self._store is not None:  # it writes them
                 callback_state.continue_logs(given, kept.about["callbacks"])
         sources = fit_run.sources_of(arguments)
@@ -151,6 +155,7 @@ class Snapshots:
         path = self._found.fits[self._fit - 1] if self._found else None
         kept = self._received(tensor_file.read(path) if path else None)
         self._check(kept, given, identity, is_over=True)
+        self._copy(kept, is_over=True)
         found = [c for c in given if isinstance(c, keras.callbacks.History)]
         history = found[-1] if found else keras.callbacks.History()
         history.set_model(model)
@@ -255,23 +260,58 @@ class Snapshots:
 
     def _keep(self, fit: FitRun, *, is_over: bool) -> None:
         """Begins to write a snapshot, of a fit that is over or under way."""
-        content, store, trained = self.content(fit), self._store, self._trained
-        if content is None or store is None:
+        content, trained = self.content(fit), self._trained
+        if content is None:
             return
-        keep = store.keep_fit if is_over else store.keep_step
+        if self._store is None:
+            self._copy(content, is_over=is_over)
+            return
+        store, number = self._store, content.about["number"]
 
         def write() -> None:
-            keep(fit.number, content)
-            self._kept = trained
+            if is_over:
+                store.keep_fit(fit.number, content)
+            else:
+                store.keep_step(fit.number, content, number)
+            self._kept, self._number = trained, 0 if is_over else number
             self._note(self._at)
 
         self._writer.begin(write, "a snapshot")
 
+    def _copy(self, content: Content, *, is_over: bool, is_first: bool = False) -> None:
+        """Begins to keep a snapshot in memory, where this rank does that.
+
+        Args:
+            content: What it holds.
+            is_over: Whether it is of a fit that is over.
+            is_first: Whether all ranks go on from it, whatever else is kept.
+        """
+        copies, fit = self._copies, content.about["fit"]
+        if copies is None:
+            return
+
+        def write() -> None:
+            if is_over:
+                copies.keep_fit(fit, content)
+                return
+            keep = copies.go_on_from if is_first else copies.keep_step
+            keep(fit, content, content.about["number"])
+
+        what = f"a copy of a snapshot in the memory of {socket.gethostname()}"
+        self._writer.begin(write, what)
+
+    def _end_copies(self, pid: int) -> None:
+        """Removes the copies where the script has come to its end."""
+        if self._copies is not None and os.getpid() == pid:  # no child of the user's
+            self._writer.wait()
+            self._copies.remove()
+
     def _note(self, at: Position) -> None:
         """Notes where the job is, for whoever finds its folder."""
         self._at = at
-        if self._place is not None:
-            self._place.write(at._replace(unkept=self._trained - self._kept))
+        unkept = self._trained - self._kept
+        for place in self._places:
+            place.write(at._replace(unkept=unkept, snapshot=self._number))
 
     def lost(self) -> str:
         """Says once what an interruption has cost, behind where the job goes on."""
@@ -307,7 +347,7 @@ class Snapshots:
             self._leave(f"fit {fit.number + 1}")
 
     def content(self, fit: FitRun) -> Content | None:
-        """Returns what a snapshot holds, on rank 0; all ranks call it."""
+        """Returns what a snapshot holds, on ranks that keep it; all ranks call it."""
         model, collectives = fit.model, self.collectives
         held = model_state.variables(model)
         rules = model_state.rules(collectives, model, held)
@@ -319,35 +359,66 @@ class Snapshots:
         generators = self._told(
             json.dumps({"now": generator_state.state(), "pass": fit.generators})
         )
-        if self._store is None:
+        is_keeper = self._store is not None or self._copies is not None
+        if not is_keeper and not self._has_copies:
+            return None
+        values: dict[str, Any] = {}
+        about: dict[str, Any] = {}
+        if is_keeper:
+            states = [json.loads(text) for text in generators]
+            about = self._described(fit, held, rules, states, values)
+        small = Content(values, about)
+        if self._has_copies:
+            small = snapshot_copies.shared(collectives, small, is_keeper=is_keeper)
+        if not is_keeper:
             return None
         arrays: dict[str, Any] = {}
         alike = [i for i, rule in enumerate(rules) if rule is None]
-        values = model_state.values([held[i] for i in alike])
-        for i, value in zip(alike, values, strict=True):
+        for i, value in zip(
+            alike, model_state.values([held[i] for i in alike]), strict=True
+        ):
             arrays[f"variable.{i}"] = value
         for rank, own_values in enumerate(brought):
             for i, value in zip(own, own_values, strict=True):
                 arrays[f"variable.{i}.rank.{rank}"] = value
-        packer = Packer(arrays, "value.")
+        return Content(arrays | small.arrays, small.about)
+
+    def _described(
+        self,
+        fit: FitRun,
+        held: list[Any],
+        rules: list[str | None],
+        generators: list[dict[str, Any]],
+        values: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Returns what a snapshot says beside the values of variables.
+
+        Args:
+            fit: The fit under way.
+            held: The variables.
+            rules: How the values of each on several ranks combine.
+            generators: States of the random generators of all ranks.
+            values: Receives the arrays that callbacks and History hold.
+        """
+        packer, model = Packer(values, "value."), fit.model
         history = model.history  # Keras makes one for each fit
-        about = {
+        return {
             **self._about,
             "format": folder.FORMAT,
-            "size": collectives.process.size,
+            "size": self.collectives.process.size,
             "fit": fit.number,
+            "number": self._store.number(fit.number) if self._store else 0,
             "fit_of": fit.identity,
             "position": fit.position(),
             "variables": model_state.described(held),
             "rules": rules,
             "optimizers": model_state.built(model, held),
-            "generators": [json.loads(text) for text in generators],
+            "generators": generators,
             "callbacks": callback_state.pack(fit.callbacks, packer, self.say),
             "history": packer.pack({"epoch": history.epoch, "logs": history.history}),
             "params": {k: v for k, v in history.params.items() if _is_number(v)},
             "stopped": bool(model.stop_training),
         }
-        return Content(arrays, about)
 
     # --- Giving back -----------------------------------------------------------------
 
@@ -426,12 +497,8 @@ class Snapshots:
             assert content is not None
             return content
         own = b"" if content is None else tensor_file.dump(content)
-        size = int(self.collectives.broadcast_text(str(len(own))))
-        parts = [
-            self.collectives.broadcast_bytes(own[start : start + _CHUNK_BYTES])
-            for start in range(0, size, _CHUNK_BYTES)
-        ]
-        return content or tensor_file.parse(b"".join(parts))
+        data = broadcast(self.collectives, own)
+        return content or tensor_file.parse(data)
 
     def _end_between(self) -> None:
         """Ends this process, where no step will come that could end the job."""
@@ -453,61 +520,6 @@ class Snapshots:
         if self._store is not None and text not in self._said:
             self._said.add(text)
             output.shout(text)
-
-
-def opened(
-    collectives: Collectives,
-    path: str,
-    resume: str,
-    about: dict[str, Any],
-) -> Opened:
-    """Opens the folder of snapshots on rank 0; all ranks call it.
-
-    Args:
-        collectives: Those of the ranks.
-        path: The folder.
-        resume: ``"auto"`` goes on where there are snapshots, empty refuses them; a
-            folder must have some.
-        about: What tells the program from another one.
-
-    Raises:
-        JobError: The folder cannot be used, or its snapshots are of another program.
-    """
-    made, problem = Opened(None, None, 0), ""
-    if collectives.process.rank == 0:
-        try:
-            made = _opened(path, resume, about)
-        except ValueError as error:
-            problem = str(error)
-    problem, seed = json.loads(
-        collectives.broadcast_text(json.dumps([problem, made.seed]))
-    )
-    if problem:
-        raise JobError(problem)
-    return made._replace(seed=seed)
-
-
-def _opened(path: str, resume: str, about: dict[str, Any]) -> Opened:
-    store = folder.opened(path, resume)
-    found = store.find(output.shout)
-    if found.place is None:
-        if resume and resume != "auto":
-            raise ValueError(
-                "a folder to resume from must hold snapshots. Received: "
-                f"{path}, which has no whole one. Write some with --snapshot DIR."
-            )
-        return Opened(store, found, randomness.seeds()(31))
-    there = found.about["job"]
-    for name, value in about.items():
-        if there.get(name) != value:
-            raise ValueError(
-                f"a snapshot must be of this program. Received: {found.place} has "
-                f"{name} {there.get(name)!r}, and here is {value!r}. Run what was "
-                "interrupted, or begin anew in another folder."
-            )
-    last = position.read(path)
-    lost = last.unkept if last is not None else 0
-    return Opened(store, found, int(found.about["seed"]), lost)
 
 
 def _is_number(value: object) -> bool:

@@ -281,7 +281,7 @@ class ElasticJob:
 
     def size_of(self, place: JobHosts) -> int:
         """Returns with how many ranks the job would start there."""
-        if not place.hosts and self._discovery is None:
+        if not self._place.hosts and self._discovery is None:
             slots = self._size - self._weak.get("", 0)
         else:
             slots = int(sum(host.slots for host in place.hosts) * self._shared)
@@ -301,13 +301,11 @@ class ElasticJob:
     def _usable(self) -> JobHosts:
         """Returns the machines that answer, of those that are named."""
         place = self.named()
-        others = [host for host in place.hosts if not is_local(host.name)]
-        if not others or place.allocated:
+        if place.allocated or all(is_local(host.name) for host in place.hosts):
             return place
         wanted = self._foreground.requirements(self._script, self._logs)
-        machines = preflight.ask(others, wanted, os.environ)
-        silent = {machine.name: machine.problem for machine in machines}
-        silent = {name: problem for name, problem in silent.items() if problem}
+        machines = preflight.ask(place.hosts, wanted, os.environ)
+        silent = preflight.unfit(machines, wanted)
         for name in silent.keys() - self._left_out:
             self._say(f"{name} is left out: {silent[name]}")
         self._left_out = set(silent)

@@ -184,12 +184,24 @@ def problems(machines: Sequence[Machine], wanted: Requirements) -> list[str]:
             that did.
         wanted: What each must have.
     """
+    found = unfit(machines, wanted)
+    silent = [machine.problem for machine in machines if machine.problem]
+    return [*silent, *(text for text in found.values() if text not in silent)]
+
+
+def unfit(machines: Sequence[Machine], wanted: Requirements) -> dict[str, str]:
+    """Returns the machines that cannot take part, each with the reason.
+
+    Args:
+        machines: As for `problems`.
+        wanted: What each must have.
+    """
     answered = [machine for machine in machines if not machine.problem]
-    found = [machine.problem for machine in machines if machine.problem]
-    for machine in answered:
-        if problem := _problem(machine, answered[0], wanted):
-            found.append(problem)
-    return found
+    return {
+        machine.name: problem
+        for machine in machines
+        if (problem := machine.problem or _problem(machine, answered[0], wanted))
+    }
 
 
 def _problem(machine: Machine, first: Machine, wanted: Requirements) -> str:

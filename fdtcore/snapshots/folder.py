@@ -2,7 +2,7 @@
 
 ``fit-0002.safetensors`` is the state at the end of the second ``fit``; it stays.
 ``step-0003-00000120.safetensors`` is one in the middle of the third, and the last two
-of these are kept until that ``fit`` is over.
+of these are kept until that ``fit`` is over. ``job`` says which job they are of.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,10 +26,10 @@ _FIT = re.compile(r"fit-(\d+)\.safetensors")
 _STEP = re.compile(r"step-(\d+)-(\d+)\.safetensors")
 # What a process that was killed has left beside its place.
 _UNFINISHED = re.compile(r"\.(fit|step)-.*\.safetensors\.\d+")
-_LOCK = "lock"
+_LOCK, _JOB = "lock", "job"
 _LOOK_S = 0.1
 # A job that was killed on another machine may hold its folder for a moment longer.
-_RELEASE_S = 10.0
+RELEASE_S = 10.0
 
 
 class Found(NamedTuple):
@@ -39,6 +39,12 @@ class Found(NamedTuple):
     step: Content | None  # of the fit that was under way
     place: Path | None  # the newest of these; None: there is none
     about: dict[str, Any]  # what it says of its job
+
+    @property
+    def progress(self) -> list[int]:
+        """How far the job has come: the fits that are over, the epoch, the batch."""
+        at = self.step.about["position"] if self.step else {"epoch": 0, "step": 0}
+        return [len(self.fits), at["epoch"], at["step"]]
 
 
 class SnapshotFolder:
@@ -55,6 +61,9 @@ class SnapshotFolder:
     def __init__(self, path: str | os.PathLike[str], wait_s: float = 0.0):
         self.path = Path(path).absolute()
         self._lock = -1  # closed by the kernel when the process ends, however it does
+        self._given: dict[int, int] = {}  # fit -> number of its newest snapshot
+        # Whether nobody has used it before, or its user has emptied it.
+        self.is_new = not (self.path / _LOCK).exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -66,7 +75,7 @@ class SnapshotFolder:
         try:
             _lock(lock, wait_s)
         except BlockingIOError:
-            owner = os.read(lock, 200).decode(errors="replace").strip()
+            owner = owner_of(self.path)
             os.close(lock)
             raise ValueError(
                 "a folder of snapshots is of one job at a time. Received: "
@@ -91,10 +100,24 @@ class SnapshotFolder:
 
     def is_empty(self) -> bool:
         """Whether there is no snapshot of an earlier run."""
-        return not any(
-            _FIT.fullmatch(p.name) or _STEP.fullmatch(p.name)
-            for p in self.path.iterdir()
-        )
+        return not any(_is_snapshot(p) for p in self.path.iterdir())
+
+    @property
+    def job(self) -> int:
+        """When the job began that the folder is of; 0 where that is not known."""
+        try:
+            return int((self.path / _JOB).read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def belong_to(self, job: int) -> None:
+        """Notes which job the folder is of from now on; a full disk is no failure."""
+        with contextlib.suppress(OSError):
+            (self.path / _JOB).write_text(f"{job}\n")
+
+    def clear(self) -> None:
+        """Removes all snapshots."""
+        _remove([p for p in self.path.iterdir() if _is_snapshot(p)])
 
     def find(self, say: Callable[[str], None]) -> Found:
         """Returns the newest snapshots that are whole.
@@ -122,18 +145,47 @@ class SnapshotFolder:
         """Returns the file of a fit that is over, counted from 1."""
         return self.path / f"fit-{fit:04}.safetensors"
 
-    def keep_step(self, fit: int, content: Content) -> Path:
+    def number(self, fit: int) -> int:
+        """Returns the number of the next snapshot of a fit; each is given once."""
+        newest = [_number(path) for path in self._steps(fit)[:1]]
+        self._given[fit] = max(*newest, self._given.get(fit, 0), 0) + 1
+        return self._given[fit]
+
+    def of_step(self, fit: int, number: int) -> Path:
+        """Returns the file of a snapshot of a fit that is under way."""
+        return self.path / f"step-{fit:04}-{number:08}.safetensors"
+
+    def keep_step(self, fit: int, content: Content, number: int = 0) -> Path:
         """Writes a snapshot of a fit that is under way; removes all but the last two.
+
+        Args:
+            fit: Number of the fit.
+            content: What is kept.
+            number: Of the snapshot, one of those that `number` gives; 0 takes the next.
 
         Raises:
             OSError: The disk is full, or the folder is gone or not writable.
         """
+        path = self.of_step(fit, number or self.number(fit))
         older = self._steps(fit)
-        number = _number(older[0]) + 1 if older else 1
-        path = self.path / f"step-{fit:04}-{number:08}.safetensors"
         tensor_file.write(path, content)
-        _remove(older[_KEPT - 1 :])
+        _remove([p for p in older if p != path][_KEPT - 1 :])
         return path
+
+    def put(self, name: str, pieces: Iterable[bytes]) -> None:
+        """Writes a snapshot that another folder has, as the newest one of this.
+
+        Args:
+            name: Of the file there.
+            pieces: What the file holds.
+
+        Raises:
+            OSError: The disk is full, or the folder is gone or not writable.
+        """
+        path = self.path / name
+        if fit := _of(path):
+            path = self.of_step(fit, max(_number(path), self.number(fit)))
+        tensor_file.write_pieces(path, pieces)
 
     def keep_fit(self, fit: int, content: Content) -> Path:
         """Writes the snapshot of a fit that is over, which needs no others any more.
@@ -148,7 +200,9 @@ class SnapshotFolder:
 
     def _steps(self, fit: int) -> list[Path]:
         """Returns the snapshots of a fit under way, the newest first."""
-        found = [p for p in self.path.iterdir() if _of(p) == fit]
+        found: list[Path] = []
+        with contextlib.suppress(OSError):  # it is gone
+            found = [p for p in self.path.iterdir() if _of(p) == fit]
         return sorted(found, key=_number, reverse=True)
 
 
@@ -179,23 +233,26 @@ def _lock(file: int, wait_s: float) -> None:
         time.sleep(_LOOK_S)
 
 
-def opened(path: str, resume: str) -> SnapshotFolder:
+def opened(path: str, resume: str, *, has_copies: bool = False) -> SnapshotFolder:
     """Opens the folder of a job that begins, or goes on.
 
     Args:
         path: The folder.
         resume: ``"auto"`` goes on where there are snapshots, empty refuses them; a
             folder must be there.
+        has_copies: Whether there may be snapshots in other places: then the folder
+            need not be there.
 
     Raises:
         ValueError: The folder cannot be used so.
     """
-    if resume not in ("", "auto") and not os.path.isdir(path):
+    is_demanded = resume not in ("", "auto")
+    if is_demanded and not has_copies and not os.path.isdir(path):
         raise ValueError(
             "a folder to resume from must hold snapshots. Received: "
             f"{path}, which is not there. Write some with --snapshot DIR."
         )
-    found = SnapshotFolder(path, wait_s=_RELEASE_S if resume else 0.0)
+    found = SnapshotFolder(path, wait_s=RELEASE_S if resume else 0.0)
     if not resume and not found.is_empty():
         found.close()
         raise ValueError(
@@ -203,6 +260,18 @@ def opened(path: str, resume: str) -> SnapshotFolder:
             f"{path}. Add --resume auto to go on from them, or name another folder."
         )
     return found
+
+
+def owner_of(path: str | os.PathLike[str]) -> str:
+    """Returns who has opened a folder last, as ``process 7 on node1``."""
+    try:
+        return Path(path, _LOCK).read_bytes()[:200].decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _is_snapshot(path: Path) -> bool:
+    return bool(_FIT.fullmatch(path.name) or _STEP.fullmatch(path.name))
 
 
 def _of(path: Path) -> int | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _NAME = "position"
-_FIELDS = struct.Struct("<4q")
+_FIELDS = struct.Struct("<5q")
 
 
 class Position(NamedTuple):
@@ -22,18 +22,19 @@ class Position(NamedTuple):
     epoch: int  # Keras's number of it, from 0
     step: int  # batches of the epoch that are trained
     unkept: int  # batches since the newest snapshot, which a loss costs
+    snapshot: int = 0  # number of the newest snapshot of this fit
 
 
 class PositionFile:
     """Keeps the newest position in a file.
 
     Args:
-        folder: Of the snapshots.
+        folder: Of the snapshots, or another one that the launcher sees.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: str | os.PathLike[str]):
         try:
-            self._file = os.open(folder / _NAME, os.O_WRONLY | os.O_CREAT, 0o644)
+            self._file = os.open(Path(folder, _NAME), os.O_WRONLY | os.O_CREAT, 0o644)
         except OSError:
             self._file = -1  # it only serves what is said of a loss
 
@@ -52,7 +53,7 @@ def read(folder: str | os.PathLike[str]) -> Position | None:
     """Returns where a job was last.
 
     Args:
-        folder: Of its snapshots.
+        folder: Of its snapshots, or another one in which it was noted.
 
     Returns:
         The position; None where the folder does not tell.

@@ -13,7 +13,7 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,10 +65,15 @@ def write(path: Path, content: Content) -> None:
     Raises:
         OSError: The disk is full, or the folder is gone or not writable.
     """
+    write_pieces(path, _pieces(content))
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """As `write`, where the bytes of the file are there already."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(beside, "wb") as file:
-            for piece in _pieces(content):
+            for piece in pieces:
                 file.write(piece)
             file.flush()
             os.fsync(file.fileno())
@@ -77,6 +82,11 @@ def write(path: Path, content: Content) -> None:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def size_bytes(content: Content) -> int:
+    """Returns about how large the file would be that held something."""
+    return sum(array.nbytes for array in content.arrays.values())
 
 
 def dump(content: Content) -> bytes:

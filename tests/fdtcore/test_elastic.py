@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from fdtcore.launcher.elastic import ElasticJob, Kept, Limits
+from fdtcore.launcher.foreground import Foreground
+from fdtcore.launcher.hosts import Host
+from fdtcore.launcher.jobs import JobHosts
 from fdtcore.snapshots.stop_requests import STOPPED_CODE
 from tests.processes import Process, run
 
@@ -124,3 +128,12 @@ def test_a_job_waits_for_machines_and_ends_when_none_come(tmp_path):
     code, lines, runs = play(tmp_path, ["2:end"])
     assert (code, runs) == (STOPPED_CODE, [])
     assert lines[-1].startswith("the job needs 2 ranks. Received: machines for 0")
+
+
+def test_machines_of_which_none_answers_are_no_reason_to_start_here():
+    place = JobHosts((Host("node1", 1), Host("node2", 1)), False)
+    kept = Kept({}, lambda: None, lambda: None)
+    limits = Limits(2, 1, 2, 3.0)
+    job = ElasticJob(Foreground("stub", print), place, 2, limits, kept, None, "")
+    assert job.size_of(JobHosts((), False)) == 0
+    assert job.size_of(place._replace(hosts=place.hosts[1:])) == 1

@@ -7,7 +7,7 @@ import pytest
 
 from fdtcore.launcher import preflight, probe
 from fdtcore.launcher.hosts import Host
-from fdtcore.launcher.preflight import Machine, Requirements, problems, warnings
+from fdtcore.launcher.preflight import Machine, Requirements, problems, unfit, warnings
 from tests.processes import ROOT
 
 HERE = Requirements("hfdt", ("numpy", "no-such-package"), str(ROOT), "setup.cfg")
@@ -48,6 +48,18 @@ def test_a_machine_that_does_not_answer_is_no_measure_for_the_others():
     silent = Machine("node1", problem="node1 does not answer.")
     assert problems([silent, machine()], HERE) == ["node1 does not answer."]
     assert warnings([silent, machine()], HERE) == []
+
+
+def test_each_machine_that_cannot_take_part_is_named_with_the_reason():
+    silent = Machine("node1", problem="node1 does not answer.")
+    wrong = machine("node3", has_script=False)
+    found = unfit([silent, machine(), wrong], HERE)
+    assert found.keys() == {"node1", "node3"}
+    assert found["node3"].startswith("node3 has no setup.cfg")
+    assert problems([wrong, silent, machine()], HERE) == [
+        found["node1"],
+        found["node3"],
+    ]
 
 
 def test_a_clock_and_a_disk_are_warned_of():
