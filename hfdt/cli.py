@@ -180,7 +180,7 @@ def _kept(options: Options, logs: Path, environ: dict[str, str]) -> Kept:
         {"HFDT_RESUME": "auto"},
         newest,
         # The snapshots may be on a disk of another machine, and the logs as well.
-        lambda: (position.read(logs), position.read(path)),
+        lambda: position.read(logs) or position.read(path),
     )
 
 
