@@ -115,8 +115,7 @@ class CheckpointWriter:
             self._remove_older()
         except OSError as error:
             self.problem = (
-                f"a checkpoint could not be written to {place} ({error.strerror}); "
-                "training continues without it."
+                f"a checkpoint could not be written to {place} ({error.strerror})"
             )
 
     def _remove_older(self) -> None:
@@ -130,14 +129,14 @@ class CheckpointWriter:
 
 
 def newest(directory: str | Path, num_servers: int) -> int:
-    """Returns the number of the newest checkpoint that is complete.
+    """Returns the number of the newest checkpoint that is complete; 0 for none.
 
     Args:
         directory: Folder of the checkpoints.
         num_servers: Servers of the job that is to go on from it.
 
     Raises:
-        ValueError: The folder has no complete checkpoint.
+        ValueError: Another number of servers has written there.
     """
     servers = _numbers(Path(directory))
     whole = [
@@ -154,10 +153,7 @@ def newest(directory: str | Path, num_servers: int) -> int:
             f"{num_servers} for a checkpoint of {counts[0]}. "
             f"Use --servers {counts[0]}."
         )
-    raise ValueError(
-        "a folder to resume from must hold a checkpoint. Received: "
-        f"{directory}, which has no complete one. Write one with --checkpoint DIR."
-    )
+    return 0
 
 
 def read(directory: str | Path, number: int, server: int, num_servers: int) -> Any:
@@ -225,10 +221,15 @@ class CheckpointStore:
         writer = self._writer
         if writer is None:
             return ""
-        if writer.is_due(now_s, is_open=bool(service.groups)):
+        is_due = writer.is_due(now_s, is_open=bool(service.groups))
+        if is_due and self.state.has_trained(service):
             writer.keep(self.state.kept(service), writer.number(now_s))
         problem, writer.problem = writer.problem, ""
-        return problem
+        return f"{problem}; training continues without it." if problem else ""
+
+    def has_trained(self, service: Service) -> bool:
+        """Whether a service has come further than it was at the beginning."""
+        return self.state.has_trained(service)
 
     def last_number(self) -> int:
         """Returns the number that this server would give to the last one."""
@@ -243,7 +244,8 @@ class CheckpointStore:
             service: State machine of the server process, whose state is kept.
             number: Number of the checkpoint.
         """
-        if self._writer is None or not service.groups:
+        # One that says nothing new would pass for progress where a job starts again.
+        if self._writer is None or not self.state.has_trained(service):
             return ""
         self._writer.keep(self.state.kept(service), number)
         self._writer.wait()
@@ -261,9 +263,17 @@ def found_earlier(options: Options, roles: Roles, server: int) -> Any:
     Raises:
         ValueError: No checkpoint is found, or it is broken or of another kind of job.
     """
-    if not options.resume:
+    if not options.earlier:
         return None
-    number = newest(options.resume, roles.num_servers)
-    found = read(options.resume, number, server, roles.num_servers)
+    number = newest(options.earlier, roles.num_servers)
+    if not number and options.resume == "auto":
+        return None
+    if not number:
+        raise ValueError(
+            "a folder to resume from must hold a checkpoint. Received: "
+            f"{options.earlier}, which has no complete one. Write one with "
+            "--checkpoint DIR, or begin with --resume auto."
+        )
+    found = read(options.earlier, number, server, roles.num_servers)
     checkpoints.check(found, server, roles.num_servers, roles.num_workers)
     return found

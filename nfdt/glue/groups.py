@@ -178,6 +178,11 @@ class VariableGroups:
                 group.lose_steps()
                 group.assign()
 
+    @property
+    def have_own_steps(self) -> bool:
+        """Whether steps of this worker's own are in no push yet."""
+        return any(group.has_own_steps for group in self._all())
+
     def reopen(self, model: Model, known: dict[int, GroupSpec]) -> None:
         """Opens the groups of an interrupted run before the first step of this one.
 

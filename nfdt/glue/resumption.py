@@ -22,6 +22,7 @@ from nfdt.glue.epochs import Epochs
 from nfdt.glue.groups import VariableGroups
 from nfdt.options import Options
 from nfdt.protocol import serialization
+from nfdt.protocol.checkpoints import SEED
 from nfdt.protocol.group_spec import GroupSpec
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.transport import Transport
@@ -55,9 +56,9 @@ class Resumption:
             self.groups = {
                 int(g): GroupSpec.from_json(spec) for g, spec in found["groups"].items()
             }
-        seed = self._notes.get("seed", randomness.seeds()(31))
+        seed = self._notes.get(SEED, randomness.seeds()(31))
         if self._worker == 0 and self.keeps:
-            self._note("seed", seed)
+            self._note(SEED, seed)
         return random.Random(seed).getrandbits
 
     def begin_fit(self, epochs: Epochs, arguments: dict[str, Any]) -> None:

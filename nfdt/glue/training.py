@@ -284,6 +284,7 @@ class ParameterServerTraining:
                     self._epochs,
                     steps,
                     begins=lambda: self._epoch_begins(model),
+                    merges=self._merge_steps,
                     over=lambda: self._epoch_over(model, made[0].batch_spec),
                 )
             )
@@ -341,6 +342,10 @@ class ParameterServerTraining:
         elif process.rank == 0:
             self._groups.bring_changed(model.optimizer)
         self._layer_state.begin(model)
+
+    def _merge_steps(self) -> None:
+        self._groups.flush()
+        self._epochs.done(self._epochs.current, -1)
 
     def _epoch_over(self, model: Model, batch_spec: Structure) -> None:
         """Adds up what the workers have counted in the epoch that is over.

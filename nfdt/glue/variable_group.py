@@ -96,6 +96,11 @@ class VariableGroup:
         """Updates so far, int64 scalar."""
         return tf.constant(self.vector.version, tf.int64)
 
+    @property
+    def has_own_steps(self) -> bool:
+        """Whether steps of this worker's own are in no push yet."""
+        return bool(self._steps)
+
     def flat(self) -> Vector:
         """Returns the variables' values as the vector."""
         return self.joined(self.variables)

@@ -3,7 +3,7 @@
 Pure: a service in, numbers, text and arrays out, and the way back. Kept are, for each
 group, parameters, the state of its rule, version and rate; the ledger of batches; and
 what worker 0 has noted of each epoch. A gradient that the controller still holds back
-is lost with the run, so its batch is not kept as done.
+is lost with the run, so what it was made of is not kept as done.
 
 What a server keeps for a run that goes on after an interruption.
 
@@ -25,26 +25,29 @@ from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 from nfdt.protocol.shard_server import ShardServer
 
+SEED = "seed"  # the note of what shuffles are drawn from, which every run makes
 FORMAT = 2  # 1 kept the numbers and the arrays of a rule apart
 
 
-def kept(
-    groups: Mapping[int, ShardServer],
-    specs: Mapping[int, GroupSpec],
-    leases: Mapping[int, Leases],
-) -> dict[str, Any]:
+def kept(service: Service) -> dict[str, Any]:
     """Returns what a service has to keep of its groups and batches."""
-    held = {pair for server in groups.values() for pair in server.held_batches()}
+    holding = {w for server in service.groups.values() for w in server.holding()}
+    held = {
+        (epoch, number)
+        for worker, (epoch, numbers) in service.merged.items()
+        for number in numbers
+        if worker in holding
+    }
     return {
         "groups": {
             group: {
-                "description": specs[group].to_json(),
+                "description": service.specs[group].to_json(),
                 "params": server.params,
                 "state": server.update.state(),
                 "version": server.version,
                 "learning_rate": server.learning_rate,
             }
-            for group, server in groups.items()
+            for group, server in service.groups.items()
         },
         "leases": {
             epoch: {
@@ -53,7 +56,7 @@ def kept(
                     [n for n in sorted(ledger.done) if (epoch, n) not in held], np.int64
                 ),
             }
-            for epoch, ledger in leases.items()
+            for epoch, ledger in service.leases.items()
         },
     }
 
@@ -122,6 +125,7 @@ class CheckpointState:
         self._groups: dict[int, Any] = {}  # group -> what was kept, until it is opened
         self._recalled: dict[str, Any] = {"notes": {}, "groups": {}}
         self._earlier = earlier
+        self._begun: Any = None  # progress at the beginning
         if earlier is not None:
             self._notes = {n: data.tobytes() for n, data in earlier["notes"].items()}
             kept = {**earlier["unopened"], **earlier["groups"]}
@@ -134,6 +138,20 @@ class CheckpointState:
         if self._earlier is not None:
             leases = restored_leases(self._earlier)
             service.resume(leases, self._earlier["stopped"])
+        self._begun = self._progress(service)
+
+    def has_trained(self, service: Service) -> bool:
+        """Whether a service has come further than it was at the beginning."""
+        return bool(self._progress(service) != self._begun)
+
+    def _progress(self, service: Service) -> Any:
+        versions = {g: int(found["version"]) for g, found in self._groups.items()}
+        versions |= {g: server.version for g, server in service.groups.items()}
+        return (
+            {group: version for group, version in versions.items() if version},
+            sum(ledger.num_done for ledger in service.leases.values()),
+            len(self._notes.keys() - {SEED}),
+        )
 
     def resume_group(self, service: Service, group: int) -> None:
         """Gives a group that has just been opened what was kept of it.
@@ -168,7 +186,7 @@ class CheckpointState:
         notes = {n: np.frombuffer(data, np.uint8) for n, data in self._notes.items()}
         return {
             **self._about,
-            **kept(service.groups, service.specs, service.leases),
+            **kept(service),
             # Not opened again yet, and not to be lost with the next interruption.
             "unopened": self._groups,
             "stopped": sorted(service.stopped),

@@ -63,6 +63,11 @@ class Service:
         return self._ledgers.leases
 
     @property
+    def merged(self) -> Mapping[int, tuple[int, list[int]]]:
+        """Worker -> epoch and batches that its last push has finished."""
+        return self._ledgers.merged
+
+    @property
     def stopped(self) -> Collection[int]:
         """The fits that ended early."""
         return self._ledgers.stopped
@@ -83,10 +88,10 @@ class Service:
         match message.kind:
             case Kind.OPEN:
                 return self._open(message, now_s)
-            case Kind.PUSH | Kind.STEP:
-                answers = self.groups[message.group].handle(message, now_s)
-                answers = self._about(message.group, answers)
-                return answers + self._ledgers.finish(message)
+            case Kind.PUSH:
+                return self._stepped(message, now_s) + self._ledgers.finish(message)
+            case Kind.STEP:
+                return self._stepped(message, now_s) + self._ledgers.step(message)
             case Kind.PULL:
                 found = self.groups[message.group].handle(message, now_s)
                 return self._about(message.group, found)
@@ -98,6 +103,8 @@ class Service:
                 return [self._state(message)]
             case Kind.LEASE:
                 return self._ledgers.ask(message)
+            case Kind.DONE if message.parts:
+                return self._ledgers.step(message)
             case Kind.DONE:
                 return self._ledgers.finish(message)
             case Kind.STOP:
@@ -109,6 +116,10 @@ class Service:
             case Kind.BYE | Kind.FAIL:
                 return self.lose(message.worker, now_s)
         raise ValueError(f"a server does not answer {message.kind.name}.")
+
+    def _stepped(self, message: Message, now_s: float) -> list[Message]:
+        answers = self.groups[message.group].handle(message, now_s)
+        return self._about(message.group, answers)
 
     def join(self, worker: int, now_s: float) -> list[Message]:
         """Goes on with a worker that was not there at the start.

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from nfdt.cluster import checkpoint_store
+from nfdt.options import Options
 from nfdt.protocol import checkpoints, serialization
 from nfdt.protocol.checkpoints import CheckpointState, Mismatch, check_batches
 from nfdt.protocol.controllers import BulkSynchronous
 from nfdt.protocol.messages import Kind, Message
+from nfdt.protocol.topology import Roles
 from tests.nfdt import real_runs
 from tests.nfdt.real_runs import BATCHES, every_batch_once, run
 from tests.nfdt.services import opening, service
@@ -165,13 +167,47 @@ def test_the_newest_is_the_newest_that_all_servers_have(tmp_path):
 
 
 def test_an_empty_folder_and_a_broken_file_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="which has no complete one"):
-        checkpoint_store.newest(tmp_path, 1)
-    with pytest.raises(ValueError, match="which has no complete one"):
-        checkpoint_store.newest(tmp_path / "nowhere", 1)
+    roles = Roles(2, 1)
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        assert checkpoint_store.newest(folder, 1) == 0
+        with pytest.raises(ValueError, match="which has no complete one"):
+            options = Options(resume=str(folder))
+            checkpoint_store.found_earlier(options, roles, 0)
     (tmp_path / "4.server-0-of-1.nfdt").write_bytes(b"PK cut short")
     with pytest.raises(ValueError, match="a checkpoint must be complete"):
         checkpoint_store.read(tmp_path, 4, 0, 1)
+
+
+def test_auto_goes_on_from_what_there_is(tmp_path):
+    options, roles = Options(checkpoint=str(tmp_path), resume="auto"), Roles(3, 1)
+    assert checkpoint_store.found_earlier(options, roles, 0) is None
+    keeper = checkpoint_store.CheckpointWriter(str(tmp_path), 0, 1, 1.0)
+    keeper.keep(ABOUT, 1)
+    keeper.wait()
+    assert checkpoint_store.found_earlier(options, roles, 0) == ABOUT
+    with pytest.raises(ValueError, match=r"Use --servers 1"):
+        checkpoint_store.found_earlier(options, Roles(4, 2), 0)
+
+
+def test_a_run_that_gets_nowhere_keeps_nothing(tmp_path):
+    options, roles = Options(checkpoint=str(tmp_path), resume="auto"), Roles(3, 1)
+
+    def life(number, steps):
+        store = checkpoint_store.CheckpointStore(options, roles, 0)
+        made = service(opened=store.state.resume_group)
+        store.begin(made)
+        note = serialization.pack({"name": checkpoints.SEED}) + serialization.dump(3)
+        store.state.handle(Message(Kind.NOTE, 0, payload=note))
+        made.handle(opening(0), 0.0)
+        for step_ in steps:
+            step(made, step_)
+        assert store.close(made, number) == ""
+        return checkpoint_store.newest(tmp_path, 1)
+
+    assert life(1, []) == 0
+    assert life(2, [0]) == 2
+    assert life(3, []) == 2
+    assert life(4, [1]) == 4
 
 
 def test_the_first_is_due_a_time_after_something_was_opened(tmp_path):
