@@ -129,7 +129,12 @@ class CheckpointWriter:
 
 
 def newest(directory: str | Path, num_servers: int) -> int:
-    """Returns the number of the newest checkpoint that is complete; 0 for none.
+    """Returns the number of the newest checkpoint that is complete; 0 for none."""
+    return max(complete(directory, num_servers), default=0)
+
+
+def complete(directory: str | Path, num_servers: int) -> list[int]:
+    """Returns the numbers of the checkpoints that all servers have written.
 
     Args:
         directory: Folder of the checkpoints.
@@ -145,7 +150,7 @@ def newest(directory: str | Path, num_servers: int) -> int:
         if {s for s, count in found if count == num_servers} >= set(range(num_servers))
     ]
     if whole:
-        return max(whole)
+        return whole
     counts = sorted({count for found in servers.values() for _, count in found})
     if counts and counts != [num_servers]:
         raise ValueError(
@@ -153,7 +158,7 @@ def newest(directory: str | Path, num_servers: int) -> int:
             f"{num_servers} for a checkpoint of {counts[0]}. "
             f"Use --servers {counts[0]}."
         )
-    return 0
+    return []
 
 
 def read(directory: str | Path, number: int, server: int, num_servers: int) -> Any:
@@ -205,7 +210,9 @@ class CheckpointStore:
             "servers": roles.num_servers,
             "workers": roles.num_workers,
         }
-        self.state = CheckpointState(about, found_earlier(options, roles, server))
+        found = found_earlier(options, roles, server)
+        earlier, lacking = (None, set()) if found is None else found
+        self.state = CheckpointState(about, earlier, lacking)
         self._writer = None
         if options.checkpoint:
             self._writer = CheckpointWriter(
@@ -252,8 +259,12 @@ class CheckpointStore:
         return self._writer.problem
 
 
-def found_earlier(options: Options, roles: Roles, server: int) -> Any:
+def found_earlier(
+    options: Options, roles: Roles, server: int
+) -> tuple[Any, set[tuple[int, int, int]]] | None:
     """Returns what a server of an interrupted run has kept; None for a run that begins.
+
+    And epoch, group and batch of pushes that not all servers have kept.
 
     Args:
         options: The user's options.
@@ -265,15 +276,26 @@ def found_earlier(options: Options, roles: Roles, server: int) -> Any:
     """
     if not options.earlier:
         return None
-    number = newest(options.earlier, roles.num_servers)
-    if not number and options.resume == "auto":
+    numbers = sorted(complete(options.earlier, roles.num_servers), reverse=True)
+    if not numbers and options.resume == "auto":
         return None
-    if not number:
+    if not numbers:
         raise ValueError(
             "a folder to resume from must hold a checkpoint. Received: "
             f"{options.earlier}, which has no complete one. Write one with "
             "--checkpoint DIR, or begin with --resume auto."
         )
-    found = read(options.earlier, number, server, roles.num_servers)
-    checkpoints.check(found, server, roles.num_servers, roles.num_workers)
+    found = None
+    for number in numbers:
+        files = [
+            read(options.earlier, number, other, roles.num_servers)
+            for other in range(roles.num_servers)
+        ]
+        for other, file in enumerate(files):
+            checkpoints.check(file, other, roles.num_servers, roles.num_workers)
+        lacking = checkpoints.partial(files)
+        again = checkpoints.of_running(files[0], lacking)
+        found = found or (files[server], again)
+        if again == lacking:  # else one was taken while an epoch ended
+            return files[server], again
     return found

@@ -13,12 +13,13 @@ batches; here are the notes of worker 0, and the way back from all of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from nfdt.protocol import serialization
+from nfdt.protocol.epoch_id import EpochId
 from nfdt.protocol.group_spec import GroupSpec, difference
 from nfdt.protocol.leases import Leases
 from nfdt.protocol.messages import Kind, Message
@@ -26,7 +27,8 @@ from nfdt.protocol.server import Service
 from nfdt.protocol.shard_server import ShardServer
 
 SEED = "seed"  # the note of what shuffles are drawn from, which every run makes
-FORMAT = 2  # 1 kept the numbers and the arrays of a rule apart
+# 1 kept the numbers and the arrays of a rule apart, 2 did not know what was pushed.
+FORMAT = 3
 
 
 def kept(service: Service) -> dict[str, Any]:
@@ -58,6 +60,10 @@ def kept(service: Service) -> dict[str, Any]:
             }
             for epoch, ledger in service.leases.items()
         },
+        "pushed": {
+            epoch: np.array(sorted(pairs), np.int64).reshape(-1, 2)
+            for epoch, pairs in service.pushed.items()
+        },
     }
 
 
@@ -68,12 +74,58 @@ def restore(server: ShardServer, found: Mapping[str, Any]) -> None:
     server.learning_rate = float(found["learning_rate"])
 
 
-def restored_leases(found: Mapping[str, Any]) -> dict[int, Leases]:
-    """Returns the ledger that was kept, by epoch."""
+def restored_leases(
+    found: Mapping[str, Any], partial: Collection[tuple[int, int, int]]
+) -> dict[int, Leases]:
+    """Returns the ledger that was kept, by epoch.
+
+    Args:
+        found: What was kept.
+        partial: Epoch, group and batch of pushes that not all servers have.
+    """
+    again = {(epoch, number) for epoch, _, number in partial}
     return {
-        int(epoch): Leases(one["num_batches"], frozenset(one["done"].tolist()))
+        int(epoch): Leases(
+            one["num_batches"],
+            frozenset(n for n in one["done"].tolist() if (int(epoch), n) not in again),
+        )
         for epoch, one in found["leases"].items()
     }
+
+
+def pushes(found: Mapping[str, Any]) -> set[tuple[int, int, int]]:
+    """Returns epoch, group and batch of the last pushes that a server has kept."""
+    return {
+        (int(epoch), int(group), int(number))
+        for epoch, pairs in found["pushed"].items()
+        for group, number in pairs.tolist()
+    }
+
+
+def partial(kept: Sequence[Mapping[str, Any]]) -> set[tuple[int, int, int]]:
+    """Returns the pushes that some of the servers have, and not all of them.
+
+    Files of one number are moments apart: a push may have come to one server before it
+    wrote its own, and to another one after.
+    """
+    found = [pushes(one) for one in kept]
+    # Of the epochs before a server does not know any more; all have them.
+    first = max((min(one)[0] for one in found if one), default=0)
+    lacking = set().union(*found) - set.intersection(*found)
+    return {one for one in lacking if one[0] >= first}
+
+
+def of_running(
+    found: Mapping[str, Any], lacking: Collection[tuple[int, int, int]]
+) -> set[tuple[int, int, int]]:
+    """Returns those pushes whose epoch is not over, so that they can be made again.
+
+    Args:
+        found: What the first server has kept, with the notes of worker 0.
+        lacking: Epoch, group and batch of pushes.
+    """
+    notes = found["notes"]
+    return {one for one in lacking if str(EpochId.unpack(one[0])) not in notes}
 
 
 def check(found: object, server: int, num_servers: int, num_workers: int) -> None:
@@ -117,10 +169,16 @@ class CheckpointState:
         about: What every checkpoint of this server says of itself.
         earlier: What :meth:`kept` returned in the run that was interrupted; None for
             a run that begins.
+        lacking: Epoch, group and batch of pushes that not all servers have kept.
     """
 
-    def __init__(self, about: Mapping[str, Any], earlier: Mapping[str, Any] | None):
-        self._about = about
+    def __init__(
+        self,
+        about: Mapping[str, Any],
+        earlier: Mapping[str, Any] | None,
+        lacking: Collection[tuple[int, int, int]] = (),
+    ):
+        self._about, self._partial = about, lacking
         self._notes: dict[str, bytes] = {}  # name -> what worker 0 wants kept
         self._groups: dict[int, Any] = {}  # group -> what was kept, until it is opened
         self._recalled: dict[str, Any] = {"notes": {}, "groups": {}}
@@ -136,8 +194,12 @@ class CheckpointState:
     def begin(self, service: Service) -> None:
         """Gives a service the ledger that was kept."""
         if self._earlier is not None:
-            leases = restored_leases(self._earlier)
-            service.resume(leases, self._earlier["stopped"])
+            pushed: dict[int, set[tuple[int, int]]] = {}
+            for epoch, *pair in pushes(self._earlier):
+                pushed.setdefault(epoch, set()).add((pair[0], pair[1]))
+            leases = restored_leases(self._earlier, self._partial)
+            stopped = self._earlier["stopped"]
+            service.resume(leases, stopped, pushed, self._partial)
         self._begun = self._progress(service)
 
     def has_trained(self, service: Service) -> bool:

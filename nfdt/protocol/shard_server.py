@@ -123,6 +123,12 @@ class ShardServer:
         whom = frozenset(other.worker for other in computing)
         return f"the parameters after its push {one.clock}", whom
 
+    def skip(self, worker: int) -> Message:
+        """Answers a push that is in the parameters already."""
+        place = self._place_for(worker, self._returned)
+        self._copy_to([place])
+        return self._sent(worker, place)
+
     def holding(self) -> list[int]:
         """Returns the workers whose gradients wait to be applied."""
         return [one.worker for one in self.progress.held()]

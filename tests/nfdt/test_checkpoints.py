@@ -182,9 +182,10 @@ def test_auto_goes_on_from_what_there_is(tmp_path):
     options, roles = Options(checkpoint=str(tmp_path), resume="auto"), Roles(3, 1)
     assert checkpoint_store.found_earlier(options, roles, 0) is None
     keeper = checkpoint_store.CheckpointWriter(str(tmp_path), 0, 1, 1.0)
-    keeper.keep(ABOUT, 1)
+    kept = {**ABOUT, "pushed": {}, "notes": {}}
+    keeper.keep(kept, 1)
     keeper.wait()
-    assert checkpoint_store.found_earlier(options, roles, 0) == ABOUT
+    assert checkpoint_store.found_earlier(options, roles, 0) == (kept, set())
     with pytest.raises(ValueError, match=r"Use --servers 1"):
         checkpoint_store.found_earlier(options, Roles(4, 2), 0)
 
@@ -265,3 +266,62 @@ def samples_of(job, logs):
         found = json.loads(line)
         counts[found["epoch"]].update(found["samples"])
     return counts
+
+
+def test_several_servers_make_up_for_what_some_of_them_lack():
+    """Their files are moments apart: each has a push that the other has not."""
+    makes = [dict(ABOUT, servers=2, server=server) for server in (0, 1)]
+
+    def begun(earlier=(None, None), lacking=()):
+        found = []
+        for about, kept in zip(makes, earlier, strict=True):
+            state = CheckpointState(about, kept, lacking)
+            made = service(opened=state.resume_group)
+            state.begin(made)
+            made.handle(opening(0), 0.0)
+            found.append((made, state))
+        return found
+
+    def push(made, number):
+        gradient = np.full(5, 0.5 + number, np.float32)
+        message = Message(Kind.PUSH, 0, number=number, epoch=7, payload=gradient)
+        return made.handle(message, 0.0)[0]
+
+    (first, one), (second, two) = begun()
+    for _ in range(3):
+        first.handle(Message(Kind.LEASE, 0, parts=4, epoch=7), 0.0)
+    push(first, 0), push(first, 1), push(second, 0), push(second, 2)
+    kept = [through_a_file(one.kept(first)), through_a_file(two.kept(second))]
+    lacking = checkpoints.partial(kept)
+    assert lacking == {(7, 0, 1), (7, 0, 2)}
+    (first, _), (second, _) = begun(kept, lacking)
+    assert first.leases[7].done == {0}
+    versions = [(first.groups[0].version, second.groups[0].version)]
+    for number in (1, 2, 3):
+        first.handle(Message(Kind.LEASE, 0, parts=4, epoch=7), 0.0)
+        assert push(first, number).kind is push(second, number).kind is Kind.PARAMS
+        versions.append((first.groups[0].version, second.groups[0].version))
+    assert versions == [(2, 2), (2, 3), (3, 3), (4, 4)]
+    assert first.leases[7].is_over
+    over = {**kept[0], "notes": {"epoch 7 of fit 0": np.zeros(1)}}
+    assert checkpoints.of_running(kept[0], lacking) == lacking
+    assert checkpoints.of_running(over, lacking) == set()
+
+
+def test_a_checkpoint_of_the_end_of_an_epoch_may_be_passed_over(tmp_path):
+    def keep_both(number, pushes, notes):
+        for server, found in enumerate(pushes):
+            keeper = checkpoint_store.CheckpointWriter(str(tmp_path), server, 2, 1.0)
+            about = dict(ABOUT, servers=2, server=server, number=number, notes=notes)
+            pairs = np.array([(0, batch) for batch in found], np.int64).reshape(-1, 2)
+            keeper.keep({**about, "pushed": {7: pairs}}, number)
+            keeper.wait()
+
+    options, roles = Options(resume=str(tmp_path), algorithm="asgd"), Roles(4, 2)
+    keep_both(1, ([0], []), {})
+    keep_both(2, ([0, 1], [0]), {"epoch 7 of fit 0": 1})
+    found, lacking = checkpoint_store.found_earlier(options, roles, 1)
+    assert (found["number"], lacking) == (1, {(7, 0, 0)})
+    keep_both(3, ([0, 1], [0, 1]), {"epoch 7 of fit 0": 1})
+    found, lacking = checkpoint_store.found_earlier(options, roles, 1)
+    assert (found["number"], lacking) == (3, set())
