@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fdtcore.snapshots.stop_requests import STOPPED_CODE
-from tests.hfdt.real_jobs import Job
+from tests.hfdt.real_jobs import TIME_LIMIT_S, Job
 from tests.nfdt import real_runs
 from tests.nfdt.real_runs import FITS, RUN
 
@@ -21,7 +21,9 @@ def life(folder, case, *words, np=2, happens="", command=RUN, **environ):
     """Runs a job to its end; nothing of it may be left."""
     folder.mkdir(exist_ok=True)
     environ = {"HAPPENS": happens, "MARKS": str(folder / "mark"), **environ}
-    job = Job(folder, *command, "-np", np, *words, LIVES, case, **environ)
+    words = (*command, "-np", np, *words, LIVES, case)
+    # It is several jobs, one after the other.
+    job = Job(folder, *words, time_limit_s=3 * TIME_LIMIT_S, **environ)
     assert job.left() == [], job.text
     return job
 
