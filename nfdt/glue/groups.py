@@ -202,7 +202,7 @@ class VariableGroups:
             del known[index]
             variables = [by_path[path] for path in paths]
             _build(model, optimizer, variables)
-            self.of(optimizer, variables)
+            self.of(optimizer, variables).follow_rate()
 
     def bring(self, optimizer: Optimizer) -> None:
         """Makes the servers go on from this worker's values, where they differ."""

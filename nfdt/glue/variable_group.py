@@ -260,6 +260,10 @@ class VariableGroup:
             for has_rows, start in zip(are_rows, self.vector.starts, strict=False)
         ]
 
+    def follow_rate(self) -> None:
+        """Takes over the rate that the servers have, which may be of an earlier run."""
+        self._follow(learning_rates.of_number(self.optimizer))
+
     def _follow(self, own: float) -> None:
         """Takes over a rate that another worker has changed."""
         theirs = self.vector.learning_rate

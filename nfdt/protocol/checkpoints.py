@@ -239,8 +239,10 @@ class CheckpointState:
         if message.kind is Kind.RECALL:
             payload = serialization.dump(self._recalled)
             return [Message(Kind.BYTES, message.worker, payload=payload)]
+        # All at once: no checkpoint has some of what belongs together.
         description, data = serialization.unpack(message.payload)
-        self._notes[description["name"]] = bytes(data)
+        kept = serialization.unpack_list(data)
+        self._notes.update(zip(description["names"], kept, strict=True))
         return []
 
     def kept(self, service: Service) -> dict[str, Any]:

@@ -32,6 +32,12 @@ def trained(earlier=None, **changes):
     return made, kept
 
 
+def note(name, value):
+    kept = serialization.pack_list([serialization.dump(value)])
+    payload = serialization.pack({"names": [name]}) + kept
+    return Message(Kind.NOTE, 0, payload=payload)
+
+
 def through_a_file(value):
     return serialization.load(serialization.dump(value))
 
@@ -83,10 +89,7 @@ def test_what_is_noted_is_recalled_also_after_two_interruptions():
     for _ in range(2):
         whole, kept = trained(earlier)
         if earlier is None:
-            payload = (
-                b"\x0f\0\0\0\0\0\0\0" + b'{"name": "one"}' + serialization.dump([3])
-            )
-            kept.handle(Message(Kind.NOTE, 0, payload=payload))
+            kept.handle(note("one", [3]))
         earlier = through_a_file(kept.kept(whole))
     (answer,) = CheckpointState(ABOUT, earlier).handle(Message(Kind.RECALL, 1))
     notes = serialization.load(bytes(answer.payload))["notes"]
@@ -197,8 +200,7 @@ def test_a_run_that_gets_nowhere_keeps_nothing(tmp_path):
         store = checkpoint_store.CheckpointStore(options, roles, 0)
         made = service(opened=store.state.resume_group)
         store.begin(made)
-        note = serialization.pack({"name": checkpoints.SEED}) + serialization.dump(3)
-        store.state.handle(Message(Kind.NOTE, 0, payload=note))
+        store.state.handle(note(checkpoints.SEED, 3))
         made.handle(opening(0), 0.0)
         for step_ in steps:
             step(made, step_)

@@ -208,3 +208,24 @@ def test_what_a_lost_worker_had_not_merged_is_trained_by_others(tmp_path, words)
     happens = "kill1@1:4" + (",server@2:6" if "--restarts" in words else "")
     words = ("--algorithm", "asgd", *words, *OFTEN)
     expect_all_once(life(tmp_path, "counts", *words, np=3, happens=happens))
+
+
+def rows(folder):
+    lines = (folder / "mark.csv").read_text().splitlines()
+    return [line.split(",")[0] for line in lines]
+
+
+def test_callbacks_decide_as_in_a_run_that_was_not_disturbed(tmp_path):
+    words = ("--consistency", "bsp", *OFTEN)
+    whole = life(tmp_path / "whole", "decides", *words, np=1)
+    happens = "server@2:5,server@3:9,server@4:16"
+    again = ("--restarts", 3, *words)
+    job = life(tmp_path / "cut", "decides", *again, np=1, happens=happens)
+    assert job.code == 0, job.text
+    assert len(restarts(job)) == 3
+    found, wanted = ended(job), ended(whole)
+    assert wanted["epochs"] == [0, 1, 2, 3, 4]
+    for name in ("epochs", "rate", "seen"):
+        assert found[name] == wanted[name]
+    np.testing.assert_allclose(found["weights"], wanted["weights"], rtol=0, atol=1e-6)
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")

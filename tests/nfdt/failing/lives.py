@@ -1,7 +1,8 @@
 """A fit whose weights count what was merged, in which something happens once.
 
 ``lives.py counts`` adds 1 to a weight of its own for each batch of each epoch that is
-merged into the parameters; ``lives.py learns`` trains a small network with Adam.
+merged into the parameters; ``lives.py learns`` trains a small network with Adam, and
+``lives.py decides`` the same one with callbacks that end it early.
 
 ``HAPPENS`` is ``WHAT@EPOCH:STEP``, or several, parted by commas: what happens behind a
 worker's step of that number in an epoch, and with 0 before the first. ``kill1`` kills
@@ -25,7 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 CASE = sys.argv[1]
-BATCHES, EPOCHS = 16, 3
+BATCHES, EPOCHS = 16, 9 if CASE == "decides" else 3
 STEP_S = 0.04
 WORKER = int(os.environ.get("OMPI_COMM_WORLD_RANK", "0"))
 SIZE = int(os.environ.get("OMPI_COMM_WORLD_SIZE", "1"))
@@ -89,6 +90,18 @@ class Watch(keras.callbacks.Callback):
         look()
 
 
+class Seen(keras.callbacks.Callback):
+    """Keeps what a user's callback would."""
+
+    def __init__(self):
+        super().__init__()
+        self.epochs, self.total = [], 0.0
+
+    def on_epoch_end(self, number, logs=None):
+        self.epochs.append(number)
+        self.total += 0.5
+
+
 class Counts(keras.layers.Layer):
     """A weight for each batch of each epoch; the one of a batch is picked."""
 
@@ -122,11 +135,22 @@ def main():
         parts = [keras.layers.Rescaling(0.1), hidden, keras.layers.Dense(1)]
         model = keras.Sequential([keras.Input((1,)), *parts])
         model.compile(keras.optimizers.Adam(0.01), "mse")
+    # No epoch is better than the first by so much.
+    keras_own = keras.callbacks
+    stopping = keras_own.EarlyStopping("loss", min_delta=99.0, patience=4)
+    falling = keras_own.ReduceLROnPlateau("loss", 0.5, patience=2, min_delta=99.0)
+    rows, seen = keras_own.CSVLogger(f"{os.environ['MARKS']}.csv"), Seen()
+    decides = [stopping, falling, rows, seen] if CASE == "decides" else []
     history = model.fit(
-        x, y, batch_size=1, epochs=EPOCHS, callbacks=[Watch()], verbose=0
+        x, y, batch_size=1, epochs=EPOCHS, callbacks=[Watch(), *decides], verbose=0
     )
     weights = np.concatenate([np.ravel(w) for w in model.get_weights()])
-    found = {"weights": weights.tolist(), "epochs": history.epoch}
+    found = {
+        "weights": weights.tolist(),
+        "epochs": history.epoch,
+        "rate": float(model.optimizer.learning_rate),
+        "seen": [seen.epochs, seen.total, stopping.stopped_epoch, falling.wait],
+    }
     print("ended", json.dumps(found), flush=True)
 
 
