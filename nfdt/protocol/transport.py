@@ -70,7 +70,7 @@ class JobEnded(RuntimeError):
     """A server has ended the job, and says why.
 
     Args:
-        text: Why.
+        text: Reason that the user is told.
         code: Exit code of the job.
     """
 
