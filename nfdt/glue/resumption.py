@@ -84,9 +84,10 @@ class Resumption:
         epochs.skip(len(self.past))
         arguments["initial_epoch"] += len(self.past)
         found = self._notes.get(_CALLBACKS)
-        is_here = found is not None and found["at"] == [epochs.fit, len(self.past) - 1]
-        self._callbacks = found if is_here else None
-        if is_here:
+        if found is not None and found["at"] != [epochs.fit, len(self.past) - 1]:
+            found = None
+        self._callbacks = found
+        if found is not None:
             if found["stops"]:  # a callback had decided so
                 arguments["initial_epoch"] = arguments["epochs"]
             if not self._worker:

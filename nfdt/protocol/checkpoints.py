@@ -111,7 +111,7 @@ def partial(kept: Sequence[Mapping[str, Any]]) -> set[tuple[int, int, int]]:
     found = [pushes(one) for one in kept]
     # Of the epochs before a server does not know any more; all have them.
     first = max((min(one)[0] for one in found if one), default=0)
-    lacking = set().union(*found) - set.intersection(*found)
+    lacking = found[0].union(*found) - found[0].intersection(*found)
     return {one for one in lacking if one[0] >= first}
 
 
