@@ -22,6 +22,9 @@ CUT_OFF = "cut off"  # the rank's machine cannot be reached
 STALL = "stall"  # the rank never joined a call that others wait in
 ENDED = "ended"  # the framework has ended the job, and says why
 
+# Type of a failure by which a job has lost a process, whoever says so.
+PROCESS_GONE = "ProcessGone"
+
 _KINDS = (EXCEPTION, GONE, CUT_OFF, STALL, ENDED)
 _LIMITS = {"message": 4_000, "traceback": 64_000}  # characters
 _OTHER_LIMIT = 500
@@ -134,7 +137,8 @@ class Failure:
             rank: Whose output says more.
             size: Number of processes of the job.
             text: Why, in a sentence for the user.
-            type: Kind of the reason, one word.
+            type: Kind of the reason, one word; `PROCESS_GONE` where the same job may
+                well end otherwise when it is started again.
         """
         text = _clip_middle(text, _LIMITS["message"])
         return cls(rank, size, "", type, text, kind=ENDED)

@@ -144,7 +144,7 @@ class Option:
             text = os.fspath(value)
         elif isinstance(value, numbers.Real):
             text = str(value)
-        if self.is_folder and text:
+        if self.is_folder and text and text not in self.words:
             value = text = os.path.abspath(text)
         if self.read is None or text is None or self.read(text) != value:
             return None

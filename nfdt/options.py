@@ -159,7 +159,11 @@ class Options(options.FrameworkOptions):
     log: str = field(default="none", metadata=options.log())
     checkpoint: str = field(
         default="",
-        metadata=options.folder("Folder for the servers' checkpoints.")
+        metadata=options.folder(
+            "Folder for the servers' checkpoints.",
+            details="SIGTERM, SIGUSR1 and the first Ctrl-C write a last one and end "
+            "the job with exit code 75; docs/resume.md says what is exact.",
+        )
         | _REAL_RUNS_ONLY,
     )
     checkpoint_every: float = field(
@@ -168,7 +172,15 @@ class Options(options.FrameworkOptions):
     )
     resume: str = field(
         default="",
-        metadata=options.folder("Folder of checkpoints to continue from.")
+        metadata=options.folder(
+            "Folder of checkpoints to continue from; `auto`: that of `--checkpoint`, "
+            "if there is one.",
+            words=("auto",),
+            metavar="DIR|auto",
+            details="The same script runs again from its top, with as many workers and "
+            "servers: epochs that were over stand in its History, and of the "
+            "interrupted one the batches that were not merged are trained.",
+        )
         | _REAL_RUNS_ONLY,
     )
 
@@ -178,12 +190,23 @@ class Options(options.FrameworkOptions):
         _check_waiting(self)
         _check_own_steps(self)
         _check_overlap(self)
+        demand(
+            self.resume != "auto" or bool(self.checkpoint),
+            "resume=auto goes on from the folder of checkpoints",
+            "Name it as well: --checkpoint DIR.",
+            checkpoint=self.checkpoint,
+        )
 
     # Kept in the instance, although that is frozen: a text is parsed once.
     @functools.cached_property
     def controller(self) -> Controller:
         """Who waits."""
         return consistency.parse(self.consistency)
+
+    @property
+    def earlier(self) -> str:
+        """The folder of checkpoints to go on from; empty where none is."""
+        return self.checkpoint if self.resume == "auto" else self.resume
 
     @property
     def trains_locally(self) -> bool:

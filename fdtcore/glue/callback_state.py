@@ -55,11 +55,12 @@ def _packed(callback: Callback, packer: Packer, say: Callable[[str], None]) -> A
     return {"class": kind.__name__, "values": found, "log_bytes": size}
 
 
-def restore(callbacks: Sequence[Callback], kept: list[Any], arrays: Any) -> None:
+def restore(callbacks: Sequence[Callback | None], kept: list[Any], arrays: Any) -> None:
     """Gives callbacks the state that they had.
 
     Args:
-        callbacks: Those that the user gave to ``fit``, in the same order.
+        callbacks: Those that the user gave to ``fit``, in the same order; None in place
+            of one that begins anew.
         kept: What :func:`pack` has returned.
         arrays: The arrays beside it, by name.
     """

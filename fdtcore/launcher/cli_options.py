@@ -24,7 +24,7 @@ RESTARTS = 3
 START_TIMEOUT_S = 600.0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
     """The options of ``run`` that no framework reads a meaning of its own into.
 
@@ -60,11 +60,11 @@ class Request:
     slots_timeout: str | None
     dry_run: bool
     restarts: int | None
-    min_size: int | None
-    max_size: int | None
-    hosts_from: str | None
+    min_size: int | None = None
+    max_size: int | None = None
+    hosts_from: str | None = None
     start_timeout: str | None
-    warm_spares: bool
+    warm_spares: bool = False
     forward: tuple[str, ...]
     directory: Path | None
     verbose: bool
@@ -135,8 +135,16 @@ class Request:
     @property
     def is_elastic(self) -> bool:
         """Whether the job is started again where it has lost processes."""
-        given = (self.restarts, self.min_size, self.max_size, self.hosts_from)
-        return any(value is not None for value in given)
+        return bool(self._elastic_words())
+
+    def _elastic_words(self) -> list[str]:
+        given = {
+            "--restarts": self.restarts,
+            "--min-np": self.min_size,
+            "--max-np": self.max_size,
+            "--hosts-from": self.hosts_from,
+        }
+        return [word for word, value in given.items() if value is not None]
 
     def limits(self, size: int) -> Limits:
         """Returns how far the job may change.
@@ -150,7 +158,7 @@ class Request:
         if self.on is not None:
             raise ValueError(
                 "an engine that --on names starts processes in its own ways. Received: "
-                f"--on {self.on} and --restarts, --min-np, --max-np or --hosts-from. "
+                f"--on {self.on} and {', '.join(self._elastic_words())}. "
                 "Drop these: start the same command again with --resume auto."
             )
         if self.restarts is not None and self.restarts < 0:
@@ -272,7 +280,11 @@ def checked_program(
 
 
 def run_options(
-    program: str, launchers: Sequence[str], ranks: str = "processes"
+    program: str,
+    launchers: Sequence[str],
+    ranks: str = "processes",
+    *,
+    resizes: bool = True,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Adds the options of `Request` to a command, whose first argument it becomes.
 
@@ -280,16 +292,18 @@ def run_options(
         program: Name of the framework's command.
         launchers: What can start its processes.
         ranks: What ``-np`` counts, for the help text.
+        resizes: Whether a job that is started again may have another number of them.
     """
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def run(**given: Any) -> None:
             names = [field.name for field in dataclasses.fields(Request)]
-            command(Request(**{name: given.pop(name) for name in names}), **given)
+            own = {name: given.pop(name) for name in names if name in given}
+            command(Request(**own), **given)
 
         # Help shows the last one first.
-        for parameter in reversed(_parameters(program, launchers, ranks)):
+        for parameter in reversed(_parameters(program, launchers, ranks, resizes)):
             parameter(run)
         return run
 
@@ -369,9 +383,53 @@ _INTERFACE = click.option(
 )
 
 
+_RESTARTS_OF_RESIZED = (
+    "Start again on what is left when processes or machines are lost; end after N "
+    f"failures in a row without a new snapshot.  [default: {RESTARTS} with any of the "
+    "next three, else 0]"
+)
+_RESTARTS = (
+    "Start again from the newest checkpoint when processes or machines are lost that "
+    "the job cannot go on without; end after N failures in a row without a new one.  "
+    "[default: 0]"
+)
+
+
+def _resizing(ranks: str) -> tuple[Callable[..., Any], ...]:
+    return (
+        click.option(
+            "--min-np",
+            "min_size",
+            metavar="N",
+            type=int,
+            help=f"Number of {ranks} to go on with at least.  [default: -np]",
+        ),
+        click.option(
+            "--max-np",
+            "max_size",
+            metavar="N",
+            type=int,
+            help=f"Number of {ranks} to grow to at most.  [default: -np]",
+        ),
+        click.option(
+            "--hosts-from",
+            metavar="PROGRAM",
+            help="Prints the machines, as lines like `node1 slots=4`; asked again and "
+            "again.".replace("`", "'"),
+        ),
+        click.option(
+            "--warm-spares",
+            is_flag=True,
+            help="Keep as many processes ready on this machine, which have loaded "
+            "TensorFlow: a restart takes less time, and they take memory.",
+        ),
+    )
+
+
 def _parameters(
-    program: str, launchers: Sequence[str], ranks: str
+    program: str, launchers: Sequence[str], ranks: str, resizes: bool
 ) -> tuple[Callable[..., Any], ...]:
+    resizing = _resizing(ranks) if resizes else ()
     return (
         click.option("-np", "--np", "-n", "size", type=int, help=f"Number of {ranks}."),
         *_MACHINES,
@@ -398,42 +456,16 @@ def _parameters(
             "--restarts",
             metavar="N",
             type=int,
-            help="Start again on what is left when processes or machines are lost; end "
-            "after N failures in a row without a new snapshot.  [default: "
-            f"{RESTARTS} with any of the next three, else 0]",
+            help=_RESTARTS_OF_RESIZED if resizes else _RESTARTS,
         ),
-        click.option(
-            "--min-np",
-            "min_size",
-            metavar="N",
-            type=int,
-            help=f"Number of {ranks} to go on with at least.  [default: -np]",
-        ),
-        click.option(
-            "--max-np",
-            "max_size",
-            metavar="N",
-            type=int,
-            help=f"Number of {ranks} to grow to at most.  [default: -np]",
-        ),
-        click.option(
-            "--hosts-from",
-            metavar="PROGRAM",
-            help="Prints the machines, as lines like `node1 slots=4`; asked again and "
-            "again.".replace("`", "'"),
-        ),
+        *resizing[:-1],
         click.option(
             "--start-timeout",
             metavar="TIME",
             help="How long to wait for machines, when there are too few.  [default: "
             f"{write_s(START_TIMEOUT_S)}]",
         ),
-        click.option(
-            "--warm-spares",
-            is_flag=True,
-            help="Keep as many processes ready on this machine, which have loaded "
-            "TensorFlow: a restart takes less time, and they take memory.",
-        ),
+        *resizing[-1:],
         click.option(
             "--dry-run", is_flag=True, help="Show what would be started, and no more."
         ),

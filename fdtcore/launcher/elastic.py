@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fdtcore.failures import CUT_OFF, ENDED, EXCEPTION
+from fdtcore.failures import CUT_OFF, ENDED, EXCEPTION, PROCESS_GONE
 from fdtcore.launcher import preflight
 from fdtcore.launcher.discovery import Discovery
 from fdtcore.launcher.explanation import stopped_by
@@ -55,12 +55,23 @@ class Kept:
     Args:
         variables: Of the environment: let a run go on from the newest snapshot.
         newest: Returns what changes with each snapshot.
-        place: Returns where training is; None where it has not begun.
+        place: Returns where training is; None where nothing tells.
+        name: What messages call a snapshot.
     """
 
     variables: Mapping[str, str]
     newest: Callable[[], object]
-    place: Callable[[], Position | None]
+    place: Callable[[], Position | None] | None = None
+    name: str = "snapshot"
+
+    def progress(self) -> object:
+        """Returns what changes as training goes on."""
+        return self.newest() if self.place is None else self.place()
+
+    def step(self) -> object:
+        """Returns the step that training has come to, whatever was kept of it."""
+        place = None if self.place is None else self.place()
+        return place and place[:3]
 
 
 class ElasticJob:
@@ -184,21 +195,22 @@ class ElasticJob:
         on = f" on {where}" if where else ""
         count = len(self._failures)
         restart = f"restart {count} of {self._limits.restarts}: " if count else ""
-        self._say(f"{restart}{ranks} on from the newest snapshot{on}.")
+        self._say(f"{restart}{ranks} on from the newest {self._kept.name}{on}.")
 
     def _goes_on(self, done: Run, watch: _Watch, number: int, size: int) -> bool:
         """Whether a run is followed by another one; says what has ended it."""
         if done.line:
             self._say(done.line)
         if done.code == STOPPED_CODE and watch.has_asked:
-            self._say("the machines have changed; a snapshot was kept.")
+            self._say(f"the machines have changed; a {self._kept.name} was kept.")
             self._failures = []
             return True
         if not done.code or done.code == STOPPED_CODE or done.outcome.received:
             return False
         if self._is_own(done, watch, number):
             return False
-        if watch.has_kept():
+        # Without a place, what a script keeps as it fails is no sign that it gets on.
+        if watch.has_kept() and (self._own is None or self._kept.place is not None):
             self._failures = []
         if not self._may_fail(done.line or f"exit code {done.code}"):
             return False
@@ -208,21 +220,24 @@ class ElasticJob:
 
     def _is_own(self, done: Run, watch: _Watch, number: int) -> bool:
         """Whether it is the script that ended the run, and would do so again."""
-        if done.failure is not None and done.failure.kind == ENDED:
-            return True
+        failure = done.failure
+        if failure is not None and failure.kind == ENDED:
+            if failure.type != PROCESS_GONE:
+                return True
         what = _own_error(done)
         if what is None:
             self._own = None
             return False
         if not watch.has_trained() and not number:
             return True
-        place = self._kept.place()
-        before, self._own = self._own, (what, place and place[:3])
+        before, self._own = self._own, (what, self._kept.step())
         if before is None or before[0] != what:
             return False
-        if before != self._own and watch.has_trained():
+        is_placed = self._kept.place is not None
+        if is_placed and before != self._own and watch.has_trained():
             return False
-        self._say("the same again at the same step: it is not tried once more.")
+        where = " at the same step" if is_placed else ""
+        self._say(f"the same again{where}: it is not tried once more.")
         return True
 
     def _may_fail(self, line: str) -> bool:
@@ -236,8 +251,8 @@ class ElasticJob:
             for line, count in counts.items()
         )
         self._say(
-            f"{len(self._failures)} runs in a row have ended without a new snapshot: "
-            f"{named}. The same command with --resume auto goes on."
+            f"{len(self._failures)} runs in a row have ended without a new "
+            f"{self._kept.name}: {named}. The same command with --resume auto goes on."
         )
         return False
 
@@ -274,8 +289,8 @@ class ElasticJob:
             time.sleep(_LOOK_S)
         self._say(
             f"the job needs {self._limits.min_size} ranks. Received: machines for "
-            f"{found} within {self._limits.start_timeout_s:g} s. Its newest snapshot "
-            "stays: the same command with --resume auto goes on."
+            f"{found} within {self._limits.start_timeout_s:g} s. Its newest "
+            f"{self._kept.name} stays: the same command with --resume auto goes on."
         )
         return None
 
@@ -339,7 +354,7 @@ class ElasticJob:
             since_s: When the run before has ended; 0 for the first.
             environ: The environment of its ranks.
         """
-        if since_s:
+        if since_s and self._kept.place is not None:
             ranks = "1 rank trains" if size == 1 else f"{size} ranks train"
             self._say(f"{ranks} again, {time.monotonic() - since_s:.1f} s after.")
         if self._spares is not None:
@@ -368,7 +383,7 @@ class _Watch:
     ):
         self._job, self._place, self._size = job, place, size
         self._since_s, self._environ = since_s, environ
-        self._newest, self._begin = job.kept.newest(), job.kept.place()
+        self._newest, self._begin = job.kept.newest(), job.kept.progress()
         self._trains = False
         self.has_asked = False  # for a snapshot and the end
 
@@ -378,7 +393,7 @@ class _Watch:
 
     def has_trained(self) -> bool:
         """Whether the run has made a step."""
-        return self._trains or self._job.kept.place() != self._begin
+        return self._trains or self._job.kept.progress() != self._begin
 
     def wanted(self) -> bool:
         """Whether the run goes on as it is; asked several times a second."""

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fdtcore import interfaces, output, settings
-from fdtcore.failures import GONE, RECORD_NAME, Failure, read_record, try_record
+from fdtcore.failures import (
+    GONE,
+    PROCESS_GONE,
+    RECORD_NAME,
+    Failure,
+    read_record,
+    try_record,
+)
 from fdtcore.launcher import network, preflight
 from fdtcore.launcher.explanation import exit_code, explain, number, stopped_by
 from fdtcore.launcher.hosts import addresses
@@ -151,7 +158,7 @@ class Foreground:
         )
         if line and failure is None and logs is not None and outcome.ended is not None:
             rank, host, *_ = outcome.ended
-            gone = Failure(rank, job.size, host, "ProcessGone", line, kind=GONE)
+            gone = Failure(rank, job.size, host, PROCESS_GONE, line, kind=GONE)
             try_record(logs, gone)  # for programs, which read no lines
         return Run(exit_code(outcome, failure), outcome, failure, line)
 
@@ -161,10 +168,7 @@ class Foreground:
         Args:
             directory: The one that the user has named; None for the usual.
         """
-        usual = output.job_directory(
-            Path(f"{self.program}-logs"), datetime.datetime.now(), os.getpid()
-        )
-        return (directory or usual).absolute()
+        return folder_of(self.program, directory)
 
     def requirements(self, script: str, logs: Path) -> Requirements:
         """Returns what a machine must have to take part in a job.
@@ -228,6 +232,19 @@ class Foreground:
         found = environ.get(name) or network.common(machines, addresses(job.hosts))
         if found:
             environ[name] = found
+
+
+def folder_of(program: str, directory: Path | None) -> Path:
+    """Returns the folder of a job's files.
+
+    Args:
+        program: Name of the command.
+        directory: The one that the user has named; None for the usual.
+    """
+    usual = output.job_directory(
+        Path(f"{program}-logs"), datetime.datetime.now(), os.getpid()
+    )
+    return (directory or usual).absolute()
 
 
 def _is_there(logs: Path | None, name: str) -> bool:

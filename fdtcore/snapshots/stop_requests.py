@@ -7,6 +7,7 @@ SIGINT ends the process as it would have without this.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -29,6 +30,7 @@ class StopRequests:
         self.received = 0  # the signal that came first; 0: none
         self.is_stepping = False  # whether somebody asks after each step
         self._before: dict[int, object] = {}
+        self._pid = os.getpid()
 
     def listen(self) -> None:
         """Takes the signals over; in the main thread only, as Python demands."""
@@ -37,6 +39,10 @@ class StopRequests:
                 self._before[number] = signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._pid:  # a child that the script has forked
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
         again = self.received != 0
         self.received = self.received or number
         if self.is_stepping and not (again and number == signal.SIGINT):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -11,9 +12,10 @@ from fdtcore import output
 from fdtcore.failures import RECORD_NAME
 from fdtcore.launcher import jobs
 from fdtcore.launcher.cli_options import Request, option_flags, run_options
+from fdtcore.launcher.elastic import ElasticJob
 from fdtcore.launcher.engines.choice import Choice, GangLauncher, dry_run
 from fdtcore.launcher.engines.submission import Submission
-from fdtcore.launcher.foreground import Foreground
+from fdtcore.launcher.foreground import Foreground, folder_of
 from fdtcore.launcher.launchers import Job, Launcher
 from nfdt import __version__
 from nfdt.cli import calibrate, inspection, job_setup, simulate
@@ -31,11 +33,15 @@ Examples:
   nfdt run -np 8 --algorithm dc-asgd-a -H node1:5,node2:4 train.py
   nfdt run -np 4 --consistency ssp:3 train.py
   nfdt run -np 4 --on ray=node1:6379 train.py
-  nfdt run -np 4 --checkpoint ck train.py    ... then: --resume ck
+  nfdt run -np 4 --checkpoint ck --resume auto train.py    goes on where it was
+  nfdt run -np 4 --restarts 3 train.py       goes on by itself when a server is lost
 
 Everything after the script belongs to the script. Progress bars, prints and files
 come from worker 0; the output of each other process goes to a file. The alternatives:
 mpirun or srun with `python -m nfdt train.py`, one more process for each server.
+
+With --checkpoint, SIGTERM, SIGUSR1 and the first Ctrl-C make the servers keep a last
+checkpoint and end the job with exit code 75; a second Ctrl-C ends it at once.
 """
 _FRAGILE = (
     "this launcher ends the job when a worker dies; that of Open MPI 5 would not "
@@ -63,7 +69,8 @@ main.add_command(calibrate.calibrate)
     epilog=_EXAMPLES,
     short_help="Run a script on several workers.",
 )
-@run_options("nfdt", ["mpirun", "srun"], "workers")
+# A checkpoint is gone on from with as many workers and servers as it was of.
+@run_options("nfdt", ["mpirun", "srun"], "workers", resizes=False)
 @option_flags(Options)
 def run(request: Request, **choices: str | bool | None) -> None:
     """Run SCRIPT, a single-machine Keras script, on several workers."""
@@ -77,32 +84,49 @@ def run(request: Request, **choices: str | bool | None) -> None:
         place = jobs.NO_HOSTS
         if engine is None:
             place = jobs.choose_place(request.hosts, request.hostfile, environ)
-        size = job_setup.size(request.size, place, environ, options)
+        again = request.is_elastic
+        size = job_setup.size(request.size, place, environ, options, keeps=again)
         jobs.refuse_nesting(environ, "nfdt")
+        limits = request.limits(size) if again else None
         if engine is not None and engine.submits:
             submission = Submission("nfdt", request, size, given)
             raise SystemExit(submission.submit(engine, environ, TERMINAL.say))
         command = request.command("nfdt")
         roles = job_setup.check(options, size)
-        job = Job(
-            command,
-            size,
-            *place,
-            forward=request.variables(environ),
-            idle=size - roles.num_workers,
-            script=request.path,
-        )
-        program: Launcher
-        if engine is not None:
-            program = _in_slots(engine, request, options)
-        else:
-            program = job_setup.choose_launcher(job, request.launcher, environ)
+
+        def make(place: jobs.JobHosts, size: int) -> tuple[Job, Launcher]:
+            job = Job(
+                command,
+                size,
+                *place,
+                forward=request.variables(environ),
+                idle=size - roles.num_workers,
+                script=request.path,
+            )
+            if engine is not None:
+                return job, _in_slots(engine, request, options)
+            return job, job_setup.choose_launcher(job, request.launcher, environ)
+
+        job, program = make(place, size)
         if request.dry_run:
             click.echo(dry_run(program, job))
             return
         if size > 1 and not job_setup.survives(program):
             TERMINAL.say(_FRAGILE)
-        code = _foreground(job, program, environ, roles, request)
+        environ["NFDT_LAUNCHED"] = "1"
+        keeps = bool(options.checkpoint or limits) and engine is None
+        foreground = _foreground(roles, request, options, keeps)
+        if limits is None:
+            code = foreground.run(job, program, environ, request.directory)
+        else:
+            logs = folder_of("nfdt", request.directory)
+            kept = job_setup.kept(options, roles, logs, environ)
+            elastic = ElasticJob(
+                foreground, place, size, limits, kept, make, request.path
+            )
+            code = elastic.run(environ, logs)
+        if not code:
+            _summarise(environ, job)
     except ValueError as error:
         TERMINAL.fail(str(error))
     raise SystemExit(code)
@@ -121,14 +145,10 @@ def _in_slots(engine: Choice, request: Request, options: Options) -> GangLaunche
 
 
 def _foreground(
-    job: Job,
-    program: Launcher,
-    environ: dict[str, str],
-    roles: Roles,
-    request: Request,
-) -> int:
-    environ["NFDT_LAUNCHED"] = "1"
-    foreground = Foreground(
+    roles: Roles, request: Request, options: Options, keeps: bool
+) -> Foreground:
+    again = ", with --resume auto" if options.checkpoint else ""
+    return Foreground(
         "nfdt",
         TERMINAL.say,
         request.verbose,
@@ -136,12 +156,15 @@ def _foreground(
         lambda rank, size: roles.name(rank),
         job_setup.DISTRIBUTIONS,
         SUMMARY_NAME,
-        ", with --resume DIR where it kept checkpoints",
+        again,
+        stops_itself=keeps,
     )
-    code = foreground.run(job, program, environ, request.directory)
+
+
+def _summarise(environ: Mapping[str, str], job: Job) -> None:
+    """Says what there was, as the first server has left it."""
     logs = environ.get("NFDT_JOB_DIR")
     path = Path(logs, SUMMARY_NAME) if logs and job.is_local else None
-    if not code and path is not None and path.exists():
+    if path is not None and path.exists():
         for line in Summary.from_json(path.read_text()).lines():
             TERMINAL.say(line)
-    return code

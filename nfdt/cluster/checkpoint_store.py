@@ -115,8 +115,7 @@ class CheckpointWriter:
             self._remove_older()
         except OSError as error:
             self.problem = (
-                f"a checkpoint could not be written to {place} ({error.strerror}); "
-                "training continues without it."
+                f"a checkpoint could not be written to {place} ({error.strerror})"
             )
 
     def _remove_older(self) -> None:
@@ -130,14 +129,19 @@ class CheckpointWriter:
 
 
 def newest(directory: str | Path, num_servers: int) -> int:
-    """Returns the number of the newest checkpoint that is complete.
+    """Returns the number of the newest checkpoint that is complete; 0 for none."""
+    return max(complete(directory, num_servers), default=0)
+
+
+def complete(directory: str | Path, num_servers: int) -> list[int]:
+    """Returns the numbers of the checkpoints that all servers have written.
 
     Args:
         directory: Folder of the checkpoints.
         num_servers: Servers of the job that is to go on from it.
 
     Raises:
-        ValueError: The folder has no complete checkpoint.
+        ValueError: Another number of servers has written there.
     """
     servers = _numbers(Path(directory))
     whole = [
@@ -146,7 +150,7 @@ def newest(directory: str | Path, num_servers: int) -> int:
         if {s for s, count in found if count == num_servers} >= set(range(num_servers))
     ]
     if whole:
-        return max(whole)
+        return whole
     counts = sorted({count for found in servers.values() for _, count in found})
     if counts and counts != [num_servers]:
         raise ValueError(
@@ -154,10 +158,7 @@ def newest(directory: str | Path, num_servers: int) -> int:
             f"{num_servers} for a checkpoint of {counts[0]}. "
             f"Use --servers {counts[0]}."
         )
-    raise ValueError(
-        "a folder to resume from must hold a checkpoint. Received: "
-        f"{directory}, which has no complete one. Write one with --checkpoint DIR."
-    )
+    return []
 
 
 def read(directory: str | Path, number: int, server: int, num_servers: int) -> Any:
@@ -209,7 +210,9 @@ class CheckpointStore:
             "servers": roles.num_servers,
             "workers": roles.num_workers,
         }
-        self.state = CheckpointState(about, found_earlier(options, roles, server))
+        found = found_earlier(options, roles, server)
+        earlier, lacking = (None, set()) if found is None else found
+        self.state = CheckpointState(about, earlier, lacking)
         self._writer = None
         if options.checkpoint:
             self._writer = CheckpointWriter(
@@ -225,10 +228,15 @@ class CheckpointStore:
         writer = self._writer
         if writer is None:
             return ""
-        if writer.is_due(now_s, is_open=bool(service.groups)):
+        is_due = writer.is_due(now_s, is_open=bool(service.groups))
+        if is_due and self.state.has_trained(service):
             writer.keep(self.state.kept(service), writer.number(now_s))
         problem, writer.problem = writer.problem, ""
-        return problem
+        return f"{problem}; training continues without it." if problem else ""
+
+    def has_trained(self, service: Service) -> bool:
+        """Whether a service has come further than it was at the beginning."""
+        return self.state.has_trained(service)
 
     def last_number(self) -> int:
         """Returns the number that this server would give to the last one."""
@@ -243,15 +251,20 @@ class CheckpointStore:
             service: State machine of the server process, whose state is kept.
             number: Number of the checkpoint.
         """
-        if self._writer is None or not service.groups:
+        # One that says nothing new would pass for progress where a job starts again.
+        if self._writer is None or not self.state.has_trained(service):
             return ""
         self._writer.keep(self.state.kept(service), number)
         self._writer.wait()
         return self._writer.problem
 
 
-def found_earlier(options: Options, roles: Roles, server: int) -> Any:
+def found_earlier(
+    options: Options, roles: Roles, server: int
+) -> tuple[Any, set[tuple[int, int, int]]] | None:
     """Returns what a server of an interrupted run has kept; None for a run that begins.
+
+    And epoch, group and batch of pushes that not all servers have kept.
 
     Args:
         options: The user's options.
@@ -261,9 +274,28 @@ def found_earlier(options: Options, roles: Roles, server: int) -> Any:
     Raises:
         ValueError: No checkpoint is found, or it is broken or of another kind of job.
     """
-    if not options.resume:
+    if not options.earlier:
         return None
-    number = newest(options.resume, roles.num_servers)
-    found = read(options.resume, number, server, roles.num_servers)
-    checkpoints.check(found, server, roles.num_servers, roles.num_workers)
+    numbers = sorted(complete(options.earlier, roles.num_servers), reverse=True)
+    if not numbers and options.resume == "auto":
+        return None
+    if not numbers:
+        raise ValueError(
+            "a folder to resume from must hold a checkpoint. Received: "
+            f"{options.earlier}, which has no complete one. Write one with "
+            "--checkpoint DIR, or begin with --resume auto."
+        )
+    found = None
+    for number in numbers:
+        files = [
+            read(options.earlier, number, other, roles.num_servers)
+            for other in range(roles.num_servers)
+        ]
+        for other, file in enumerate(files):
+            checkpoints.check(file, other, roles.num_servers, roles.num_workers)
+        lacking = checkpoints.partial(files)
+        again = checkpoints.of_running(files[0], lacking)
+        found = found or (files[server], again)
+        if again == lacking:  # else one was taken while an epoch ended
+            return files[server], again
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fdtcore.control.hub import Stall
-from fdtcore.failures import Failure
+from fdtcore.failures import PROCESS_GONE, Failure
 
 
 class DepartureNotice(NamedTuple):
@@ -97,7 +97,8 @@ class Membership:
         return DepartureNotice(failure=failure)
 
     def _end(self, line: str, rank: int) -> DepartureNotice:
-        return DepartureNotice(failure=Failure.ended(rank, self._size, line))
+        failure = Failure.ended(rank, self._size, line, PROCESS_GONE)
+        return DepartureNotice(failure=failure)
 
     def _left(self) -> int:
         return self.num_workers - len(self.finished) - len(self.lost)

@@ -130,7 +130,7 @@ class MpiTransport:
         except PeerLost as error:
             raise self._lost(error) from error
         if message.kind is Kind.ENDED:
-            self.ended_by = JobEnded(bytes(payload).decode())
+            self.ended_by = JobEnded(bytes(payload).decode(), message.number)
             raise self.ended_by
         return dataclasses.replace(message, payload=payload)
 
@@ -183,15 +183,16 @@ class MpiServer:
         tag = Tag.LEASE if message.kind is Kind.LEASE else Tag.ANSWER
         self._send(message, tag)
 
-    def end(self, worker: int, why: str = "") -> None:
+    def end(self, worker: int, why: str = "", code: int = 1) -> None:
         """Tells a worker that the job is over.
 
         Args:
             worker: The worker.
             why: The reason, which reaches it wherever it waits; empty where all is
                 well, which only a worker that has ended waits for.
+            code: Exit code of the job, where there is a reason.
         """
-        message = Message(Kind.ENDED, worker, payload=why.encode())
+        message = Message(Kind.ENDED, worker, number=code, payload=why.encode())
         for tag in (Tag.ANSWER, Tag.LEASE, Tag.END) if why else (Tag.END,):
             self._send(message, tag)
 

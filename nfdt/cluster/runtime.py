@@ -12,11 +12,12 @@ from fdtcore.control import excepthook
 from fdtcore.options import is_set
 from fdtcore.process import Process
 from fdtcore.settings import uncollected
+from fdtcore.snapshots.stop_requests import StopRequests
 from nfdt import algorithms
 from nfdt.glue import monitor, shard_factory
 from nfdt.options import Options
 from nfdt.protocol.topology import Roles
-from nfdt.protocol.transport import Transport
+from nfdt.protocol.transport import JobEnded, Transport
 from nfdt.simulation import launch as simulating
 from nfdt.telemetry.message_log import LoggedTransport
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _engine: ParameterServerEngine | None = None
 _joined: list[tuple[Any, Any]] = []  # this process's end of the job, and its watch
+_requests: list[StopRequests] = []  # what notes signals, where checkpoints are kept
 
 
 def engine(options: Options | None = None) -> ParameterServerEngine:
@@ -99,6 +101,12 @@ def _join(process: Process, options: Options) -> tuple[Any, Any]:
     if _joined:
         return _joined[0]
     mpi = _import_mpi()
+    if options.checkpoint:
+        # The servers end the job. Workers that ended by themselves would be missed.
+        requests = StopRequests(end=lambda: None)
+        requests.is_stepping = True
+        requests.listen()
+        _requests.append(requests)
     mpi.start(process, os.environ)
     peers = mpi.Peers(options.servers)
     from nfdt.cluster.job_watch import JobWatch
@@ -128,10 +136,9 @@ def _start(options: Options) -> ParameterServerEngine:
         from nfdt.cluster.server_loop import serve
 
         threads = server_threads(process, roles, settings.available_cores())
-        sys.exit(serve(peers, options, launchers_dir(os.environ), watch, threads))
-    made = _worker(peers, process, options, watch)
-    _begin(made)
-    return made
+        job_dir, requests = launchers_dir(os.environ), next(iter(_requests), None)
+        sys.exit(serve(peers, options, job_dir, watch, threads, requests))
+    return _worker(peers, process, options, watch)
 
 
 def _worker(
@@ -170,6 +177,10 @@ def _worker(
     # A script that forgets to distribute what it trains is to be told.
     _bind(made)
     evidence.look_at_the_end("nfdt", lambda: peers.size, worker_exit.refuse)
+    try:
+        _begin(made)
+    except JobEnded as error:  # before there is anything to train
+        worker_exit.by_exception(error)
     return made
 
 

@@ -13,8 +13,9 @@ import traceback
 
 from fdtcore import failures, message_log, output
 from fdtcore.control.process_identity import end_launcher_of_this_host
-from fdtcore.failures import Failure
+from fdtcore.failures import PROCESS_GONE, Failure
 from fdtcore.options import is_set
+from fdtcore.snapshots.stop_requests import STOPPED_CODE, StopRequests
 from nfdt import algorithms
 from nfdt.cluster.checkpoint_store import CheckpointStore
 from nfdt.cluster.job_watch import JobWatch
@@ -31,6 +32,7 @@ from nfdt.cluster.stall_monitor import END_OF_JOB
 from nfdt.glue.shard_factory import lanes, maker
 from nfdt.options import Options
 from nfdt.protocol.checkpoints import Mismatch, check_batches
+from nfdt.protocol.epoch_id import EpochId
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service, Wait
 from nfdt.protocol.step_times import TimeShares
@@ -53,6 +55,8 @@ class ServerLoop:
         job_dir: Where the launcher finds summary and failure, or None.
         watch: This server's end of the control line; None for none.
         threads: Threads that it may use for its updates.
+        requests: Notes signals by which the job is asked to keep a checkpoint and end;
+            None where they end it at once.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class ServerLoop:
         job_dir: str | None,
         watch: JobWatch | None = None,
         threads: int = 1,
+        requests: StopRequests | None = None,
     ):
         roles = peers.roles
         self.peers, self.options = peers, options
@@ -91,7 +96,9 @@ class ServerLoop:
         self.failure: Failure | None = None  # the first of the job
         self._patience = PollingBackoff()
         self._looked_s = 0.0
-        self._watch = watch
+        self._watch, self._requests = watch, requests
+        self._barrier = ServerBarrier(peers)
+        self._is_stopped = False  # because it was asked to
         self._turns = 0
         self._ending_due_s: dict[int, float] = {}  # a worker that is ended -> until
         self._ends_s = float("inf")  # when it ends at the latest
@@ -119,6 +126,8 @@ class ServerLoop:
         return self._end()
 
     def _turn(self) -> None:
+        if self._requests is not None and self._requests.received and not self.failure:
+            self._stop()
         message = self.wire.receive()
         now_s = time.perf_counter()
         if message is not None:
@@ -184,7 +193,8 @@ class ServerLoop:
                 self._lose(rank, now_s)
             elif self.peers.roles.is_server(rank):
                 name = self.peers.roles.name(rank)
-                self._end_for(f"{name} (rank {rank}) was lost, and its parameters.")
+                text = f"{name} (rank {rank}) was lost, and its parameters."
+                self._end_for(text, PROCESS_GONE)
         if self._watch is not None:
             self._look_for_cuts(self._watch, now_s)
             self._look_for_stalls(self._watch)
@@ -229,7 +239,8 @@ class ServerLoop:
                 watch.kill(rank)
         for rank, due_s in self._ending_due_s.items():
             if rank in self.service.present and now_s > due_s:
-                self._end_for(f"{self.peers.roles.name(rank)} could not be ended.")
+                name = self.peers.roles.name(rank)
+                self._end_for(f"{name} could not be ended.", PROCESS_GONE)
 
     def _lose(self, worker: int, now_s: float) -> None:
         answers = self.service.lose(worker, now_s)
@@ -246,9 +257,9 @@ class ServerLoop:
         elif self.index == 0:
             output.shout(notice.line)
 
-    def _end_for(self, text: str) -> None:
+    def _end_for(self, text: str, type: str = "JobEnded") -> None:
         """Ends the job as failed, for a reason that this server has found."""
-        self._end_job(Failure.ended(self.peers.rank, self.peers.size, text))
+        self._end_job(Failure.ended(self.peers.rank, self.peers.size, text, type))
 
     def _end_job(self, failure: Failure) -> None:
         """Ends the job as failed, for the first reason that there is."""
@@ -257,21 +268,51 @@ class ServerLoop:
         self.failure, self._ends_s = failure, time.monotonic() + LIMIT_S
         self.shutdown.fail(failure, self.service.present)
 
+    def _stop(self) -> None:
+        """Keeps what is merged, and ends the job, as it was asked to."""
+        self._is_stopped = True
+        text = f"stopped {self._place()}; {self._keep_last() or self._kept()}"
+        text += ". The same command with --resume auto goes on."
+        size = self.peers.size
+        self.failure = Failure.ended(self.peers.rank, size, text, "Stopped")
+        self.membership.code = STOPPED_CODE
+        self.shutdown.stop(text, self.service.present)
+        self._ends_s = time.monotonic() + LIMIT_S
+
+    def _place(self) -> str:
+        epochs = [
+            epoch for epoch, one in self.service.leases.items() if not one.is_over
+        ]
+        if not epochs:
+            return "between two epochs"
+        ledger = self.service.leases[max(epochs)]
+        done = f"{ledger.num_done} of {ledger.num_batches} batches"
+        return f"in {EpochId.unpack(max(epochs))}, behind {done}"
+
+    def _kept(self) -> str:
+        if not self.checkpoints.has_trained(self.service):
+            return "nothing was trained since it began"
+        return f"a checkpoint is in {self.options.checkpoint}"
+
+    def _keep_last(self) -> str:
+        """Writes the last checkpoint, with all servers; returns what has gone wrong."""
+        number = self._barrier.agree(self.checkpoints.last_number())
+        return self.checkpoints.close(self.service, number)
+
     def _end(self) -> int:
-        barrier = ServerBarrier(self.peers)
-        number = barrier.agree(self.checkpoints.last_number())
-        last = self.checkpoints.close(self.service, number)
-        for problem in (last, self.recording.close()):
+        last = "" if self._is_stopped else self._keep_last()
+        for problem in (last and f"{last}.", self.recording.close()):
             if problem:
                 output.shout(problem)
         self.shutdown.summarise(self.recording, failed=bool(self.failure))
         # Whoever leaves first may take the others along, and what they still write.
-        barrier.leave_together()
+        self._barrier.leave_together()
         if self._watch is not None:
             self._watch.line.dismiss()
         if self.index == 0:
             for worker in self.membership.finished:
-                self.wire.end(worker, self.failure.text() if self.failure else "")
+                why = self.failure.text() if self.failure else ""
+                self.wire.end(worker, why, self.membership.code)
         if not self.failure:
             self.peers.part()
             return 0
@@ -298,6 +339,7 @@ def serve(
     job_dir: str | None,
     watch: JobWatch,
     threads: int = 1,
+    requests: StopRequests | None = None,
 ) -> int:
     """Serves until the job ends.
 
@@ -307,12 +349,13 @@ def serve(
         job_dir: Where the launcher finds summary and failure, or None.
         watch: This server's end of the control line.
         threads: Threads that it may use for its updates.
+        requests: Notes signals by which the job is asked to end; None for none.
 
     Returns:
         The exit code; of a job that fails it does not return.
     """
     try:
-        server = ServerLoop(peers, options, job_dir, watch, threads)
+        server = ServerLoop(peers, options, job_dir, watch, threads, requests)
     except Exception as error:  # what the launcher could not see
         show_frames()
         wire = MpiServer(peers, lambda message, payload_bytes: bytearray(payload_bytes))

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from fdtcore import failures, output, shutdown
 from fdtcore.failures import Failure
+from fdtcore.snapshots.stop_requests import STOPPED_CODE
 from nfdt.cluster.mpi import PeerLost, Peers, PollingBackoff, Tag
 from nfdt.protocol.messages import Kind, Message, read_header
 from nfdt.telemetry.message_log import ServerEndpoint
@@ -61,6 +62,18 @@ class ServerShutdown:
             output.shout(failure.text())  # a launcher says it in one line
         for worker in sorted(workers):
             self._wire.end(worker, failure.text())
+
+    def stop(self, text: str, workers: Iterable[int]) -> None:
+        """Ends a job that was asked to end, and has kept what is to be kept.
+
+        Args:
+            text: What the user is told.
+            workers: Those who are left.
+        """
+        if self._speaks:
+            output.shout(text)
+        for worker in sorted(workers):
+            self._wire.end(worker, text, STOPPED_CODE)
 
     def summarise(self, recording: Recording, *, failed: bool) -> None:
         """Leaves the summary to the launcher, or prints it."""

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from fdtcore import failures, output, shutdown
 from fdtcore.control.control_line import ControlLine
-from fdtcore.failures import Failure
+from fdtcore.failures import PROCESS_GONE, Failure
 from fdtcore.options import is_set
 from fdtcore.process import Process
 from fdtcore.threads import TwoThreads
@@ -25,7 +25,7 @@ from nfdt.cluster.mpi_transport import server_lost
 from nfdt.protocol.client import Refused
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.step_times import TimeShares
-from nfdt.protocol.transport import ServerLost
+from nfdt.protocol.transport import JobEnded, ServerLost
 
 INTERRUPT_CODE = 130
 _REFUSALS = (ValueError, Refused, TwoThreads)
@@ -164,6 +164,7 @@ class WorkerExit:
             rank = cause.rank
         record = Failure.ended(rank, self.peers.size, text)
         if is_lost:
+            record = dataclasses.replace(record, type=PROCESS_GONE)
             failures.try_record(self.job_dir, record)
         # Else the first server says it.
         self._note(text, shown=is_lost and rank == roles.server_rank(0))
@@ -177,7 +178,8 @@ class WorkerExit:
             left = set(range(roles.num_workers)) - self.peers.lost
             shutdown.wait_for_others(self._log_dir, self.worker, left)
         self.line.end_orphaned_launcher()
-        shutdown.leave(0 if has_server else 1)
+        code = cause.code if isinstance(cause, JobEnded) else 1
+        shutdown.leave(0 if has_server else code)
 
     def _has_server(self) -> bool:
         """Whether a server gives the job's exit code.

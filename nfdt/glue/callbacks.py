@@ -166,6 +166,11 @@ def with_progress(callbacks: Callbacks, note: Callable[[str], None]) -> Callback
     return callbacks
 
 
+def is_on_chief(callback: Callback) -> bool:
+    """Whether a callback runs on the first worker alone."""
+    return isinstance(callback, _ON_CHIEF)
+
+
 def reads_epochs(callbacks: Callbacks) -> str:
     """Returns the first callback that may read validation values on every worker.
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from nfdt.protocol.epoch_id import EpochId
+from nfdt.protocol.leases import MERGE
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.transport import Transport
 
@@ -28,6 +29,7 @@ class Epochs:
         self.is_peeking = False  # Keras only looks at a batch
         self.is_stopped = False  # the whole fit has ended early
         self.taken = 0  # batches that this worker has taken in this epoch
+        self._must_merge = False  # what it has stepped on, to learn if all is done
         self.ending = -1  # the epoch whose end the workers meet for; -1: none
         self._transport = transport
         self.fit = 0  # fits so far, this one included
@@ -66,6 +68,7 @@ class Epochs:
             ask = Message(Kind.LEASE, self.worker, epoch=epoch, parts=num_batches)
             answer = self._transport.call_all({0: ask}, {})[0]
             if answer.number < 0:
+                self._must_merge = answer.number == MERGE
                 self.is_stopped = self.is_stopped or bool(answer.parts)
                 return
             self._in_hand.append((epoch, answer.number))
@@ -77,12 +80,23 @@ class Epochs:
         with contextlib.suppress(ValueError):
             self._in_hand.remove((epoch, number))
 
-    def done(self, epoch: int, number: int) -> None:
-        """Tells that a batch was trained on, if its push has not told."""
-        if (epoch, number) in self._in_hand:
-            self._in_hand.remove((epoch, number))
-            message = Message(Kind.DONE, self.worker, epoch=epoch, number=number)
-            self._transport.post(0, message)
+    def done(self, epoch: int, number: int, *, is_merged: bool = True) -> None:
+        """Tells that a batch was trained on, if its push has not told.
+
+        Args:
+            epoch: Epoch of the batch.
+            number: Of the batch; -1: all steps of this worker's own are merged.
+            is_merged: Whether no steps of this worker's own are to be merged yet.
+        """
+        if number < 0 or (epoch, number) in self._in_hand:
+            self.pushed(epoch, number)
+            about = {"epoch": epoch, "number": number, "parts": int(not is_merged)}
+            self._transport.post(0, Message(Kind.DONE, self.worker, **about))
+
+    def take_merge(self) -> bool:
+        """Whether steps are to be merged before the epoch may be over; asked once."""
+        found, self._must_merge = self._must_merge, False
+        return found
 
     def stop(self) -> None:
         """Ends this fit on all workers."""

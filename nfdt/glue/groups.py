@@ -178,6 +178,11 @@ class VariableGroups:
                 group.lose_steps()
                 group.assign()
 
+    @property
+    def have_own_steps(self) -> bool:
+        """Whether steps of this worker's own are in no push yet."""
+        return any(group.has_own_steps for group in self._all())
+
     def reopen(self, model: Model, known: dict[int, GroupSpec]) -> None:
         """Opens the groups of an interrupted run before the first step of this one.
 
@@ -197,7 +202,7 @@ class VariableGroups:
             del known[index]
             variables = [by_path[path] for path in paths]
             _build(model, optimizer, variables)
-            self.of(optimizer, variables)
+            self.of(optimizer, variables).follow_rate()
 
     def bring(self, optimizer: Optimizer) -> None:
         """Makes the servers go on from this worker's values, where they differ."""

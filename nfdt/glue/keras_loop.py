@@ -56,12 +56,15 @@ def _steps(self: EpochIterator) -> Iterator[tuple[int, int, Any]]:
     adapter, count = self.data_adapter, self.steps_per_execution
     adapter.begins()
     adapter.on_epoch_begin()
-    iterator = iter(keras_internals.batches_of_epoch(self))
-    _, adapter.batch_spec = unmarked(iterator.element_spec)
-    batches = Batches(adapter.numbered(), iterator)
-    while batches.take():
-        first = batches.number
-        yield first, first + count - 1, batches.execution(count)
+    while True:
+        iterator = iter(keras_internals.batches_of_epoch(self))
+        _, adapter.batch_spec = unmarked(iterator.element_spec)
+        batches = Batches(adapter.numbered(), iterator)
+        while batches.take():
+            first = batches.number
+            yield first, first + count - 1, batches.execution(count)
+        if not adapter.goes_on():
+            return
 
 
 @contextlib.contextmanager

@@ -32,7 +32,8 @@ class LeasedAdapter(WrappedAdapter):
         epochs: Leases batches, and counts epochs.
         steps_per_epoch: Batches of an epoch where the user says so.
         begins: What is done at the beginning of an epoch.
-        over: What is done at its end.
+        merges: Merges what this worker's own steps have come to.
+        over: What is done at the end of an epoch.
     """
 
     def __init__(
@@ -42,14 +43,18 @@ class LeasedAdapter(WrappedAdapter):
         steps_per_epoch: int | None,
         *,
         begins: Callable[[], None],
+        merges: Callable[[], None],
         over: Callable[[], None],
     ):
         super().__init__(inner)
         self.epochs = epochs
-        self.begins, self.over = begins, over
+        self.begins, self.merges, self.over = begins, merges, over
         self._limit = steps_per_epoch
         self._passes = Passes(inner.num_batches, steps_per_epoch)
         self._order: list[Any] = []  # of the pass, where batches have an index
+        self._first = 0  # index in the pass of the epoch's first batch
+        self._length = 0  # batches of the epoch
+        self._goes_on = False  # whether the epoch has been begun already
         self._num_epochs = 0  # of this fit so far, with those that were skipped
         self._stream: Any = None
         self._numbers: deque[int] = deque()
@@ -117,17 +122,36 @@ class LeasedAdapter(WrappedAdapter):
         if self.epochs.is_peeking:
             yield from ((_NO_MARK, one) for one in new_order())
             return
-        epoch, numbers = self.epochs.begin(), self._numbers
+        goes_on, self._goes_on = self._goes_on, False
+        if not goes_on:
+            self._begin_epoch(new_order)
+        epoch, numbers = self.epochs.current, self._numbers
+        for number in self.epochs.leases(epoch, self._length):
+            numbers.append(number)
+            mark = np.array([epoch, number], np.int64)
+            yield mark, self._order[self._first + number]
+
+    def _begin_epoch(self, new_order: Callable[[], list[Any]]) -> None:
+        self.epochs.begin()
         for _ in range(self.epochs.turns()):
             span = self._passes.begin()
             if span.is_new_pass:
                 self._order = new_order()
             self._num_epochs += 1
         assert span.length is not None  # what has an index has a length
-        for number in self.epochs.leases(epoch, span.length):
-            numbers.append(number)
-            mark = np.array([epoch, number], np.int64)
-            yield mark, self._order[span.first + number]
+        self._first, self._length = span.first, span.length
+
+    def goes_on(self) -> bool:
+        """Whether the epoch goes on behind its last batch that was free.
+
+        Its end is known when all is merged that the workers have stepped on. So this
+        one merges its own, and asks again: others may be lost with theirs.
+        """
+        if not self.epochs.take_merge():
+            return False
+        self.merges()
+        self._goes_on = True
+        return True
 
     def _from_stream(self) -> tf.data.Dataset:
         """Deals what has no index: batch i goes to worker i modulo M."""

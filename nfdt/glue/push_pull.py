@@ -147,7 +147,9 @@ class PushPull:
         """
 
         def done(mark: Tensor, order: Tensor) -> Any:
-            self._epochs.done(*map(int, mark))
+            is_merged = not self._groups.have_own_steps
+            if (epoch := int(mark[0])) >= 0 and (number := int(mark[1])) >= 0:
+                self._epochs.done(epoch, number, is_merged=is_merged)
             return order
 
         self._in_order(lambda order: [tf.numpy_function(done, [mark, order], tf.int64)])

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from fdtcore import output
 from fdtcore.glue import data, keras_internals, metrics, refusals, saving, state
+from fdtcore.glue.callbacks import listed
 from fdtcore.glue.wrappers import steps_of
 from fdtcore.keras_types import (
     DataAdapter,
@@ -103,23 +104,26 @@ class ParameterServerTraining:
         steps, arguments["steps_per_epoch"] = arguments["steps_per_epoch"], None
         verbose = arguments["verbose"]
         outer, self._validates_jointly = self._validates_jointly, self._waits(arguments)
+        given = listed(arguments["callbacks"])
+        notes = KeepNotes(
+            self._resumption,
+            self._collectives,
+            self._epochs,
+            self._groups,
+            arguments["initial_epoch"],
+            given,
+        )
         arguments["callbacks"] = on_this_worker(
             arguments["callbacks"],
             self._collectives,
             verbose,
-            first=KeepNotes(
-                self._resumption,
-                self._collectives,
-                self._epochs,
-                self._groups,
-                arguments["initial_epoch"],
-            ),
-            last=_FitCallback(self._begun, self._epoch_ended),
+            first=notes,
+            last=_FitCallback(self._begun, self._epoch_ended, notes),
         )
         if process.rank:
             arguments["verbose"] = 0
         self._begin()
-        self._resumption.begin_fit(self._epochs, arguments)
+        self._resumption.begin_fit(self._epochs, arguments, given)
         self._fits += 1
         try:
             leased = data.adapting(self._training_data(model, steps))
@@ -284,6 +288,7 @@ class ParameterServerTraining:
                     self._epochs,
                     steps,
                     begins=lambda: self._epoch_begins(model),
+                    merges=self._merge_steps,
                     over=lambda: self._epoch_over(model, made[0].batch_spec),
                 )
             )
@@ -341,6 +346,10 @@ class ParameterServerTraining:
         elif process.rank == 0:
             self._groups.bring_changed(model.optimizer)
         self._layer_state.begin(model)
+
+    def _merge_steps(self) -> None:
+        self._groups.flush()
+        self._epochs.done(self._epochs.current, -1)
 
     def _epoch_over(self, model: Model, batch_spec: Structure) -> None:
         """Adds up what the workers have counted in the epoch that is over.
@@ -404,18 +413,23 @@ class _FitCallback(keras.callbacks.Callback):
     Args:
         begun: Called with the model when the fit has begun.
         epoch_ended: Called with it at the end of an epoch, behind its validation.
+        notes: Keeps what the callbacks before have come to.
     """
 
     def __init__(
-        self, begun: Callable[[Model], None], epoch_ended: Callable[[Model], None]
+        self,
+        begun: Callable[[Model], None],
+        epoch_ended: Callable[[Model], None],
+        notes: KeepNotes,
     ):
         super().__init__()
-        self._begun, self._epoch_ended = begun, epoch_ended
+        self._begun, self._epoch_ended, self._notes = begun, epoch_ended, notes
 
     def on_train_begin(self, logs: Logs = None) -> None:
         del logs
         self._begun(self.model)
+        self._notes.restore()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        del epoch, logs
+        self._notes.note(epoch, logs)
         self._epoch_ended(self.model)

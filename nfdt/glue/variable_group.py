@@ -96,6 +96,11 @@ class VariableGroup:
         """Updates so far, int64 scalar."""
         return tf.constant(self.vector.version, tf.int64)
 
+    @property
+    def has_own_steps(self) -> bool:
+        """Whether steps of this worker's own are in no push yet."""
+        return bool(self._steps)
+
     def flat(self) -> Vector:
         """Returns the variables' values as the vector."""
         return self.joined(self.variables)
@@ -254,6 +259,10 @@ class VariableGroup:
             else Dense(int(start), np.asarray(next(tensors)).reshape(-1))
             for has_rows, start in zip(are_rows, self.vector.starts, strict=False)
         ]
+
+    def follow_rate(self) -> None:
+        """Takes over the rate that the servers have, which may be of an earlier run."""
+        self._follow(learning_rates.of_number(self.optimizer))
 
     def _follow(self, own: float) -> None:
         """Takes over a rate that another worker has changed."""

@@ -1,8 +1,9 @@
 """Leases of batches: each goes to one worker, and none is lost with it.
 
 Within an epoch every batch is handed out once, to whoever asks first: so fast workers
-take more. It is *done* when its gradient has arrived. The batches that a lost worker
-had in hand go to the next that asks.
+take more. It is *done* when its gradient has arrived; a step that a worker makes on
+parameters of its own is done when what such steps have come to is merged. What a lost
+worker had in hand, or had not merged, goes to the next that asks.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from typing import NamedTuple
 from nfdt.protocol.epoch_id import EpochId
 from nfdt.protocol.messages import Kind, Message
 
+OVER = -1  # the epoch is over
+MERGE = -2  # no batch is free: the worker is to merge its own steps, and to ask again
+
 
 class Grant(NamedTuple):
     """The answer to one worker that asked."""
 
     worker: int
-    number: int  # of the batch; -1: the epoch is over
+    number: int  # of the batch; OVER, MERGE: there is none
 
 
 class Leases:
@@ -36,6 +40,8 @@ class Leases:
         self._next = 0  # every batch below was handed out or is done
         self._returned: list[int] = []  # of lost workers
         self._leased: dict[int, list[int]] = {}  # worker -> its batches, by age
+        self._own: dict[int, list[int]] = {}  # worker -> those of steps not merged yet
+        self._merged: dict[int, list[int]] = {}  # worker -> what its last push finished
         self._asking: list[int] = []  # workers without an answer, by arrival
         self._stopped = False
 
@@ -47,14 +53,20 @@ class Leases:
         return frozenset(range(self._below)) | self._done
 
     @property
+    def num_done(self) -> int:
+        """Number of those batches."""
+        return self._below + len(self._done)
+
+    @property
     def is_over(self) -> bool:
         """Whether every batch is done, or the epoch was stopped."""
         return self._stopped or self._below >= self.num_batches
 
     @property
     def holders(self) -> frozenset[int]:
-        """The workers that have batches in hand."""
-        return frozenset(worker for worker, held in self._leased.items() if held)
+        """The workers that have batches in hand, or steps to merge."""
+        found = (*self._leased.items(), *self._own.items())
+        return frozenset(worker for worker, batches in found if batches)
 
     def is_idle(self, worker: int) -> bool:
         """Whether a worker waits for others: it asks, with no batch in hand."""
@@ -65,18 +77,41 @@ class Leases:
         self._asking.append(worker)
         return self._grant()
 
-    def finish(self, worker: int, number: int) -> list[Grant]:
-        """Notes that a batch is done; returns who gets an answer now."""
+    def step(self, worker: int, number: int) -> list[Grant]:
+        """Notes a step of a worker's own; returns who gets an answer now."""
         held = self._leased.get(worker, [])
         if number in held:
             held.remove(number)
-            self._done.add(number)
+            self._own.setdefault(worker, []).append(number)
+        return self._grant()
+
+    def finish(self, worker: int, number: int = -1) -> list[Grant]:
+        """Notes that a batch is done, and that a worker's own steps are merged.
+
+        Args:
+            worker: Whose they are.
+            number: Of the batch; -1 for none but those of its own steps.
+
+        Returns:
+            Who gets an answer now.
+        """
+        held, found = self._leased.get(worker, []), self._own.pop(worker, [])
+        if number in held:
+            held.remove(number)
+            found.append(number)
+        if found:
+            self._merged[worker] = found
+            self._done.update(found)
             self._compact()
         return self._grant()
 
+    def take_merged(self, worker: int) -> list[int]:
+        """Returns, once, the batches that a worker's last push has finished."""
+        return self._merged.pop(worker, [])
+
     def lose(self, worker: int) -> list[Grant]:
         """Takes a worker's batches back; returns who gets an answer now."""
-        self._returned += self._leased.pop(worker, [])
+        self._returned += self._own.pop(worker, []) + self._leased.pop(worker, [])
         self._asking = [w for w in self._asking if w != worker]
         return self._grant()
 
@@ -88,7 +123,13 @@ class Leases:
     def _grant(self) -> list[Grant]:
         grants = []
         for worker in list(self._asking):
-            number = -1 if self.is_over else self._take(worker)
+            number = OVER if self.is_over else self._take(worker)
+            if (
+                number is None
+                and self._own.get(worker)
+                and not self._leased.get(worker)
+            ):
+                number = MERGE  # else the others would wait for it, and it for them
             if number is not None:
                 self._asking.remove(worker)
                 grants.append(Grant(worker, number))
@@ -124,6 +165,9 @@ class EpochLeases:
         self.leases: dict[int, Leases] = {}  # packed EpochId -> its batches
         self.stopped: set[int] = set()  # fits that ended early
         self._running: list[Leases] = []  # epochs that were not over when one began
+        self._own: dict[int, int] = {}  # worker -> epoch of its steps to be merged
+        # Worker -> epoch and batches that its last push has finished.
+        self.merged: dict[int, tuple[int, list[int]]] = {}
 
     def resume(self, leases: Mapping[int, Leases], stopped: Iterable[int]) -> None:
         """Goes on with those of an interrupted run."""
@@ -152,12 +196,32 @@ class EpochLeases:
         leases = self._epoch(message.epoch, message.parts)
         return self._granted(message.epoch, leases.ask(message.worker))
 
-    def finish(self, message: Message) -> list[Message]:
-        """Notes that a message's batch is done; returns who gets one now."""
+    def step(self, message: Message) -> list[Message]:
+        """Notes a step of a worker's own; returns who gets a batch now."""
         if message.number < 0 or message.epoch not in self.leases:
             return []
-        grants = self.leases[message.epoch].finish(message.worker, message.number)
+        self._own[message.worker] = message.epoch
+        grants = self.leases[message.epoch].step(message.worker, message.number)
         return self._granted(message.epoch, grants)
+
+    def finish(self, message: Message) -> list[Message]:
+        """Notes that a message's batch is done, and what its worker has stepped on.
+
+        Returns:
+            Who gets a batch now.
+        """
+        worker, answers = message.worker, []
+        if message.epoch >= 0 and message.number < 0:
+            self.merged.pop(worker, None)  # it trains on a stream now
+        numbers = {message.epoch: message.number} if message.number >= 0 else {}
+        if worker in self._own:
+            numbers.setdefault(self._own.pop(worker), -1)
+        for epoch in numbers.keys() & self.leases.keys():
+            grants = self.leases[epoch].finish(worker, numbers[epoch])
+            answers += self._granted(epoch, grants)
+            if found := self.leases[epoch].take_merged(worker):
+                self.merged[worker] = (epoch, found)
+        return answers
 
     def lose(self, worker: int) -> list[Message]:
         """Takes a worker's batches back; returns who gets one now."""

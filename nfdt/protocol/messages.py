@@ -23,8 +23,8 @@ class Kind(IntEnum):
     PULL = 3  # nothing -> PARAMS, at once
     LOAD = 4  # values, and what belongs to them, to go on from -> PARAMS
     STATE = 5  # nothing -> BYTES: the state of the update rule
-    LEASE = 6  # asks for a batch of an epoch -> LEASE; number -1: none is left
-    DONE = 7  # a batch is over without a push; no answer
+    LEASE = 6  # asks for a batch of an epoch -> LEASE; number < 0: see `leases`
+    DONE = 7  # a batch is over without a push; parts 1: it is to be merged; no answer
     MEET = 8  # bytes for all workers -> BYTES, when all have sent theirs
     STOP = 9  # an epoch loop ends early: no more leases; no answer
     AWAY = 10  # nobody waits for this worker until it is BACK, or steps; no answer
@@ -38,7 +38,7 @@ class Kind(IntEnum):
     PARAMS = 20
     BYTES = 21
     REFUSED = 22  # the payload says why
-    ENDED = 23  # the job is over; a payload says why, where it has failed
+    ENDED = 23  # the job is over; a payload says why, number with which exit code
     PACE = 24  # number 1: push now what the steps have come to; 0: go on
 
 

@@ -56,11 +56,20 @@ class Service:
         self._make, self._opened = make, opened
         self._meetings, self._ledgers = Meetings(), EpochLeases()
         self._away: set[int] = set()  # until they are back
+        # Epoch -> group and batch of its pushes; of the last two epochs.
+        self.pushed: dict[int, set[tuple[int, int]]] = {}
+        # Those that an interrupted run has pushed, and another server has not.
+        self._known: set[tuple[int, int, int]] = set()
 
     @property
     def leases(self) -> Mapping[int, Leases]:
         """Epoch, as :class:`EpochId` packs it -> its batches."""
         return self._ledgers.leases
+
+    @property
+    def merged(self) -> Mapping[int, tuple[int, list[int]]]:
+        """Worker -> epoch and batches that its last push has finished."""
+        return self._ledgers.merged
 
     @property
     def stopped(self) -> Collection[int]:
@@ -83,10 +92,10 @@ class Service:
         match message.kind:
             case Kind.OPEN:
                 return self._open(message, now_s)
-            case Kind.PUSH | Kind.STEP:
-                answers = self.groups[message.group].handle(message, now_s)
-                answers = self._about(message.group, answers)
-                return answers + self._ledgers.finish(message)
+            case Kind.PUSH:
+                return self._push(message, now_s) + self._ledgers.finish(message)
+            case Kind.STEP:
+                return self._stepped(message, now_s) + self._ledgers.step(message)
             case Kind.PULL:
                 found = self.groups[message.group].handle(message, now_s)
                 return self._about(message.group, found)
@@ -98,6 +107,8 @@ class Service:
                 return [self._state(message)]
             case Kind.LEASE:
                 return self._ledgers.ask(message)
+            case Kind.DONE if message.parts:
+                return self._ledgers.step(message)
             case Kind.DONE:
                 return self._ledgers.finish(message)
             case Kind.STOP:
@@ -109,6 +120,23 @@ class Service:
             case Kind.BYE | Kind.FAIL:
                 return self.lose(message.worker, now_s)
         raise ValueError(f"a server does not answer {message.kind.name}.")
+
+    def _push(self, message: Message, now_s: float) -> list[Message]:
+        epoch, pair = message.epoch, (message.group, message.number)
+        if (epoch, *pair) in self._known:  # it comes for the sake of the others
+            self._known.remove((epoch, *pair))
+            answer = self.groups[message.group].skip(message.worker)
+            return self._about(message.group, [answer])
+        if message.number >= 0:
+            if epoch not in self.pushed:
+                last = max(self.pushed, default=epoch)
+                self.pushed = {last: self.pushed.get(last, set()), epoch: set()}
+            self.pushed[epoch].add(pair)
+        return self._stepped(message, now_s)
+
+    def _stepped(self, message: Message, now_s: float) -> list[Message]:
+        answers = self.groups[message.group].handle(message, now_s)
+        return self._about(message.group, answers)
 
     def join(self, worker: int, now_s: float) -> list[Message]:
         """Goes on with a worker that was not there at the start.
@@ -185,9 +213,27 @@ class Service:
                     found[worker] = Wait(*held)
         return found
 
-    def resume(self, leases: Mapping[int, Leases], stopped: Iterable[int]) -> None:
-        """Goes on with the ledger of an interrupted run."""
+    def resume(
+        self,
+        leases: Mapping[int, Leases],
+        stopped: Iterable[int],
+        pushed: Mapping[int, set[tuple[int, int]]],
+        partial: Collection[tuple[int, int, int]],
+    ) -> None:
+        """Goes on with the ledger of an interrupted run.
+
+        Args:
+            leases: Epoch -> its batches.
+            stopped: Fits that ended early.
+            pushed: Epoch -> group and batch of its pushes.
+            partial: Epoch, group and batch of pushes that not all servers have: where
+                they are pushed again, those that have them leave them out.
+        """
         self._ledgers.resume(leases, stopped)
+        self.pushed = {epoch: set(pairs) for epoch, pairs in pushed.items()}
+        self._known = {
+            found for found in partial if found[1:] in self.pushed.get(found[0], set())
+        }
 
     def take_records(self) -> tuple[list[Event], list[Happening]]:
         """Returns what the trace tells, since the last call."""

@@ -123,10 +123,15 @@ class ShardServer:
         whom = frozenset(other.worker for other in computing)
         return f"the parameters after its push {one.clock}", whom
 
-    def held_batches(self) -> list[tuple[int, int]]:
-        """Returns epoch and number of the batches whose gradients wait."""
-        held = [one.held.message for one in self.progress.held() if one.held]
-        return [(message.epoch, message.number) for message in held]
+    def skip(self, worker: int) -> Message:
+        """Answers a push that is in the parameters already."""
+        place = self._place_for(worker, self._returned)
+        self._copy_to([place])
+        return self._sent(worker, place)
+
+    def holding(self) -> list[int]:
+        """Returns the workers whose gradients wait to be applied."""
+        return [one.worker for one in self.progress.held()]
 
     def load(self, params: Vector, state: Mapping[str, Any] | None) -> None:
         """Goes on from other values; None keeps the state of the rule."""

@@ -67,7 +67,16 @@ class ServerLost(RuntimeError):
 
 
 class JobEnded(RuntimeError):
-    """A server has ended the job, and says why."""
+    """A server has ended the job, and says why.
+
+    Args:
+        text: Reason that the user is told.
+        code: Exit code of the job.
+    """
+
+    def __init__(self, text: str, code: int = 1):
+        super().__init__(text)
+        self.code = code
 
 
 class Transport(Protocol):

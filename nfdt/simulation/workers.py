@@ -184,7 +184,8 @@ def lease(member: SimulatedWorker, epoch: int, num_batches: int) -> Message:
 
 def done(member: SimulatedWorker, epoch: int, number: int) -> Message:
     """Tells that a batch is over, where its push does not."""
-    return Message(Kind.DONE, member.index, epoch=epoch, number=number)
+    parts = int(bool(member.unsent))
+    return Message(Kind.DONE, member.index, epoch=epoch, number=number, parts=parts)
 
 
 def meet(member: SimulatedWorker, epoch: int) -> Message:

@@ -104,7 +104,7 @@ class ServerEndpoint(Protocol):
     def send(self, message: Message) -> None:
         """Sends an answer to the worker it is for."""
 
-    def end(self, worker: int, why: str = "") -> None:
+    def end(self, worker: int, why: str = "", code: int = 1) -> None:
         """Tells a worker that the job is over."""
 
 
@@ -148,11 +148,11 @@ class LoggedEndpoint:
         self._log.note(way, *described(message), num_bytes=size, took_s=took_s)
         self._inner.send(message)
 
-    def end(self, worker: int, why: str = "") -> None:
+    def end(self, worker: int, why: str = "", code: int = 1) -> None:
         """Tells a worker that the job is over."""
         message = Message(Kind.ENDED, worker)
         self._log.note(to_worker(message, self._server), *described(message), why)
-        self._inner.end(worker, why)
+        self._inner.end(worker, why, code)
 
 
 def _line(message: Message) -> tuple[int, bool]:

@@ -98,6 +98,19 @@ def test_an_option_of_the_commands_own_comes_beside(call):
     assert call("--own", "x", "train.py")[1] == {"own": "x"}
 
 
+def test_a_job_that_keeps_its_size_has_fewer_options():
+    @click.command()
+    @run_options("xfdt", ["mpirun"], resizes=False)
+    def run(request):
+        """Runs."""
+
+    text = CliRunner().invoke(run, ["--help"]).output
+    assert "--restarts N" in text and "[default: 0]" in text
+    assert text.index("--restarts") < text.index("--start-timeout")
+    for word in ("--min-np", "--max-np", "--hosts-from", "--warm-spares"):
+        assert word not in text
+
+
 def test_help_speaks_of_the_program_and_shows_its_own_options_last(call):
     text = call("--help")[2].output
     for words in ("Number of workers.", "xfdt-logs/DATE-TIME-PID", "XFDT's own frames"):

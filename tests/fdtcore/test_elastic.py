@@ -17,10 +17,10 @@ STUB = Path(__file__).with_name("elastic_stub.py")
 pytestmark = pytest.mark.mpi
 
 
-def play(folder, plan, *, size=2, restarts=2, least=None, most=None):
+def play(folder, plan, *, size=2, restarts=2, least=None, most=None, **environ):
     """Returns the code, what the launcher said, and the sizes of the runs."""
     numbers = (size, restarts, least or size, most or size)
-    done = run(sys.executable, STUB, folder, *numbers, *plan)
+    done = run(sys.executable, STUB, folder, *numbers, *plan, **environ)
     return done.returncode, said(done.stderr), sizes(folder)
 
 
@@ -92,6 +92,23 @@ def test_what_the_script_does_wrong_again_is_not_tried_again(tmp_path, plan, run
 def test_an_error_that_comes_at_another_step_is_tried_again(tmp_path):
     code, _, runs = play(tmp_path, ["kept:3:raise", "kept:5:raise", "6:end"])
     assert (code, len(runs)) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("plan", "runs", "last"),
+    [
+        # What a run keeps as it fails does not say that it has got further.
+        (["kept:3:raise", "kept:4:raise"], 2, "the same again: it is not tried once"),
+        (["kept:3:raise", "kept:4:exit3", "kept:5:raise"], 3, "3 runs in a row have"),
+        (["3:raise"], 1, "rank 1/2"),  # nothing kept, and nothing to go on from
+        (["kept:3:kill", "kept:4:kill", "kept:5:kill", "kept:6:end"], 4, "restart 1"),
+    ],
+)
+def test_where_no_place_is_known(tmp_path, plan, runs, last):
+    code, lines, sizes_of_runs = play(tmp_path, plan, STUB_PLACELESS="1")
+    assert (code == 0, len(sizes_of_runs)) == ("end" in plan[-1], runs)
+    assert lines[-1].startswith(last)
+    assert "train again" not in "".join(lines)
 
 
 def test_a_rank_that_dies_again_gives_up_its_slot(tmp_path):

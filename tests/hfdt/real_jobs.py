@@ -26,11 +26,19 @@ class Job:
         interrupt_at: Text of its output at which something is done; None never.
         act: What is done, with its process; Ctrl-C is pressed else.
         first: Folders whose modules come before others.
+        time_limit_s: How long it may take after that.
         environ: Variables to set.
     """
 
     def __init__(
-        self, folder, *command, interrupt_at=None, act=None, first=(), **environ
+        self,
+        folder,
+        *command,
+        interrupt_at=None,
+        act=None,
+        first=(),
+        time_limit_s=TIME_LIMIT_S,
+        **environ,
     ):
         self.folder = folder
         environ = {**NO_STALL_TIMEOUT, **environ}
@@ -41,7 +49,7 @@ class Job:
             if interrupt_at is not None:
                 self._process.wait_for_text(interrupt_at)
                 (act or Process.press_ctrl_c)(self._process)
-            done = self._process.ended(TIME_LIMIT_S)
+            done = self._process.ended(time_limit_s)
         except BaseException:
             self._process.end()
             raise

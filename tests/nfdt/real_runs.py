@@ -8,6 +8,7 @@ import pathlib
 import re
 import sys
 
+from nfdt.protocol.events import Use
 from nfdt.telemetry import trace
 from tests.hfdt.real_jobs import Job
 
@@ -38,10 +39,16 @@ def _ended(job):
 
 
 def visits(folder):
-    """Returns epoch -> how often each batch was told of, as the trace tells."""
+    """Returns epoch -> how often each batch was told of, as the trace tells.
+
+    Local steps that their worker has not pushed, because it was lost, do not count.
+    """
     found = collections.defaultdict(collections.Counter)
-    for event in trace.read(folder / "trace").events:
-        if event.number >= 0:  # else it is a push of several steps
+    events = trace.read(folder / "trace").events
+    pushed = {event.worker: event.clock for event in events if event.use != Use.OWN}
+    for event in events:
+        is_lost = event.use == Use.OWN and event.clock > pushed.get(event.worker, 0)
+        if event.number >= 0 and not is_lost:  # else it is a push of several steps
             found[event.epoch & 0xFFFFFFFF][event.number] += 1
     return dict(found)
 

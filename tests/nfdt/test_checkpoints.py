@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from nfdt.cluster import checkpoint_store
+from nfdt.options import Options
 from nfdt.protocol import checkpoints, serialization
 from nfdt.protocol.checkpoints import CheckpointState, Mismatch, check_batches
 from nfdt.protocol.controllers import BulkSynchronous
 from nfdt.protocol.messages import Kind, Message
+from nfdt.protocol.topology import Roles
 from tests.nfdt import real_runs
 from tests.nfdt.real_runs import BATCHES, every_batch_once, run
 from tests.nfdt.services import opening, service
@@ -28,6 +30,12 @@ def trained(earlier=None, **changes):
     kept.begin(made)
     made.handle(opening(0, **changes), 0.0)
     return made, kept
+
+
+def note(name, value):
+    kept = serialization.pack_list([serialization.dump(value)])
+    payload = serialization.pack({"names": [name]}) + kept
+    return Message(Kind.NOTE, 0, payload=payload)
 
 
 def through_a_file(value):
@@ -81,10 +89,7 @@ def test_what_is_noted_is_recalled_also_after_two_interruptions():
     for _ in range(2):
         whole, kept = trained(earlier)
         if earlier is None:
-            payload = (
-                b"\x0f\0\0\0\0\0\0\0" + b'{"name": "one"}' + serialization.dump([3])
-            )
-            kept.handle(Message(Kind.NOTE, 0, payload=payload))
+            kept.handle(note("one", [3]))
         earlier = through_a_file(kept.kept(whole))
     (answer,) = CheckpointState(ABOUT, earlier).handle(Message(Kind.RECALL, 1))
     notes = serialization.load(bytes(answer.payload))["notes"]
@@ -165,13 +170,47 @@ def test_the_newest_is_the_newest_that_all_servers_have(tmp_path):
 
 
 def test_an_empty_folder_and_a_broken_file_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="which has no complete one"):
-        checkpoint_store.newest(tmp_path, 1)
-    with pytest.raises(ValueError, match="which has no complete one"):
-        checkpoint_store.newest(tmp_path / "nowhere", 1)
+    roles = Roles(2, 1)
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        assert checkpoint_store.newest(folder, 1) == 0
+        with pytest.raises(ValueError, match="which has no complete one"):
+            options = Options(resume=str(folder))
+            checkpoint_store.found_earlier(options, roles, 0)
     (tmp_path / "4.server-0-of-1.nfdt").write_bytes(b"PK cut short")
     with pytest.raises(ValueError, match="a checkpoint must be complete"):
         checkpoint_store.read(tmp_path, 4, 0, 1)
+
+
+def test_auto_goes_on_from_what_there_is(tmp_path):
+    options, roles = Options(checkpoint=str(tmp_path), resume="auto"), Roles(3, 1)
+    assert checkpoint_store.found_earlier(options, roles, 0) is None
+    keeper = checkpoint_store.CheckpointWriter(str(tmp_path), 0, 1, 1.0)
+    kept = {**ABOUT, "pushed": {}, "notes": {}}
+    keeper.keep(kept, 1)
+    keeper.wait()
+    assert checkpoint_store.found_earlier(options, roles, 0) == (kept, set())
+    with pytest.raises(ValueError, match=r"Use --servers 1"):
+        checkpoint_store.found_earlier(options, Roles(4, 2), 0)
+
+
+def test_a_run_that_gets_nowhere_keeps_nothing(tmp_path):
+    options, roles = Options(checkpoint=str(tmp_path), resume="auto"), Roles(3, 1)
+
+    def life(number, steps):
+        store = checkpoint_store.CheckpointStore(options, roles, 0)
+        made = service(opened=store.state.resume_group)
+        store.begin(made)
+        store.state.handle(note(checkpoints.SEED, 3))
+        made.handle(opening(0), 0.0)
+        for step_ in steps:
+            step(made, step_)
+        assert store.close(made, number) == ""
+        return checkpoint_store.newest(tmp_path, 1)
+
+    assert life(1, []) == 0
+    assert life(2, [0]) == 2
+    assert life(3, []) == 2
+    assert life(4, [1]) == 4
 
 
 def test_the_first_is_due_a_time_after_something_was_opened(tmp_path):
@@ -229,3 +268,62 @@ def samples_of(job, logs):
         found = json.loads(line)
         counts[found["epoch"]].update(found["samples"])
     return counts
+
+
+def test_several_servers_make_up_for_what_some_of_them_lack():
+    """Their files are moments apart: each has a push that the other has not."""
+    makes = [dict(ABOUT, servers=2, server=server) for server in (0, 1)]
+
+    def begun(earlier=(None, None), lacking=()):
+        found = []
+        for about, kept in zip(makes, earlier, strict=True):
+            state = CheckpointState(about, kept, lacking)
+            made = service(opened=state.resume_group)
+            state.begin(made)
+            made.handle(opening(0), 0.0)
+            found.append((made, state))
+        return found
+
+    def push(made, number):
+        gradient = np.full(5, 0.5 + number, np.float32)
+        message = Message(Kind.PUSH, 0, number=number, epoch=7, payload=gradient)
+        return made.handle(message, 0.0)[0]
+
+    (first, one), (second, two) = begun()
+    for _ in range(3):
+        first.handle(Message(Kind.LEASE, 0, parts=4, epoch=7), 0.0)
+    push(first, 0), push(first, 1), push(second, 0), push(second, 2)
+    kept = [through_a_file(one.kept(first)), through_a_file(two.kept(second))]
+    lacking = checkpoints.partial(kept)
+    assert lacking == {(7, 0, 1), (7, 0, 2)}
+    (first, _), (second, _) = begun(kept, lacking)
+    assert first.leases[7].done == {0}
+    versions = [(first.groups[0].version, second.groups[0].version)]
+    for number in (1, 2, 3):
+        first.handle(Message(Kind.LEASE, 0, parts=4, epoch=7), 0.0)
+        assert push(first, number).kind is push(second, number).kind is Kind.PARAMS
+        versions.append((first.groups[0].version, second.groups[0].version))
+    assert versions == [(2, 2), (2, 3), (3, 3), (4, 4)]
+    assert first.leases[7].is_over
+    over = {**kept[0], "notes": {"epoch 7 of fit 0": np.zeros(1)}}
+    assert checkpoints.of_running(kept[0], lacking) == lacking
+    assert checkpoints.of_running(over, lacking) == set()
+
+
+def test_a_checkpoint_of_the_end_of_an_epoch_may_be_passed_over(tmp_path):
+    def keep_both(number, pushes, notes):
+        for server, found in enumerate(pushes):
+            keeper = checkpoint_store.CheckpointWriter(str(tmp_path), server, 2, 1.0)
+            about = dict(ABOUT, servers=2, server=server, number=number, notes=notes)
+            pairs = np.array([(0, batch) for batch in found], np.int64).reshape(-1, 2)
+            keeper.keep({**about, "pushed": {7: pairs}}, number)
+            keeper.wait()
+
+    options, roles = Options(resume=str(tmp_path), algorithm="asgd"), Roles(4, 2)
+    keep_both(1, ([0], []), {})
+    keep_both(2, ([0, 1], [0]), {"epoch 7 of fit 0": 1})
+    found, lacking = checkpoint_store.found_earlier(options, roles, 1)
+    assert (found["number"], lacking) == (1, {(7, 0, 0)})
+    keep_both(3, ([0, 1], [0, 1]), {"epoch 7 of fit 0": 1})
+    found, lacking = checkpoint_store.found_earlier(options, roles, 1)
+    assert (found["number"], lacking) == (3, set())

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from fdtcore.launcher.elastic import ElasticJob
 from fdtcore.launcher.foreground import Foreground
 from fdtcore.launcher.hosts import Host
 from fdtcore.launcher.launchers import Direct, OpenMpi
@@ -152,6 +153,16 @@ REFUSALS = {
     "trace": (("-np", 2, "--trace", "train.py/x"), "folder of a trace must be"),
     "checkpoint": (("-np", 2, "--checkpoint", "train.py/x"), "folder of checkpoints"),
     "resume": (("-np", 2, "--resume", "nowhere"), "must hold a checkpoint"),
+    "auto": (("-np", 2, "--resume", "auto"), "Name it as well: --checkpoint DIR."),
+    "restarts": (("-np", 2, "--restarts", -1), "Write 3, or 0 for none."),
+    "two folders": (
+        ("-np", 2, "--restarts", 1, "--checkpoint", "a", "--resume", "b"),
+        "must hold a checkpoint",
+    ),
+    "an engine": (
+        ("-np", 2, "--restarts", 1, "--on", "dask"),
+        "Received: --on dask and --restarts. Drop these",
+    ),
     "host": (("-np", 2, "-H", "no.such.host.invalid:2"), "known to the name service"),
 }
 
@@ -175,10 +186,7 @@ def test_scripts_that_cannot_run_are_refused(script, jobs_run):
 
 
 def test_a_checkpoint_of_another_kind_of_job_is_refused(script, jobs_run, tmp_path):
-    keeper = checkpoint_store.CheckpointWriter(str(tmp_path / "ck"), 0, 1, 1.0)
-    about = {"format": checkpoints.FORMAT, "server": 0, "servers": 1, "workers": 2}
-    keeper.keep(about, 1)
-    keeper.wait()
+    keep_one(tmp_path / "ck", 1)
     words = ("-np", 2, "--servers", 2, "--algorithm", "asgd")
     assert "Use --servers 1" in call(*words, "--resume", "ck", script).output
     assert "Use -np 2" in call("-np", 3, "--resume", "ck", script).output
@@ -196,9 +204,59 @@ def test_without_mpi4py_nothing_starts(script, jobs_run, monkeypatch):
     assert len(jobs_run) == 1  # one process needs none
 
 
+def test_jobs_that_start_again_keep_checkpoints(script, jobs_run, monkeypatch):
+    made = []
+
+    def run(self, environ, logs):
+        made.append((self.kept, self._size, environ, logs))
+        return 0
+
+    monkeypatch.setattr(ElasticJob, "run", run)
+    call("-np", 1, "--restarts", 0, "--output", "logs", script)
+    call("-np", 2, "--restarts", 2, "--checkpoint", "ck", script)
+    assert not Path("logs").exists()
+    [(kept, size, environ, logs), (_, named_size, named, _)] = made
+    assert (size, named_size) == (2, 3)  # a server writes them
+    assert logs == Path("logs").absolute()
+    assert environ["NFDT_CHECKPOINT"] == str(logs / "checkpoints")
+    assert named["NFDT_CHECKPOINT"] == str(Path("ck").absolute())
+    assert kept.newest() == 0
+    keep_one(logs / "checkpoints", 3)
+    assert kept.newest() == 3
+    assert kept.variables == {"NFDT_RESUME": "auto"}
+
+
+def test_a_job_that_begins_does_not_go_on_from_anothers_checkpoints(script, jobs_run):
+    keep_one("ck", 1)
+    keep_one("other", 1)
+    words = ("-np", 2, "--restarts", 1, "--checkpoint", "ck")
+    said = call(*words, script).output
+    assert "must hold none" in said
+    assert "--resume auto" in said
+    said = call(*words, "--resume", "other", script).output
+    assert "has one folder of checkpoints" in said
+    assert not jobs_run
+
+
+def keep_one(folder, number):
+    keeper = checkpoint_store.CheckpointWriter(str(folder), 0, 1, 1.0)
+    about = {"format": checkpoints.FORMAT, "server": 0, "servers": 1, "workers": 2}
+    keeper.keep({**about, "pushed": {}, "notes": {}}, number)
+    keeper.wait()
+
+
+def test_only_what_a_checkpoint_allows_may_change():
+    text = call("--help").output
+    assert "--restarts N" in text
+    assert "--start-timeout TIME" in text
+    for word in ("--min-np", "--max-np", "--hosts-from", "--warm-spares"):
+        assert word not in text
+        assert "No such option" in call(word, "2", "train.py").output
+
+
 def test_help_teaches():
     text = call("--help").output
-    for word in ("Examples:", "nfdt report runs/1", "--resume ck", "worker 0"):
+    for word in ("Examples:", "nfdt report runs/1", "--resume auto", "worker 0"):
         assert word in text
     missing = {
         name

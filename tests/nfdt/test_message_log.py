@@ -77,7 +77,7 @@ def test_a_server_logs_what_comes_and_how_long_it_held_it(log, caplog):
         def send(self, message):
             self.sent.append(message)
 
-        def end(self, worker, why=""):
+        def end(self, worker, why="", code=1):
             self.sent.append((worker, why))
 
     times_s = iter([1.0, 1.0019])

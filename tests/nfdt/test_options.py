@@ -31,6 +31,16 @@ def test_what_is_out_of_range_is_refused(choice, message):
         Options(**choice)
 
 
+def test_auto_goes_on_from_the_folder_of_checkpoints():
+    with pytest.raises(ValueError, match=r"Name it as well: --checkpoint DIR\."):
+        Options(resume="auto")
+    assert Options(resume="auto", checkpoint="ck").earlier == "ck"
+    assert Options(resume="other", checkpoint="ck").earlier == "other"
+    assert Options(checkpoint="ck").earlier == ""
+    written = Options(resume="auto", checkpoint="/ck").to_environ({})
+    assert written == {"NFDT_CHECKPOINT": "/ck", "NFDT_RESUME": "auto"}
+
+
 def test_variables_set_options_and_arguments_win():
     environ = {"NFDT_ALGORITHM": "asgd", "NFDT_SERVERS": "3", "NFDT_OVERLAP": "1"}
     found = Options.from_environ(environ, servers=2)

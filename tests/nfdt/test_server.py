@@ -189,13 +189,15 @@ def test_who_is_away_is_still_there():
     assert push(made, 1) == []  # it is back, and waits for 0
 
 
-def test_a_step_of_a_workers_own_finishes_its_batch_and_is_answered():
+def test_a_local_step_is_answered_and_its_batch_done_when_it_is_pushed():
     made = opened(2, LocalSteps(2))
     for number, submits in ((0, 0), (1, 1)):
         ask(made, 0, batches=5)
         step = Message(Kind.STEP, 0, number=number)
         (pace,) = made.handle(step, 0.0)
         assert (pace.kind, pace.worker, pace.number) == (Kind.PACE, 0, submits)
+    assert made.leases[0].done == frozenset()
+    made.handle(Message(Kind.PUSH, 0, payload=np.ones(5, np.float32)), 0.0)
     assert made.leases[0].done == {0, 1}
     events, _ = made.take_records()
     assert [(e.use, e.number, e.lead) for e in events] == [

@@ -7,6 +7,7 @@ import pytest
 
 from nfdt.clusters.machines import Dies, Edge, Joins, Link, Servers, Slower
 from nfdt.clusters.step_times import Constant, Exponential, Gamma
+from nfdt.protocol.events import Use
 from nfdt.protocol.gradients import WIRE_TYPES
 from nfdt.simulation.network import Network, ring_s
 from tests.nfdt.simulation.toys import Job, cluster
@@ -189,8 +190,23 @@ def test_every_batch_is_trained_on_whoever_dies_or_joins(form, seed):
     for epoch in range(2):
         numbers = job.numbers(epoch)
         assert set(numbers) == set(range(40))
-        # Two may have trained on one: it was in the hand of one that died.
-        assert len(numbers) - 40 <= _deaths(seed)
+        if form in ("dsp", "local:3"):
+            assert _merged(job.events, epoch) == list(range(40))
+        else:
+            # Two may have trained on one: it was in the hand of one that died.
+            assert len(numbers) - 40 <= _deaths(seed)
+
+
+def _merged(events, epoch):
+    """Returns the batches whose local steps their worker has pushed."""
+    pushed = {event.worker: event.clock for event in events if event.use != Use.OWN}
+    return sorted(
+        event.number
+        for event in events
+        if event.epoch == epoch
+        and event.use == Use.OWN
+        and event.clock < pushed.get(event.worker, 0)
+    )
 
 
 def _any_cluster(seed, *, changes=False):
