@@ -97,7 +97,7 @@ def distribute(
 
     import keras
 
-    from fdtcore.glue import bind, refusals
+    from fdtcore.glue import bind, refusals, state
     from hfdt import snapshots
     from hfdt.refusals import check_horovod
 
@@ -117,7 +117,7 @@ def distribute(
         optimizer = keras.optimizers.get(optimizer)
         bound.optimizers.add(optimizer)
         model.compile(optimizer, loss, metrics=metrics, **compile_arguments)
-    if (held := getattr(model, "optimizer", None)) is not None:  # none before compile
+    if (held := state.compiled_with(model)) is not None:
         bound.optimizers.add(held)
     if model.built:
         # A loop of the user's own has no other moment at which all ranks meet.

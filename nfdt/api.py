@@ -99,7 +99,7 @@ def distribute(
 
     import keras
 
-    from fdtcore.glue import bind, refusals
+    from fdtcore.glue import bind, refusals, state
     from nfdt.glue import keras_loop
 
     if not isinstance(model, keras.Model):
@@ -115,7 +115,7 @@ def distribute(
     if optimizer is not None:
         optimizer = keras.optimizers.get(optimizer)
         model.compile(optimizer, loss, metrics=metrics, **compile_arguments)
-    if (held := getattr(model, "optimizer", None)) is not None:  # none before compile
+    if (held := state.compiled_with(model)) is not None:
         bound.optimizers.add(held)
     return model
 

@@ -55,8 +55,8 @@ class InitialState:
         collectives.broadcast(variables)
         part_seeds(collectives.process, model)
         self._alike.add(model)
-        if model.optimizer is not None:
-            self._alike.add(model.optimizer)
+        if (optimizer := compiled_with(model)) is not None:
+            self._alike.add(optimizer)
 
     def share_optimizer(
         self, optimizer: Optimizer, trained: Sequence[Variable]
@@ -170,8 +170,13 @@ def initialized(variable: Variable) -> bool:
 def of_model(model: Model) -> list[Variable]:
     """Returns every variable that training reads or writes, each once."""
     held = [*model.variables, *model.metrics_variables, *_raw(model)]
-    held += of_optimizer(model.optimizer)
+    held += of_optimizer(compiled_with(model))
     return list({key(v): v for v in held if initialized(v)}.values())
+
+
+def compiled_with(model: Model) -> Optimizer | None:
+    """Returns the optimizer of a model; None before it is compiled."""
+    return getattr(model, "optimizer", None)
 
 
 def of_optimizer(optimizer: Optimizer) -> list[Variable]:

@@ -34,7 +34,7 @@ def path_of(variable: Variable) -> str:
 
 def optimizers_of(model: Model) -> list[Any]:
     """Returns all optimizers of a model that take steps, in an order of its own."""
-    found = [*steps_of(model.optimizer)]
+    found = [*steps_of(state.compiled_with(model))]
     for one in within(model):
         found += steps_of(one)
     return list({id(o): o for o in found}.values())
