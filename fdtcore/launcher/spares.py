@@ -48,7 +48,7 @@ class Spares:
             environ: Their environment.
         """
         self._forget_ended()
-        while len(self._processes) < count:
+        while len(self.waiting()) < count:
             path = self.folder / f"{next(self._numbers)}.socket"
             self._processes[path] = subprocess.Popen(
                 [sys.executable, "-m", self._module, str(path), str(count)],

@@ -124,5 +124,14 @@ def test_two_ranks_take_two_spares_and_a_third_runs_by_itself(spares, script):
     assert {str(pid) for pid in waiting} < pids
 
 
+def test_those_that_were_taken_are_replaced(spares, script):
+    taken = ready(spares, 1)
+    words = command(spares, script, "signal")
+    with Process(*words, folder=script.parent, WORD="given") as job:
+        job.wait_for_text("ready")
+        assert spares.waiting() == set()
+        assert not ready(spares, 1) & taken
+
+
 def test_nobody_else_may_take_one(spares):
     assert spares.folder.stat().st_mode & 0o777 == 0o700
