@@ -22,7 +22,7 @@ def job(tmp_path, monkeypatch, no_process):
     monkeypatch.setattr(foreground.settings, "available_cores", lambda: 2)
     calls = {"said": [], "outcome": Outcome(0, 0, 0, None)}
 
-    def supervise(argv, environ, *, filtered, stops_itself, failed, finished):
+    def supervise(argv, environ, *, filtered, failed, **others):
         calls.update(argv=argv, environ=environ, filtered=filtered, failed=failed())
         if "failure" in calls:
             write_record(environ["HFDT_JOB_DIR"], calls["failure"])

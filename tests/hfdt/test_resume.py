@@ -23,8 +23,7 @@ def life(folder, np_, *words, out="resumed", kill="0:0", **environ):
         folder=folder,
         OUT=folder / out,
         KILL=kill,
-        **NO_STALL_TIMEOUT,
-        **environ,
+        **{**NO_STALL_TIMEOUT, **environ},
     )
 
 
