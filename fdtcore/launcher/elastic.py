@@ -19,7 +19,7 @@ from fdtcore.failures import CUT_OFF, ENDED, EXCEPTION, PROCESS_GONE
 from fdtcore.launcher import preflight
 from fdtcore.launcher.discovery import Discovery
 from fdtcore.launcher.explanation import stopped_by
-from fdtcore.launcher.foreground import Foreground, Run
+from fdtcore.launcher.foreground import Completed, Foreground
 from fdtcore.launcher.hosts import Host, is_local
 from fdtcore.launcher.jobs import JobHosts
 from fdtcore.launcher.launchers import Job, Launcher
@@ -178,7 +178,7 @@ class ElasticJob:
         environ: dict[str, str],
         folder: Path,
         watch: _Watch,
-    ) -> Run:
+    ) -> Completed:
         job, launcher = self._make(place, size)
         run_once = self._foreground.run_once
         if self._spares is None:
@@ -197,7 +197,7 @@ class ElasticJob:
         restart = f"restart {count} of {self._limits.restarts}: " if count else ""
         self._say(f"{restart}{ranks} on from the newest {self._kept.name}{on}.")
 
-    def _goes_on(self, done: Run, watch: _Watch, number: int, size: int) -> bool:
+    def _goes_on(self, done: Completed, watch: _Watch, number: int, size: int) -> bool:
         """Whether a run is followed by another one; says what has ended it."""
         if done.line:
             self._say(done.line)
@@ -218,7 +218,7 @@ class ElasticJob:
             self._weaken(done)
         return True
 
-    def _is_own(self, done: Run, watch: _Watch, number: int) -> bool:
+    def _is_own(self, done: Completed, watch: _Watch, number: int) -> bool:
         """Whether it is the script that ended the run, and would do so again."""
         failure = done.failure
         if failure is not None and failure.kind == ENDED:
@@ -256,7 +256,7 @@ class ElasticJob:
         )
         return False
 
-    def _weaken(self, done: Run) -> None:
+    def _weaken(self, done: Completed) -> None:
         """Takes a slot from the machine of a rank that died again: it may be full."""
         ended, failure = done.outcome.ended, done.failure
         host = ended.host if ended and ended.host else failure.host if failure else ""
@@ -407,7 +407,7 @@ class _Watch:
         return not self.has_asked
 
 
-def _own_error(done: Run) -> Any:
+def _own_error(done: Completed) -> Any:
     """Returns what the script has done wrong; None where it was no fault of its own."""
     failure, outcome = done.failure, done.outcome
     if failure is not None and failure.kind == EXCEPTION:

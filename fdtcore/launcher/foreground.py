@@ -35,7 +35,7 @@ from fdtcore.launcher.preflight import Requirements
 from fdtcore.launcher.supervisor import Outcome, supervise
 
 
-class Run(NamedTuple):
+class Completed(NamedTuple):
     """A job that has come to its end, or was ended."""
 
     code: int  # to pass on
@@ -113,7 +113,7 @@ class Foreground:
         directory: Path | None,
         wanted: Callable[[], bool] = lambda: True,
         others: Callable[[], set[int]] = set,
-    ) -> Run:
+    ) -> Completed:
         """Runs a job to its end, and leaves what is said of that to the caller.
 
         Args:
@@ -160,7 +160,7 @@ class Foreground:
             rank, host, *_ = outcome.ended
             gone = Failure(rank, job.size, host, PROCESS_GONE, line, kind=GONE)
             try_record(logs, gone)  # for programs, which read no lines
-        return Run(exit_code(outcome, failure), outcome, failure, line)
+        return Completed(exit_code(outcome, failure), outcome, failure, line)
 
     def folder(self, directory: Path | None) -> Path:
         """Returns the folder of a job's files.

@@ -2,9 +2,9 @@
 
 ``KILL`` is ``FIT:BATCH``, the number of the fit and of the batch in it after whose step
 the process ends, ``FIT:test`` for its second validation, ``FIT:write`` for the moment
-before a snapshot gets its name, or ``FIT:BATCH:SIGNAL``; or several, parted by commas.
-Each happens once, however often the program runs. ``KILL_RANK`` is who does it. What
-the program has come to is in the file ``OUT``.
+before a snapshot gets its name, or ``FIT:BATCH:SIGNAL``; or several, parted by commas,
+for each run of an elastic job. ``KILL_RANK`` is who does it. What the program has come
+to is in the file ``OUT``.
 """
 
 import json
@@ -19,6 +19,8 @@ import tensorflow as tf
 keras.utils.set_random_seed(7)
 RANK = os.environ.get("OMPI_COMM_WORLD_RANK", "0")
 KILL = [text.split(":") for text in os.environ.get("KILL", "0:0").split(",")]
+# The launcher gives each run of an elastic job a folder of its own.
+RUN = int(os.environ.get("HFDT_JOB_DIR", "").partition("restart-")[2] or 0)
 IS_KILLER = RANK == os.environ.get("KILL_RANK", RANK)
 ANY_SIZE = "any" in sys.argv  # nothing that depends on the number of ranks
 rng = np.random.default_rng(0)
@@ -29,14 +31,10 @@ written = []  # of each snapshot, in which fit
 
 
 def die(fit, place):
-    """Ends this process where it is told to, and has not done so before."""
-    for words in KILL:
-        mark = "-".join([os.environ["OUT"], *words, RANK])
-        if words[:2] == [str(fit), str(place)] and not os.path.exists(mark):
-            number = int(words[2]) if len(words) > 2 else signal.SIGKILL
-            if IS_KILLER:
-                open(mark, "x").close()
-                os.kill(os.getpid(), number)
+    """Ends this process where it is told to in this run."""
+    words = KILL[RUN] if RUN < len(KILL) else []
+    if IS_KILLER and words[:2] == [str(fit), str(place)]:
+        os.kill(os.getpid(), int(words[2]) if len(words) > 2 else signal.SIGKILL)
 
 
 class Log(keras.callbacks.Callback):

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from hfdt import cli
 from tests.hfdt.real_jobs import RUN
 from tests.hfdt.test_resume import JOB, expect_same, life
-from tests.processes import Process
+from tests.processes import Process, run
 
 ELASTIC = ("--restarts", "2", "--snapshot-every", "4steps")
 
@@ -70,13 +70,25 @@ REFUSED = {
         ("--hosts-from", "/bin/true", "-H", "a:1"),
         "machines must be named once",
     ),
-    "no program": (("--hosts-from", "none.sh"), "none.sh: No such file or directory"),
-    "a program that fails": (("--hosts-from", "/bin/false"), "/bin/false: exit code 1"),
-    "no machine": (("--hosts-from", "/bin/true"), "the number of processes must be"),
 }
 
 
-@pytest.mark.process
+PROGRAMS = {
+    "none.sh": "none.sh: No such file or directory",
+    "/bin/false": "/bin/false: exit code 1",
+    "/bin/true": "the number of processes must be given",
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_that_names_no_machine_is_refused(tmp_path, program):
+    (tmp_path / "train.py").touch()
+    done = run(*RUN, "--hosts-from", program, "train.py", folder=tmp_path)
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith("hfdt: ") and PROGRAMS[program] in line
+
+
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_contradicts_itself_is_refused(tmp_path, monkeypatch, what):
     monkeypatch.chdir(tmp_path)
