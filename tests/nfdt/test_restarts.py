@@ -163,16 +163,6 @@ def test_a_job_that_is_asked_to_end_keeps_a_checkpoint(tmp_path, number, servers
     expect_all_once(life(tmp_path, "counts", *words))
 
 
-def test_a_job_that_starts_again_is_asked_to_end(tmp_path):
-    words = (*CHECKPOINTS, "--restarts", 1, *OFTEN)
-    act = {"act": lambda process: process.send(signal.SIGTERM)}
-    at = {"interrupt_at": "worker 0 begins epoch 2", "happens": "server@0:9"}
-    first = life(tmp_path, "counts", *words, **at, **act)
-    assert first.code == STOPPED_CODE, first.text
-    assert len(restarts(first)) == 1
-    expect_all_once(life(tmp_path, "counts", *words))
-
-
 def test_a_second_ctrl_c_ends_it_at_once(tmp_path):
     def act(process):
         process.send(signal.SIGINT)
