@@ -14,7 +14,7 @@ ENGINES := $(VENV)/.engines-$(TENSORFLOW)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo quick test test-nightly cluster-test cluster-smoke hosts faults traces matrix keras-suite bench papers options notebook examples doctor check lint type format clean
+.PHONY: help demo quick test test-long test-nightly cluster-test cluster-smoke hosts faults traces matrix keras-suite bench papers options notebook examples doctor check lint type format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' \
@@ -28,6 +28,9 @@ quick: $(INSTALLED) ## runs the tests that start no process and load no TensorFl
 
 test: $(HOROVOD) ## runs the tests
 	$(RUN) python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+test-long: $(HOROVOD) ## runs the tests of long jobs that it leaves out (an hour)
+	$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
 
 test-nightly: $(HOROVOD) ## tries the nightly of Keras, which may have moved things (minutes)
 	@$(RUN) python -m tests.nightly

@@ -8,7 +8,7 @@ import sys
 from tests.processes import Process
 
 PROGRAMS = pathlib.Path(__file__).parent / "failing"
-TIME_LIMIT_S = 120
+TIME_LIMIT_S = 600  # on a slow machine, with other jobs beside it
 # A failure is seen when it happens: no job of these comes to its stall timeout.
 NO_STALL_TIMEOUT = {f"{name}_STALL_TIMEOUT": "600" for name in ("HFDT", "NFDT")}
 RUN = (sys.executable, "-m", "hfdt.cli", "run")

@@ -85,6 +85,7 @@ def test_a_job_goes_on_wherever_its_newest_snapshot_is(folder):
     assert not [*folder.glob("memory/[bc]/*")]
 
 
+@pytest.mark.long
 def test_large_arrays_of_callbacks_are_those_of_rank_0(folder):
     done = life(folder, job=HERE / "copies_job.py")
     kept, copied = files(folder / "s"), files(folder / "memory/b")
@@ -97,6 +98,7 @@ def test_large_arrays_of_callbacks_are_those_of_rank_0(folder):
     assert large[0][0] == round(large[0][0]) > 5
 
 
+@pytest.mark.long
 def test_one_machine_that_is_left_has_all(folder):
     done = life(folder, "any", machines="a", out="undisturbed", HFDT_SNAPSHOT="u")
     assert done.returncode == 0, done.stderr
@@ -109,6 +111,7 @@ def test_one_machine_that_is_left_has_all(folder):
     expect_same(folder, tolerance=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("resume", ["auto", ""])
 def test_copies_of_a_folder_that_was_emptied_do_not_come_back(folder, resume):
     life(folder, kill="1:9", KILL_RANK="0")

@@ -14,6 +14,7 @@ from tests.processes import Process, run
 ELASTIC = ("--restarts", "2", "--snapshot-every", "4steps")
 
 
+@pytest.mark.long
 @pytest.mark.horovod
 @pytest.mark.slow
 def test_a_job_that_loses_ranks_ends_as_one_that_does_not(tmp_path):
@@ -31,6 +32,7 @@ def test_a_job_that_loses_ranks_ends_as_one_that_does_not(tmp_path):
     assert "stopped by a signal (SIGSTOP" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.horovod
 @pytest.mark.slow
 def test_a_launcher_that_is_killed_leaves_no_rank(tmp_path):

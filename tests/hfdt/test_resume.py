@@ -48,6 +48,7 @@ def expect_same(folder, tolerance=0.0):
         assert rows == rows_after
 
 
+@pytest.mark.long
 def test_a_job_that_is_killed_again_and_again_ends_as_one_that_is_not(tmp_path):
     done = life(tmp_path, 2, JOB, out="undisturbed")
     assert done.returncode == 0, done.stderr

@@ -269,8 +269,11 @@ def eager(kill):
 
 
 PROGRAMS = (
-    *(arrays, averages, mixed, pair, parts_of_a_pass, unknown_length),
-    *(rows, stream, dictionaries, eager),
+    *(arrays, pair, parts_of_a_pass, rows, stream),
+    *(
+        pytest.param(program, marks=pytest.mark.long)
+        for program in (averages, mixed, unknown_length, dictionaries, eager)
+    ),
 )
 
 

@@ -1,6 +1,7 @@
 """Any two of optimizer, rate, option, data, training, metric and start, in real jobs.
 
-``make matrix`` runs any three.
+``make test`` runs a third of them, ``make test-long`` the others, ``make matrix`` any
+three.
 """
 
 from __future__ import annotations
@@ -15,25 +16,42 @@ from tests.matrix.covering import combinations, covering
 
 pytestmark = pytest.mark.slow
 CELLS = {str(index): cell for index, cell in enumerate(covering(AXES, 2, not_started))}
+# Every third job is run where other tests are; those between are long.
+JOBS = [frozenset(cells) for _, cells in jobs.started_alike(CELLS)]
+OFTEN = frozenset().union(*(JOBS[i] for i in range(len(JOBS)) if i % 3 == 1))
 SMALL = {"a": ("1", "2", "3"), "b": ("1", "2"), "c": ("1", "2"), "d": ("1", "2")}
 
 
 @pytest.fixture(scope="session")
-def references(tmp_path_factory, pool):
-    """What plain Keras gives for each cell."""
-    return pool.submit(jobs.plain, CELLS, tmp_path_factory.mktemp("matrix plain"))
+def chosen(request):
+    """The cells whose tests are run."""
+    found = [getattr(item, "callspec", None) for item in request.session.items]
+    indices = {one.params["index"] for one in found if one and "index" in one.params}
+    return {index: cell for index, cell in CELLS.items() if index in indices}
 
 
 @pytest.fixture(scope="session")
-def started(tmp_path_factory, pool, references):
+def references(tmp_path_factory, pool, chosen):
+    """What plain Keras gives for each cell."""
+    return pool.submit(jobs.plain, chosen, tmp_path_factory.mktemp("matrix plain"))
+
+
+@pytest.fixture(scope="session")
+def started(tmp_path_factory, pool, references, chosen):
     """How cells are started -> what those come to; all begin now."""
     return {
         key: pool.submit(jobs.started, key, cells, tmp_path_factory.mktemp("matrix"))
-        for key, cells in jobs.started_alike(CELLS)
+        for key, cells in jobs.started_alike(chosen)
     }
 
 
-@pytest.mark.parametrize("index", CELLS, ids=lambda index: name_of(CELLS[index]))
+@pytest.mark.parametrize(
+    "index",
+    [
+        pytest.param(i, id=name_of(cell), marks=[] if i in OFTEN else pytest.mark.long)
+        for i, cell in CELLS.items()
+    ],
+)
 def test_a_program_gives_the_numbers_of_keras_or_trains_on_all_batches(
     index, references, started
 ):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fdtcore.snapshots.stop_requests import STOPPED_CODE
-from tests.hfdt.real_jobs import TIME_LIMIT_S, Job
+from tests.hfdt.real_jobs import Job
 from tests.nfdt import real_runs
 from tests.nfdt.real_runs import FITS, RUN
 
@@ -23,7 +23,7 @@ def life(folder, case, *words, np=2, happens="", command=RUN, **environ):
     environ = {"HAPPENS": happens, "MARKS": str(folder / "mark"), **environ}
     words = (*command, "-np", np, *words, LIVES, case)
     # It is several jobs, one after the other.
-    job = Job(folder, *words, time_limit_s=3 * TIME_LIMIT_S, **environ)
+    job = Job(folder, *words, **environ)
     assert job.left() == [], job.text
     return job
 
@@ -55,6 +55,7 @@ def test_a_job_that_loses_its_server_goes_on(tmp_path):
     assert "train again" not in job.text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["server", "servers"])
 def test_of_two_servers_one_is_lost_or_both(tmp_path, what):
     words = ("--algorithm", "asgd", "--servers", 2, "--restarts", 1, *OFTEN)
@@ -63,6 +64,7 @@ def test_of_two_servers_one_is_lost_or_both(tmp_path, what):
     assert len(restarts(job)) == 1
 
 
+@pytest.mark.long
 def test_a_worker_is_lost_and_then_the_server(tmp_path):
     words = ("--algorithm", "asgd", "--restarts", 1, *OFTEN)
     job = life(tmp_path, "counts", *words, happens="kill1@0:3,server@1:4")
@@ -71,6 +73,7 @@ def test_a_worker_is_lost_and_then_the_server(tmp_path):
     assert len(restarts(job)) == 1
 
 
+@pytest.mark.long
 def test_a_worker_that_the_job_is_not_to_go_on_without(tmp_path):
     words = ("--algorithm", "asgd", "--on-worker-loss", "abort", "--restarts", 1)
     job = life(tmp_path, "counts", *words, *OFTEN, happens="kill1@1:4")
@@ -91,6 +94,7 @@ def test_one_worker_ends_where_it_would_have_undisturbed(tmp_path):
     np.testing.assert_allclose(weights, ended(whole)["weights"], rtol=0, atol=1e-6)
 
 
+@pytest.mark.long
 def test_the_limit_of_restarts(tmp_path):
     words = ("--algorithm", "asgd", "--restarts", 1, "--checkpoint-every", "1h")
     job = life(tmp_path, "counts", *words, happens="server@0:3!")
@@ -107,6 +111,7 @@ def test_an_error_of_the_script_before_a_checkpoint_is_not_tried_again(tmp_path)
     assert restarts(job) == []
 
 
+@pytest.mark.long
 def test_an_error_that_comes_back_is_tried_once_more(tmp_path):
     words = ("--algorithm", "asgd", "--restarts", 3, *OFTEN)
     job = life(tmp_path, "counts", *words, happens="raise0@1:4!")
@@ -116,6 +121,7 @@ def test_an_error_that_comes_back_is_tried_once_more(tmp_path):
     assert last == "nfdt: the same again: it is not tried once more."
 
 
+@pytest.mark.long
 def test_an_error_that_does_not_come_back_is_no_end(tmp_path):
     words = ("--algorithm", "asgd", "--restarts", 1, *OFTEN)
     job = life(tmp_path, "counts", *words, happens="raise0@1:4")
@@ -130,6 +136,7 @@ def test_resume_auto_begins_and_goes_on(tmp_path):
     expect_all_once(life(tmp_path, "counts", *words))
 
 
+@pytest.mark.long
 def test_resume_auto_under_mpirun(tmp_path):
     command = ("mpirun", "--with-ft", "ulfm", "--oversubscribe")
     environ = {
@@ -148,8 +155,15 @@ def test_resume_auto_under_mpirun(tmp_path):
 CHECKPOINTS = ("--algorithm", "asgd", "--checkpoint", "ck", "--resume", "auto")
 
 
-@pytest.mark.parametrize("servers", [1, 2])
-@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize("servers", [1, pytest.param(2, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "number",
+    [
+        "SIGTERM",
+        pytest.param("SIGINT", marks=pytest.mark.long),
+        pytest.param("SIGUSR1", marks=pytest.mark.long),
+    ],
+)
 def test_a_job_that_is_asked_to_end_keeps_a_checkpoint(tmp_path, number, servers):
     words = (*CHECKPOINTS, "--servers", servers)
     act = {"act": lambda process: process.send(getattr(signal, number))}
@@ -163,6 +177,7 @@ def test_a_job_that_is_asked_to_end_keeps_a_checkpoint(tmp_path, number, servers
     expect_all_once(life(tmp_path, "counts", *words))
 
 
+@pytest.mark.long
 def test_a_second_ctrl_c_ends_it_at_once(tmp_path):
     def act(process):
         process.send(signal.SIGINT)
@@ -176,6 +191,7 @@ def test_a_second_ctrl_c_ends_it_at_once(tmp_path):
     expect_all_once(life(tmp_path, "counts", *CHECKPOINTS))
 
 
+@pytest.mark.long
 def test_a_worker_that_does_not_come_back_is_not_waited_for(tmp_path):
     at = {"interrupt_at": "holds", "happens": "hold0@1:3"}
     job = life(tmp_path, "counts", *CHECKPOINTS, **at)
@@ -185,13 +201,18 @@ def test_a_worker_that_does_not_come_back_is_not_waited_for(tmp_path):
 @pytest.mark.parametrize(
     "words",
     [
-        ("--consistency", "dsp"),
         ("--consistency", "dsp", "--restarts", "1"),
         ("--local-steps", "5"),
-        ("--local-steps", "5", "--servers", "2"),
-        ("--consistency", "ssp:2", "--local-steps", "3"),
-        ("--consistency", "ssp:2"),
-        ("--overlap",),
+        *(
+            pytest.param(words, marks=pytest.mark.long)
+            for words in (
+                ("--consistency", "dsp"),
+                ("--local-steps", "5", "--servers", "2"),
+                ("--consistency", "ssp:2", "--local-steps", "3"),
+                ("--consistency", "ssp:2"),
+                ("--overlap",),
+            )
+        ),
     ],
 )
 def test_what_a_lost_worker_had_not_merged_is_trained_by_others(tmp_path, words):
@@ -205,6 +226,7 @@ def rows(folder):
     return [line.split(",")[0] for line in lines]
 
 
+@pytest.mark.long
 def test_callbacks_decide_as_in_a_run_that_was_not_disturbed(tmp_path):
     words = ("--consistency", "bsp", *OFTEN)
     whole = life(tmp_path / "whole", "decides", *words, np=1)
