@@ -13,7 +13,7 @@ from tests.processes import run
 JOB = HERE / "resume_job.py"
 SNAPSHOT = ("--snapshot", "s", "--resume", "auto", "--snapshot-every", "1steps")
 KILLED, STOPPED = 128 + signal.SIGKILL, STOPPED_CODE
-pytestmark = [pytest.mark.horovod, pytest.mark.slow]
+pytestmark = [pytest.mark.horovod, pytest.mark.slow, pytest.mark.long]
 
 
 def life(folder, np_, *words, out="resumed", kill="0:0", **environ):
@@ -48,7 +48,6 @@ def expect_same(folder, tolerance=0.0):
         assert rows == rows_after
 
 
-@pytest.mark.long
 def test_a_job_that_is_killed_again_and_again_ends_as_one_that_is_not(tmp_path):
     done = life(tmp_path, 2, JOB, out="undisturbed")
     assert done.returncode == 0, done.stderr
