@@ -114,7 +114,7 @@ def test_an_error_of_the_script_before_a_checkpoint_is_not_tried_again(tmp_path)
 @pytest.mark.long
 def test_an_error_that_comes_back_is_tried_once_more(tmp_path):
     words = ("--algorithm", "asgd", "--restarts", 3, *OFTEN)
-    job = life(tmp_path, "counts", *words, happens="raise0@1:4!")
+    job = life(tmp_path, "counts", *words, happens="raise0@1:1!")
     assert job.code == 1
     first, last = restarts(job)
     assert first.startswith("nfdt: restart 1 of 3")
