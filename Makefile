@@ -29,7 +29,7 @@ quick: $(INSTALLED) ## runs the tests that start no process and load no TensorFl
 test: $(HOROVOD) ## runs the tests
 	$(RUN) python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-test-long: $(HOROVOD) ## runs the tests of long jobs that it leaves out (an hour)
+test-long: $(HOROVOD) ## runs the tests of long jobs that it leaves out (long)
 	$(RUN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
 
 test-nightly: $(HOROVOD) ## tries the nightly of Keras, which may have moved things (minutes)
