@@ -187,7 +187,7 @@ class FitRun:
         """Yields the steps that are left of an epoch; takes over what was kept."""
         at = kept.about["position"]
         # The order of a pass may be drawn when its first batch is asked for.
-        self.generators = self._snapshots.generators(kept.about)["pass"]
+        self.generators = self._snapshots.content.generators(kept.about)["pass"]
         generator_state.restore(self.generators)
         base = at["consumed"] - at["step"]  # batches of the pass before this epoch
         iterator = None
@@ -219,8 +219,8 @@ class FitRun:
         self._made += VALIDATION * unmade
         keras_internals.set_initial_epoch(model, self.watch.given_epoch)
         specification = marks.unmarked(iterator.element_spec)[1]
-        self._snapshots.complete(model, kept.about, lambda: specification)
-        self._snapshots.give_back(
+        self._snapshots.content.complete(model, kept.about, lambda: specification)
+        self._snapshots.content.give_back(
             model, kept, self.callbacks, of_python=not self.is_by_python
         )
         self._snapshots.say(
