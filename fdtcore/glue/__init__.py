@@ -33,6 +33,8 @@ snapshot_content  what one holds, and how it is given back
 snapshot_choice   which snapshot a job begins with, of all its machines
 snapshot_copies   what only rank 0 has of one, for those that keep copies
 fit_run           a ``fit`` of which snapshots are taken
+loop_run          a loop by hand of which snapshots are taken
+made_variables    the variables of Keras that a process has made
 fit_identity      what tells it from another one
 model_state       the variables of a model, of all ranks
 callback_state    what callbacks hold

@@ -23,6 +23,7 @@ from fdtcore.glue import (
 from fdtcore.glue.data import PartAdapter, WrappedAdapter
 from fdtcore.glue.keras_internals import GeneratorDataAdapter, PyDatasetAdapter
 from fdtcore.keras_types import Callback, EpochIterator, Logs, Model
+from fdtcore.snapshots.position import Position
 from fdtcore.snapshots.tensor_file import Content
 
 if TYPE_CHECKING:
@@ -121,6 +122,23 @@ class FitRun:
         """Whether the fit could go on from here: a model is built in the first step."""
         is_begun = self.step == 0 and self._consumed == 0
         return self.model.built and (self.is_repeatable or is_begun)
+
+    @property
+    def must_meet(self) -> bool:
+        """Whether this may be the only place for long at which one can be taken."""
+        return not self.is_repeatable and not self.step
+
+    def place(self) -> Position:
+        """Returns where it is."""
+        return Position(self.number, self.epoch, self.step, 0)
+
+    def where(self) -> str:
+        """Returns what messages call the place."""
+        return f"epoch {self.epoch + 1}, batch {self.step + 1} of fit {self.number}"
+
+    def content(self, number: int) -> Content | None:
+        """Returns what a snapshot of it holds."""
+        return self._snapshots.content.of_fit(self, number)
 
     @property
     def is_by_python(self) -> bool:

@@ -6,19 +6,23 @@ generators. When one is taken is in `snapshots`.
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable
 from typing import Any
 
 from fdtcore.engine import Collectives
 from fdtcore.glue import (
+    binding,
     callback_state,
     generator_state,
+    made_variables,
     model_state,
     snapshot_copies,
     state,
 )
 from fdtcore.glue.fit_run import FitRun
+from fdtcore.glue.loop_run import LoopRun
 from fdtcore.glue.plain_values import Packer, unpack
 from fdtcore.glue.state import InitialState
 from fdtcore.keras_types import Callback, Model, Variable
@@ -83,7 +87,34 @@ class SnapshotContent:
                 "stopped": bool(model.stop_training),
             }
 
-        return self._gathered(held, rules, fit.generators, describe)
+        return self._gathered(held, rules, {"pass": fit.generators}, describe)
+
+    def of_loop(self, loop: LoopRun, number: int) -> Content | None:
+        """Returns what a snapshot holds of a loop by hand; all ranks call it.
+
+        Args:
+            loop: The loop under way.
+            number: Of the snapshot.
+        """
+        held = _made()
+        rules = made_variables.rules(self._collectives, held)
+        if rules is None:
+            self._say(
+                "ranks have made different variables: loops by hand are not kept in "
+                "snapshots."
+            )
+            return None
+
+        def describe(
+            values: dict[str, Any], generators: list[dict[str, Any]]
+        ) -> dict[str, Any]:
+            del values  # of callbacks, which a loop has none
+            return {
+                **self._described(loop.fit, number, held, rules, generators),
+                "loop": loop.described(),
+            }
+
+        return self._gathered(held, rules, {"ended": loop.ended}, describe)
 
     def _described(
         self,
@@ -109,7 +140,7 @@ class SnapshotContent:
         self,
         held: list[Variable],
         rules: list[str | None],
-        begun: dict[str, Any],
+        before: dict[str, Any],
         describe: Describe,
     ) -> Content | None:
         """Returns the values of variables of all ranks, and a description of them.
@@ -117,7 +148,7 @@ class SnapshotContent:
         Args:
             held: The variables.
             rules: How the values of each on several ranks combine.
-            begun: State of this rank's generators when the pass over the data began.
+            before: Earlier states of this rank's generators, by their names.
             describe: Describes it, on ranks that keep snapshots.
         """
         collectives = self._collectives
@@ -126,7 +157,7 @@ class SnapshotContent:
         brought = [mine]
         if own and collectives.process.size > 1:
             brought = collectives.allgather(mine)
-        told = json.dumps({"now": generator_state.state(), "pass": begun})
+        told = json.dumps({"now": generator_state.state(), **before})
         generators = [told]
         if collectives.process.size > 1:
             generators = collectives.allgather_text(told)
@@ -203,6 +234,39 @@ class SnapshotContent:
         model.history.history.update(history["logs"])
         generator_state.restore(self.generators(about)["now"], of_python=of_python)
 
+    def undo(self, kept: Content) -> None:
+        """Gives all variables that there are so far what a snapshot of a loop has.
+
+        Args:
+            kept: What the snapshot holds.
+        """
+        left: dict[str, list[int]] = {}
+        for i, text in enumerate(kept.about["variables"]):
+            left.setdefault(text, []).append(i)
+        held = _made()
+        places = {}
+        for text, variable in zip(model_state.described(held), held, strict=True):
+            if left.get(text):
+                places[left[text].pop(0)] = variable
+        self._assign(kept, places)
+
+    def give_back_loop(self, kept: Content) -> None:
+        """Gives all variables and the generators what a snapshot of a loop has.
+
+        Args:
+            kept: What the snapshot holds.
+        """
+        about = kept.about
+        gc.collect()  # what the program has dropped may be in cycles yet
+        held = _made()
+        check_same(
+            model_state.described(held),
+            about["variables"],
+            f"loop {about['loop']['number']} has variables",
+        )
+        self._assign(kept, dict(enumerate(held)))
+        generator_state.restore(self.generators(about)["now"])
+
     def _assign(self, kept: Content, held: dict[int, Variable]) -> None:
         """Gives variables their values of a snapshot.
 
@@ -227,6 +291,11 @@ class SnapshotContent:
         rank = self._collectives.process.rank
         found: dict[str, Any] = states[rank if rank < len(states) else 0]
         return found
+
+
+def _made() -> list[Variable]:
+    made = binding.context().made_variables
+    return made.all() if made is not None else []
 
 
 def check_same(here: list[str], there: list[str], where: str) -> None:

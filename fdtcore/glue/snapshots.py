@@ -30,6 +30,8 @@ from fdtcore.glue import (
     fit_run,
 )
 from fdtcore.glue.fit_run import FitRun
+from fdtcore.glue.loop_run import LoopRun, Loops
+from fdtcore.glue.made_variables import MadeVariables
 from fdtcore.glue.snapshot_choice import Opened, broadcast
 from fdtcore.glue.snapshot_content import SnapshotContent
 from fdtcore.glue.state import InitialState
@@ -99,8 +101,14 @@ class Snapshots:
         self._since = 0  # steps since they met
         over = len(found.fits) if found else 0
         is_in_fit = bool(found and found.step)
-        text = collectives.broadcast_text(json.dumps([over, is_in_fit]))
-        self._over, self._is_in_fit = json.loads(text)
+        loop = found.step.about.get("loop") if found and found.step else None
+        number = loop["number"] if loop else 0
+        text = collectives.broadcast_text(json.dumps([over, is_in_fit, number]))
+        self._over, self._is_in_fit, number = json.loads(text)
+        self._is_in_fit = self._is_in_fit and not number
+        self.loops = Loops(self, (self._over + 1, number) if number else None)
+        context = binding.context()
+        context.loops, context.made_variables = self.loops, MadeVariables()
         self.requests = StopRequests(self._end_between)
         self.requests.listen()
 
@@ -119,6 +127,7 @@ class Snapshots:
         if binding.context().fit_run.now is not None:
             return run()  # one inside another is a part of it
         self._fit += 1
+        self.loops.begin_fit(self._fit)
         given = callbacks.listed(arguments["callbacks"])
         identity = fit_identity.described(model, arguments)
         if self._fit <= self._over:
@@ -134,7 +143,7 @@ class Snapshots:
         sources = fit_run.sources_of(arguments)
         fit = FitRun(self, model, given, identity, self._fit, sources, kept)
         fit_run.append(arguments, fit.watch)
-        with binding.context().fit_run.given(fit), self._stepping():
+        with binding.context().fit_run.given(fit), self.stepping():
             history = run()
             self._keep_fit(fit)
         if self.requests.received:  # since the ranks have asked each other
@@ -142,7 +151,8 @@ class Snapshots:
         return history
 
     @contextlib.contextmanager
-    def _stepping(self) -> Iterator[None]:
+    def stepping(self) -> Iterator[None]:
+        """While the block runs, a signal waits for the next step."""
         self.requests.is_stepping = True
         try:
             yield
@@ -216,42 +226,61 @@ class Snapshots:
                 "folder."
             )
 
+    # --- A loop by hand --------------------------------------------------------------
+
+    @property
+    def next_fit(self) -> int:
+        """Number of the fit that comes next."""
+        return self._fit + 1
+
+    @property
+    def keeps_loops(self) -> bool:
+        """Whether what is trained now is not behind what was kept."""
+        return self._fit >= self._over + int(self._is_in_fit)
+
+    def receive_loop(self) -> Content:
+        """Returns the snapshot of a loop that the job goes on in; all ranks call it."""
+        kept = self._received(self._found.step if self._found else None)
+        if self._found is not None:  # as large as all models
+            self._found = self._found._replace(step=None)
+        self._copy(kept, is_over=False, is_first=True)
+        return kept
+
     # --- Taking ----------------------------------------------------------------------
 
-    def at_step(self, fit: FitRun, steps: int) -> None:
+    def at_step(self, run: FitRun | LoopRun, steps: int) -> None:
         """Takes a snapshot where one is due; ends the job where that was asked for.
 
         Args:
-            fit: The fit under way, between two steps.
+            run: The fit or the loop under way, between two steps.
             steps: Steps since this was called last.
         """
         self._trained += steps
-        self._note(Position(fit.number, fit.epoch, fit.step, 0))
+        self._note(run.place())
         if self.collectives.process.size == 1:
             asked = bool(self.requests.received)
             is_due = self._schedule.is_due(steps, time.monotonic())
             is_due = is_due and not self._writer.is_busy
         else:
-            asked, is_due = self._agreed(fit, steps)
+            asked, is_due = self._agreed(run, steps)
         if not asked and not is_due:
             return
-        if fit.may_be_kept:
+        if run.may_be_kept:
             self._schedule.taken(time.monotonic())
-            self._keep(fit, is_over=False)
+            self._keep(run, is_over=False)
         if asked:
-            epoch = f"epoch {fit.epoch + 1}, batch {fit.step + 1}"
-            self._leave(f"{epoch} of fit {fit.number}")
+            self._leave(run.where())
 
-    def _agreed(self, fit: FitRun, steps: int) -> tuple[bool, bool]:
+    def _agreed(self, run: FitRun | LoopRun, steps: int) -> tuple[bool, bool]:
         """Returns whether the ranks end now, and whether they take a snapshot.
 
         Args:
-            fit: The fit under way.
+            run: The fit or the loop under way.
             steps: Steps since this was called last.
         """
         self._since += steps
         self._to_meeting -= steps
-        if self._to_meeting > 0 and (fit.is_repeatable or fit.step):
+        if self._to_meeting > 0 and not run.must_meet:
             return False, False
         mine: dict[str, Any] = {"asked": bool(self.requests.received)}
         if self.collectives.process.rank == 0:
@@ -263,10 +292,11 @@ class Snapshots:
         self._since, self._to_meeting = 0, brought[0]["next"]
         return any(one["asked"] for one in brought), brought[0]["is due"]
 
-    def _keep(self, fit: FitRun, *, is_over: bool) -> None:
-        """Begins to write a snapshot, of a fit that is over or under way."""
-        number = self._store.number(fit.number) if self._store else 0
-        content, trained = self.content.of_fit(fit, number), self._trained
+    def _keep(self, run: FitRun | LoopRun, *, is_over: bool) -> None:
+        """Begins to write a snapshot, of a fit that is over or of what is under way."""
+        fit = run.place().fit
+        number = self._store.number(fit) if self._store else 0
+        content, trained = run.content(number), self._trained
         if content is None:
             return
         if self._store is None:
@@ -276,9 +306,9 @@ class Snapshots:
 
         def write() -> None:
             if is_over:
-                store.keep_fit(fit.number, content)
+                store.keep_fit(fit, content)
             else:
-                store.keep_step(fit.number, content, number)
+                store.keep_step(fit, content, number)
             self._kept, self._number = trained, 0 if is_over else number
             self._note(self._at)
 
@@ -365,15 +395,16 @@ class Snapshots:
         """Ends this process, where no step will come that could end the job."""
         self._writer.wait()
         if self._store is not None:
-            output.shout(f"stopped between two fits; see {self._store.path}.")
+            output.shout(f"stopped between two fits or loops; see {self._store.path}.")
         self._end()
 
     def note_step(self) -> None:
         """Says once that steps are made of which nothing is kept."""
-        if binding.context().fit_run.now is None:
+        if binding.context().fit_run.now is None and self.loops.now is None:
             self.say(
-                "steps outside of fit are not kept in snapshots: after an interruption "
-                "they are made again."
+                "steps outside of fit are not kept in snapshots, but those of for "
+                "statements over a tf.data.Dataset: after an interruption they are "
+                "made again."
             )
 
     def say(self, text: str) -> None:
