@@ -9,27 +9,32 @@ from __future__ import annotations
 import ast
 import functools
 import linecache
+from collections.abc import Iterable
 
 _MARKS = frozenset({"GradientTape", "apply_gradients", "minimize"})
+# What takes whole batches: its loops train, but are not given parts.
+ON_BATCH = "train_on_batch"
 
 
 @functools.lru_cache(maxsize=64)
-def lines(path: str) -> frozenset[int]:
+def lines(path: str, *more: str) -> frozenset[int]:
     """Returns :func:`lines_of` for a file; none where it cannot be read."""
     try:
-        return lines_of("".join(linecache.getlines(path)))  # a cell is in no file
+        source = "".join(linecache.getlines(path))  # a cell is in no file
+        return lines_of(source, *more)
     except SyntaxError:
         return frozenset()
 
 
-def lines_of(source: str) -> frozenset[int]:
+def lines_of(source: str, *more: str) -> frozenset[int]:
     """Returns the lines on which ``for`` statements that train name what they iterate.
 
     Args:
         source: Text of a Python file.
+        *more: Names that mean training, beside those of gradients.
     """
     tree = ast.parse(source)
-    trains = _training_functions(tree)
+    trains = _training_functions(tree, more)
     found: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.For) and any(_names(b) & trains for b in node.body):
@@ -37,14 +42,14 @@ def lines_of(source: str) -> frozenset[int]:
     return frozenset(found)
 
 
-def _training_functions(tree: ast.AST) -> frozenset[str]:
+def _training_functions(tree: ast.AST, more: Iterable[str]) -> frozenset[str]:
     """Names that, when they appear in a body, mean that it trains."""
     functions = [
         n
         for n in ast.walk(tree)
         if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
-    known = set(_MARKS)
+    known = {*_MARKS, *more}
     grown = True
     while grown:
         grown = False

@@ -97,7 +97,7 @@ def distribute(
 
     import keras
 
-    from fdtcore.glue import bind, refusals, state
+    from fdtcore.glue import bind, loops, refusals, state
     from hfdt import snapshots
     from hfdt.refusals import check_horovod
 
@@ -112,6 +112,8 @@ def distribute(
     refusals.check_strategy(engine.process, model.distribute_strategy)
     check_horovod(engine.process, [optimizer, getattr(model, "optimizer", None)])
     bound = bind.bind(engine)
+    if engine.strategy.snapshots is not None:
+        loops.install()
     bound.models.add(model)
     if optimizer is not None:
         optimizer = keras.optimizers.get(optimizer)
@@ -185,7 +187,7 @@ def run_script(target: str, args: list[str], *, module: bool) -> None:
 
     engine = runtime.engine(script=user_program.file_of(target, module=module))
     bind.bind(engine, everything=True)
-    loops.install(engine)
+    loops.install()
     if engine.process.size > 1:
         refusals.refuse_strategies()
         refuse_init()

@@ -187,7 +187,7 @@ def run_script(target: str, args: list[str], *, module: bool) -> None:
 
     bind.bind(engine, everything=True)
     keras_loop.patch()
-    loops.install(engine)
+    loops.install()
     if engine.process.size > 1:
         refusals.refuse_strategies()
         checkpoints.install(engine.process)

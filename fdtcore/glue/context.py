@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fdtcore.engine import Collectives
     from fdtcore.glue.file_caches import Drafts
     from fdtcore.glue.fit_run import FitRun
+    from fdtcore.glue.loop_run import Loops
+    from fdtcore.glue.made_variables import MadeVariables
     from fdtcore.glue.step import Record, Step
 
 T = TypeVar("T")
@@ -112,6 +114,10 @@ class Context:
 
     # The ``fit`` of which snapshots are taken, the outermost one.
     fit_run: Nested[FitRun | None] = field(default_factory=_nothing)
+    # The loops by hand of which snapshots are taken; None where none are.
+    loops: Loops | None = None
+    # The variables of Keras that the process has made; None where none are taken.
+    made_variables: MadeVariables | None = None
 
     # --- What a batch's values are of those of its parts; see ``combining`` ----------
 

@@ -23,6 +23,7 @@ from fdtcore.glue import (
 from fdtcore.glue.data import PartAdapter, WrappedAdapter
 from fdtcore.glue.keras_internals import GeneratorDataAdapter, PyDatasetAdapter
 from fdtcore.keras_types import Callback, EpochIterator, Logs, Model
+from fdtcore.snapshots.position import Position
 from fdtcore.snapshots.tensor_file import Content
 
 if TYPE_CHECKING:
@@ -123,6 +124,23 @@ class FitRun:
         return self.model.built and (self.is_repeatable or is_begun)
 
     @property
+    def must_meet(self) -> bool:
+        """Whether this may be the only place for long at which one can be taken."""
+        return not self.is_repeatable and not self.step
+
+    def place(self) -> Position:
+        """Returns where it is."""
+        return Position(self.number, self.epoch, self.step, 0)
+
+    def where(self) -> str:
+        """Returns what messages call the place."""
+        return f"epoch {self.epoch + 1}, batch {self.step + 1} of fit {self.number}"
+
+    def content(self, number: int) -> Content | None:
+        """Returns what a snapshot of it holds."""
+        return self._snapshots.content.of_fit(self, number)
+
+    @property
     def is_by_python(self) -> bool:
         """Whether Python code makes the batches, which may draw numbers for them."""
         return isinstance(
@@ -187,7 +205,7 @@ class FitRun:
         """Yields the steps that are left of an epoch; takes over what was kept."""
         at = kept.about["position"]
         # The order of a pass may be drawn when its first batch is asked for.
-        self.generators = self._snapshots.generators(kept.about)["pass"]
+        self.generators = self._snapshots.content.generators(kept.about)["pass"]
         generator_state.restore(self.generators)
         base = at["consumed"] - at["step"]  # batches of the pass before this epoch
         iterator = None
@@ -219,8 +237,8 @@ class FitRun:
         self._made += VALIDATION * unmade
         keras_internals.set_initial_epoch(model, self.watch.given_epoch)
         specification = marks.unmarked(iterator.element_spec)[1]
-        self._snapshots.complete(model, kept.about, lambda: specification)
-        self._snapshots.give_back(
+        self._snapshots.content.complete(model, kept.about, lambda: specification)
+        self._snapshots.content.give_back(
             model, kept, self.callbacks, of_python=not self.is_by_python
         )
         self._snapshots.say(

@@ -43,24 +43,40 @@ def note_apply(process: Process) -> None:
         )
 
 
-def install(engine: Engine) -> None:
-    """Makes training loops of the user's program iterate what is this rank's."""
+@functools.cache
+def install() -> None:
+    """Makes training loops of the user's program iterate what is this rank's.
+
+    Where snapshots are taken, these are told of the loops. An engine is bound before:
+    the frame of the loop must be the next one.
+    """
     inner = tf.data.Dataset.__iter__
 
     @functools.wraps(inner)
     def iterate(self: Dataset) -> Any:
-        caller = sys._getframe(1)
-        if (
-            tf.executing_eagerly()
-            and engine.process.size > 1
-            and caller.f_lineno in training_loops.lines(caller.f_code.co_filename)
-            and batched(self)
-            and not data.is_split(self)
-        ):
-            return engine.strategy.iterate(self, inner, caller.f_lineno)
-        return inner(self)
+        bound = binding.current()
+        if bound is None or not tf.executing_eagerly():
+            return inner(self)
+        is_split = data.is_split(self)
+        if not bound.everything and not is_split:
+            return inner(self)  # of this rank alone, for all that is known
+        caller, engine, begin = sys._getframe(1), bound.engine, inner
+        path, line = caller.f_code.co_filename, caller.f_lineno
+        if line in training_loops.lines(path):
+            if engine.process.size > 1 and not is_split and batched(self):
+                begin = functools.partial(_begin_parts, engine, inner, line)
+        elif line not in training_loops.lines(path, training_loops.ON_BATCH):
+            return inner(self)
+        followed = binding.context().loops
+        return begin(self) if followed is None else followed.iterate(self, begin)
 
     tf.data.Dataset.__iter__ = iterate
+
+
+def _begin_parts(
+    engine: Engine, inner: Callable[[Any], Any], line: int, dataset: Dataset
+) -> Any:
+    return engine.strategy.iterate(dataset, inner, line)
 
 
 def weight_of_gradients(collectives: Collectives, optimizer: Optimizer) -> tf.Tensor:
@@ -115,7 +131,7 @@ def batched(dataset: tf.data.Dataset) -> bool:
 def shard(dataset: tf.data.Dataset, process: Process) -> tf.data.Dataset:
     """Returns this rank's part of each batch, for a loop that asks for it."""
     if process.size == 1:
-        return dataset
+        return data.note_split(dataset)
     return data.note_split(_parts(dataset, process))
 
 

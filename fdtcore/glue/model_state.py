@@ -22,6 +22,7 @@ from fdtcore.process import Process
 # How a variable's values on some ranks become those on others; beside the rules of
 # metrics.
 _SEED, _MEAN, _FIRST = "seed", "mean", "first"
+_SEED_NAME = "seed_generator_state"  # Keras calls it so
 _SCOPES = re.compile(r"^\S*/")
 _NUMBERED = re.compile(r"_\d+(?=[_ ])")
 
@@ -87,6 +88,20 @@ def rules(
         _FIRST if rule is None and isinstance(v, tf.Variable) else rule
         for v, rule in zip(held, by_id, strict=True)
     ]
+
+
+def rule_of(variable: Variable) -> str:
+    """Returns how the values of a variable combine, by what it says of itself.
+
+    Of metrics it says that they add up. What layers gather says nothing, and is
+    averaged.
+    """
+    if not isinstance(variable, keras.Variable):
+        return _FIRST
+    if variable.name == _SEED_NAME:
+        return _SEED
+    said = {"sum": "sum", "mean": _MEAN, "none": _MEAN}.get(variable.aggregation)
+    return said if said and keras.backend.is_float_dtype(variable.dtype) else _FIRST
 
 
 def values(held: Sequence[Variable]) -> list[Array]:

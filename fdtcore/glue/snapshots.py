@@ -1,9 +1,10 @@
-"""Snapshots of training, and the exact resumption of a run that was interrupted.
+"""The moments at which snapshots are taken, and where an interrupted run goes on.
 
 The script runs again from its top. A ``fit`` that was over returns its History and
 leaves its final state; the one that was interrupted begins as any other, and takes over
 what was kept before its next batch: the same place of the same loop at which it was
-kept. There the loop of Keras holds nothing of its own.
+kept. There the loop of Keras holds nothing of its own. What they hold is in
+`snapshot_content`.
 """
 
 from __future__ import annotations
@@ -27,17 +28,15 @@ from fdtcore.glue import (
     callbacks,
     fit_identity,
     fit_run,
-    generator_state,
-    model_state,
-    snapshot_copies,
-    state,
 )
 from fdtcore.glue.fit_run import FitRun
-from fdtcore.glue.plain_values import Packer, unpack
+from fdtcore.glue.loop_run import LoopRun, Loops
+from fdtcore.glue.made_variables import MadeVariables
 from fdtcore.glue.snapshot_choice import Opened, broadcast
+from fdtcore.glue.snapshot_content import SnapshotContent
 from fdtcore.glue.state import InitialState
 from fdtcore.keras_types import Callback, Model
-from fdtcore.snapshots import folder, tensor_file
+from fdtcore.snapshots import tensor_file
 from fdtcore.snapshots.cadence import Cadence, Schedule
 from fdtcore.snapshots.position import Position, PositionFile
 from fdtcore.snapshots.stop_requests import StopRequests
@@ -68,9 +67,9 @@ class Snapshots:
         end: Callable[[], None],
         progress: str = "",
     ):
-        self.collectives, self.initial_state = collectives, initial_state
+        self.collectives = collectives
         self._store, self._found = opened.store, opened.found
-        self._copies, self._has_copies = opened.copies, opened.has_copies
+        self._copies = opened.copies
         self._places: list[PositionFile] = []
         if self._store is not None:
             folders = [str(self._store.path), progress]
@@ -80,8 +79,16 @@ class Snapshots:
         self._lost = opened.lost
         self._trained = self._kept = 0  # batches, in all and in the newest snapshot
         self._at = Position(0, 0, 0, 0)
-        self._about = {"job": about, "seed": opened.seed}
-        self._about |= {"begun": opened.job, "origin": opened.origin}
+        of_job = {"job": about, "seed": opened.seed}
+        of_job |= {"begun": opened.job, "origin": opened.origin}
+        self.content = SnapshotContent(
+            collectives,
+            initial_state,
+            of_job,
+            self.say,
+            is_keeper=opened.store is not None or opened.copies is not None,
+            has_copies=opened.has_copies,
+        )
         self._end = end
         found = opened.found
         # Number of the newest snapshot of the fit under way; 0: there is none.
@@ -94,8 +101,14 @@ class Snapshots:
         self._since = 0  # steps since they met
         over = len(found.fits) if found else 0
         is_in_fit = bool(found and found.step)
-        text = collectives.broadcast_text(json.dumps([over, is_in_fit]))
-        self._over, self._is_in_fit = json.loads(text)
+        loop = found.step.about.get("loop") if found and found.step else None
+        number = loop["number"] if loop else 0
+        text = collectives.broadcast_text(json.dumps([over, is_in_fit, number]))
+        self._over, self._is_in_fit, number = json.loads(text)
+        self._is_in_fit = self._is_in_fit and not number
+        self.loops = Loops(self, (self._over + 1, number) if number else None)
+        context = binding.context()
+        context.loops, context.made_variables = self.loops, MadeVariables()
         self.requests = StopRequests(self._end_between)
         self.requests.listen()
 
@@ -114,6 +127,7 @@ class Snapshots:
         if binding.context().fit_run.now is not None:
             return run()  # one inside another is a part of it
         self._fit += 1
+        self.loops.begin_fit(self._fit)
         given = callbacks.listed(arguments["callbacks"])
         identity = fit_identity.described(model, arguments)
         if self._fit <= self._over:
@@ -129,7 +143,7 @@ class Snapshots:
         sources = fit_run.sources_of(arguments)
         fit = FitRun(self, model, given, identity, self._fit, sources, kept)
         fit_run.append(arguments, fit.watch)
-        with binding.context().fit_run.given(fit), self._stepping():
+        with binding.context().fit_run.given(fit), self.stepping():
             history = run()
             self._keep_fit(fit)
         if self.requests.received:  # since the ranks have asked each other
@@ -137,7 +151,8 @@ class Snapshots:
         return history
 
     @contextlib.contextmanager
-    def _stepping(self) -> Iterator[None]:
+    def stepping(self) -> Iterator[None]:
+        """While the block runs, a signal waits for the next step."""
         self.requests.is_stepping = True
         try:
             yield
@@ -165,10 +180,10 @@ class Snapshots:
             callback.set_model(model)
             callback.set_params(kept.about["params"])
         last = fit_identity.pass_over(arguments, kept.about["position"])
-        self.complete(
+        self.content.complete(
             model, kept.about, lambda: fit_identity.specification(arguments, last)
         )
-        self.give_back(model, kept, given)
+        self.content.give_back(model, kept, given)
         model.stop_training = kept.about["stopped"]
         evidence.note_exchange()  # by the run that trained
         self.say(
@@ -211,42 +226,61 @@ class Snapshots:
                 "folder."
             )
 
+    # --- A loop by hand --------------------------------------------------------------
+
+    @property
+    def next_fit(self) -> int:
+        """Number of the fit that comes next."""
+        return self._fit + 1
+
+    @property
+    def keeps_loops(self) -> bool:
+        """Whether what is trained now is not behind what was kept."""
+        return self._fit >= self._over + int(self._is_in_fit)
+
+    def receive_loop(self) -> Content:
+        """Returns the snapshot of a loop that the job goes on in; all ranks call it."""
+        kept = self._received(self._found.step if self._found else None)
+        if self._found is not None:  # as large as all models
+            self._found = self._found._replace(step=None)
+        self._copy(kept, is_over=False, is_first=True)
+        return kept
+
     # --- Taking ----------------------------------------------------------------------
 
-    def at_step(self, fit: FitRun, steps: int) -> None:
+    def at_step(self, run: FitRun | LoopRun, steps: int) -> None:
         """Takes a snapshot where one is due; ends the job where that was asked for.
 
         Args:
-            fit: The fit under way, between two steps.
+            run: The fit or the loop under way, between two steps.
             steps: Steps since this was called last.
         """
         self._trained += steps
-        self._note(Position(fit.number, fit.epoch, fit.step, 0))
+        self._note(run.place())
         if self.collectives.process.size == 1:
             asked = bool(self.requests.received)
             is_due = self._schedule.is_due(steps, time.monotonic())
             is_due = is_due and not self._writer.is_busy
         else:
-            asked, is_due = self._agreed(fit, steps)
+            asked, is_due = self._agreed(run, steps)
         if not asked and not is_due:
             return
-        if fit.may_be_kept:
+        if run.may_be_kept:
             self._schedule.taken(time.monotonic())
-            self._keep(fit, is_over=False)
+            self._keep(run, is_over=False)
         if asked:
-            epoch = f"epoch {fit.epoch + 1}, batch {fit.step + 1}"
-            self._leave(f"{epoch} of fit {fit.number}")
+            self._leave(run.where())
 
-    def _agreed(self, fit: FitRun, steps: int) -> tuple[bool, bool]:
+    def _agreed(self, run: FitRun | LoopRun, steps: int) -> tuple[bool, bool]:
         """Returns whether the ranks end now, and whether they take a snapshot.
 
         Args:
-            fit: The fit under way.
+            run: The fit or the loop under way.
             steps: Steps since this was called last.
         """
         self._since += steps
         self._to_meeting -= steps
-        if self._to_meeting > 0 and (fit.is_repeatable or fit.step):
+        if self._to_meeting > 0 and not run.must_meet:
             return False, False
         mine: dict[str, Any] = {"asked": bool(self.requests.received)}
         if self.collectives.process.rank == 0:
@@ -258,21 +292,23 @@ class Snapshots:
         self._since, self._to_meeting = 0, brought[0]["next"]
         return any(one["asked"] for one in brought), brought[0]["is due"]
 
-    def _keep(self, fit: FitRun, *, is_over: bool) -> None:
-        """Begins to write a snapshot, of a fit that is over or under way."""
-        content, trained = self.content(fit), self._trained
+    def _keep(self, run: FitRun | LoopRun, *, is_over: bool) -> None:
+        """Begins to write a snapshot, of a fit that is over or of what is under way."""
+        fit = run.place().fit
+        number = self._store.number(fit) if self._store else 0
+        content, trained = run.content(number), self._trained
         if content is None:
             return
         if self._store is None:
             self._copy(content, is_over=is_over)
             return
-        store, number = self._store, content.about["number"]
+        store = self._store
 
         def write() -> None:
             if is_over:
-                store.keep_fit(fit.number, content)
+                store.keep_fit(fit, content)
             else:
-                store.keep_step(fit.number, content, number)
+                store.keep_step(fit, content, number)
             self._kept, self._number = trained, 0 if is_over else number
             self._note(self._at)
 
@@ -346,151 +382,6 @@ class Snapshots:
         if any(int(number) for number in asked):
             self._leave(f"fit {fit.number + 1}")
 
-    def content(self, fit: FitRun) -> Content | None:
-        """Returns what a snapshot holds, on ranks that keep it; all ranks call it."""
-        model, collectives = fit.model, self.collectives
-        held = model_state.variables(model)
-        rules = model_state.rules(collectives, model, held)
-        own = [i for i, rule in enumerate(rules) if rule is not None]
-        mine = model_state.values([held[i] for i in own])
-        brought = [mine]
-        if own and collectives.process.size > 1:
-            brought = collectives.allgather(mine)
-        generators = self._told(
-            json.dumps({"now": generator_state.state(), "pass": fit.generators})
-        )
-        is_keeper = self._store is not None or self._copies is not None
-        if not is_keeper and not self._has_copies:
-            return None
-        values: dict[str, Any] = {}
-        about: dict[str, Any] = {}
-        if is_keeper:
-            states = [json.loads(text) for text in generators]
-            about = self._described(fit, held, rules, states, values)
-        small = Content(values, about)
-        if self._has_copies:
-            small = snapshot_copies.shared(collectives, small, is_keeper=is_keeper)
-        if not is_keeper:
-            return None
-        arrays: dict[str, Any] = {}
-        alike = [i for i, rule in enumerate(rules) if rule is None]
-        for i, value in zip(
-            alike, model_state.values([held[i] for i in alike]), strict=True
-        ):
-            arrays[f"variable.{i}"] = value
-        for rank, own_values in enumerate(brought):
-            for i, value in zip(own, own_values, strict=True):
-                arrays[f"variable.{i}.rank.{rank}"] = value
-        return Content(arrays | small.arrays, small.about)
-
-    def _described(
-        self,
-        fit: FitRun,
-        held: list[Any],
-        rules: list[str | None],
-        generators: list[dict[str, Any]],
-        values: dict[str, Any],
-    ) -> dict[str, Any]:
-        """Returns what a snapshot says beside the values of variables.
-
-        Args:
-            fit: The fit under way.
-            held: The variables.
-            rules: How the values of each on several ranks combine.
-            generators: States of the random generators of all ranks.
-            values: Receives the arrays that callbacks and History hold.
-        """
-        packer, model = Packer(values, "value."), fit.model
-        history = model.history  # Keras makes one for each fit
-        return {
-            **self._about,
-            "format": folder.FORMAT,
-            "size": self.collectives.process.size,
-            "fit": fit.number,
-            "number": self._store.number(fit.number) if self._store else 0,
-            "fit_of": fit.identity,
-            "position": fit.position(),
-            "variables": model_state.described(held),
-            "rules": rules,
-            "optimizers": model_state.built(model, held),
-            "generators": generators,
-            "callbacks": callback_state.pack(fit.callbacks, packer, self.say),
-            "history": packer.pack({"epoch": history.epoch, "logs": history.history}),
-            "params": {k: v for k, v in history.params.items() if _is_number(v)},
-            "stopped": bool(model.stop_training),
-        }
-
-    # --- Giving back -----------------------------------------------------------------
-
-    def complete(
-        self, model: Model, about: dict[str, Any], specification: Callable[[], Any]
-    ) -> None:
-        """Makes what a model, its metrics and its optimizer make in their first step.
-
-        Args:
-            model: The user's Keras model.
-            about: What the snapshot says.
-            specification: Returns that of a batch.
-        """
-        if not model.built:
-            state.build(model, specification())
-            self.initial_state.share(model)
-        elif len(model_state.variables(model)) < len(about["variables"]):
-            state.build(model, specification())
-
-    def give_back(
-        self,
-        model: Model,
-        kept: Content,
-        given: list[Callback],
-        *,
-        of_python: bool = True,
-    ) -> None:
-        """Gives a model, its callbacks and the generators what was kept.
-
-        Args:
-            model: The user's Keras model, built.
-            kept: What a snapshot holds.
-            given: The callbacks that the user gave to ``fit``.
-            of_python: Whether Python's and NumPy's generators are given back as well.
-        """
-        about, process = kept.about, self.collectives.process
-        model_state.build_optimizers(model, about["optimizers"])
-        held = model_state.variables(model)
-        here = model_state.described(held)
-        if here != about["variables"]:
-            pairs = [*zip(here, about["variables"])]
-            mine, theirs = next(
-                (pair for pair in pairs if pair[0] != pair[1]),
-                (f"{len(here)} variables", f"{len(about['variables'])} variables"),
-            )
-            raise ValueError(
-                f"a snapshot must be of this program. Received: fit {self._fit} has a "
-                f"model with {theirs!r} there, {mine!r} here. Run what was "
-                "interrupted, or begin anew in another folder."
-            )
-        for i, (variable, rule) in enumerate(zip(held, about["rules"], strict=True)):
-            if rule is None:
-                value = kept.arrays[f"variable.{i}"]
-            else:
-                names = [f"variable.{i}.rank.{rank}" for rank in range(about["size"])]
-                brought = [kept.arrays[name] for name in names]
-                value = model_state.of_rank(process, about["size"], rule, brought)
-            variable.assign(value)
-        callback_state.restore(given, about["callbacks"], kept.arrays)
-        history = unpack(about["history"], kept.arrays)
-        model.history.epoch = history["epoch"]
-        model.history.history.clear()
-        model.history.history.update(history["logs"])
-        generator_state.restore(self.generators(about)["now"], of_python=of_python)
-
-    def generators(self, about: dict[str, Any]) -> dict[str, Any]:
-        """Returns the states of this rank's generators, which a snapshot has."""
-        states = about["generators"]
-        rank = self.collectives.process.rank
-        found: dict[str, Any] = states[rank if rank < len(states) else 0]
-        return found
-
     def _received(self, content: Content | None) -> Content:
         """Gives all ranks what rank 0 has read."""
         if self.collectives.process.size == 1:
@@ -504,15 +395,16 @@ class Snapshots:
         """Ends this process, where no step will come that could end the job."""
         self._writer.wait()
         if self._store is not None:
-            output.shout(f"stopped between two fits; see {self._store.path}.")
+            output.shout(f"stopped between two fits or loops; see {self._store.path}.")
         self._end()
 
     def note_step(self) -> None:
         """Says once that steps are made of which nothing is kept."""
-        if binding.context().fit_run.now is None:
+        if binding.context().fit_run.now is None and self.loops.now is None:
             self.say(
-                "steps outside of fit are not kept in snapshots: after an interruption "
-                "they are made again."
+                "steps outside of fit are not kept in snapshots, but those of for "
+                "statements over a tf.data.Dataset: after an interruption they are "
+                "made again."
             )
 
     def say(self, text: str) -> None:
@@ -520,7 +412,3 @@ class Snapshots:
         if self._store is not None and text not in self._said:
             self._said.add(text)
             output.shout(text)
-
-
-def _is_number(value: object) -> bool:
-    return value is None or isinstance(value, int | float | str)

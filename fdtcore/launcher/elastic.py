@@ -71,7 +71,7 @@ class Kept:
     def step(self) -> object:
         """Returns the step that training has come to, whatever was kept of it."""
         place = None if self.place is None else self.place()
-        return place and place[:3]
+        return place and (*place[:3], place.loop)
 
 
 class ElasticJob:

@@ -42,9 +42,15 @@ class Found(NamedTuple):
 
     @property
     def progress(self) -> list[int]:
-        """How far the job has come: the fits that are over, the epoch, the batch."""
-        at = self.step.about["position"] if self.step else {"epoch": 0, "step": 0}
-        return [len(self.fits), at["epoch"], at["step"]]
+        """How far the job has come: the fits that are over, and the place behind them.
+
+        That is 1 in a fit, its epoch and batch; or before it 0, loop and batch.
+        """
+        about = self.step.about if self.step else {"loop": {"number": 0, "step": 0}}
+        if loop := about.get("loop"):
+            return [len(self.fits), 0, loop["number"], loop["step"]]
+        at = about["position"]
+        return [len(self.fits), 1, at["epoch"], at["step"]]
 
 
 class SnapshotFolder:

@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 _NAME = "position"
-_FIELDS = struct.Struct("<5q")
+_FIELDS = struct.Struct("<6q")
 
 
 class Position(NamedTuple):
     """A place between two steps."""
 
-    fit: int  # number of the call of ``fit``, from 1
+    fit: int  # number of the call of ``fit``, from 1, or of the next one in a loop
     epoch: int  # Keras's number of it, from 0
     step: int  # batches of the epoch that are trained
     unkept: int  # batches since the newest snapshot, which a loss costs
     snapshot: int = 0  # number of the newest snapshot of this fit
+    loop: int = 0  # number of the loop by hand before that fit, from 1; 0: in the fit
 
 
 class PositionFile:
