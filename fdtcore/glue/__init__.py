@@ -32,6 +32,7 @@ snapshots        START HERE for resuming: what is kept, and given back
 snapshot_choice  which snapshot a job begins with, of all its machines
 snapshot_copies  what only rank 0 has of one, for those that keep copies
 fit_run          a ``fit`` of which snapshots are taken
+indexed_data     a ``PyDataset`` goes on at a batch, with the numbers of then
 fit_identity     what tells it from another one
 model_state      the variables of a model, of all ranks
 callback_state   what callbacks hold

@@ -28,6 +28,7 @@ from fdtcore.glue import (
     fit_identity,
     fit_run,
     generator_state,
+    indexed_data,
     model_state,
     snapshot_copies,
     state,
@@ -164,6 +165,8 @@ class Snapshots:
         for callback in given:
             callback.set_model(model)
             callback.set_params(kept.about["params"])
+        hooks = unpack(kept.about.get("hooks"), kept.arrays)
+        indexed_data.call_again(arguments["x"], hooks)
         last = fit_identity.pass_over(arguments, kept.about["position"])
         self.complete(
             model, kept.about, lambda: fit_identity.specification(arguments, last)
@@ -357,7 +360,7 @@ class Snapshots:
         if own and collectives.process.size > 1:
             brought = collectives.allgather(mine)
         generators = self._told(
-            json.dumps({"now": generator_state.state(), "pass": fit.generators})
+            json.dumps({"now": generator_state.state(), **fit.data_states})
         )
         is_keeper = self._store is not None or self._copies is not None
         if not is_keeper and not self._has_copies:
@@ -416,6 +419,7 @@ class Snapshots:
             "generators": generators,
             "callbacks": callback_state.pack(fit.callbacks, packer, self.say),
             "history": packer.pack({"epoch": history.epoch, "logs": history.history}),
+            "hooks": packer.pack(fit.hooks),
             "params": {k: v for k, v in history.params.items() if _is_number(v)},
             "stopped": bool(model.stop_training),
         }

@@ -4,6 +4,7 @@ A life ends by an exception in a callback, and the next one makes all anew.
 """
 
 import math
+import random
 import shutil
 import signal
 
@@ -234,6 +235,72 @@ def rows(kill):
     return state(model, history, kill)
 
 
+class Drawing(keras.utils.PyDataset):
+    """Draws in all that it does, and shuffles what it has shuffled before."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.order, self.made = np.arange(50), []
+
+    def __len__(self):
+        return 7
+
+    def __getitem__(self, i):
+        self.made.append(i)
+        rows = self.order[7 * i : 7 * i + 7]
+        noise = np.random.normal(size=(len(rows), 6)) * random.random()
+        return X[rows] + noise.astype("float32"), Y[rows]
+
+    def on_epoch_begin(self):
+        self.order = np.roll(self.order, random.randrange(9))
+
+    def on_epoch_end(self):
+        np.random.shuffle(self.order)
+
+
+def drawing(kill, *, options=(), data=None, epochs=4):
+    model = network()
+    model.compile("adam", LOSS)
+    data = Drawing() if data is None else data
+    given = {"callbacks": [kill], "verbose": 0, **dict(options)}
+    history = model.fit(data, epochs=epochs, **given)
+    again = model.fit(data, epochs=2, verbose=0)
+    found = state(model, history, kill) | {"again": np.array(again.history["loss"])}
+    return found | {"order": data.order, "next": random.random()}
+
+
+def drawing_in_turn(kill):
+    return drawing(kill, options={"shuffle": False, "class_weight": {0: 1.0, 1: 3.0}})
+
+
+class Still(Drawing):
+    """As ``Drawing``, but its hooks do nothing: they come while others read."""
+
+    def on_epoch_begin(self):
+        pass
+
+    def on_epoch_end(self):
+        pass
+
+
+def drawing_in_parts_of_a_pass(kill):
+    return drawing(kill, options={"steps_per_epoch": 4}, data=Still(), epochs=5)
+
+
+def drawing_without_end(kill):
+    class Endless(Still):
+        num_batches = None
+
+        def __getitem__(self, i):
+            return super().__getitem__(i % 7)
+
+    model = network()
+    model.compile("adam", LOSS, steps_per_execution=2)
+    given = {"callbacks": [kill], "steps_per_epoch": 4, "verbose": 0}
+    history = model.fit(Endless(), epochs=3, **given)
+    return state(model, history, kill) | {"draw": 0}  # it is read ahead
+
+
 def stream(kill):
     def batches():
         for i in range(100):
@@ -270,7 +337,8 @@ def eager(kill):
 
 PROGRAMS = (
     *(arrays, averages, mixed, pair, parts_of_a_pass, unknown_length),
-    *(rows, stream, dictionaries, eager),
+    *(rows, drawing, drawing_in_turn, drawing_in_parts_of_a_pass),
+    *(drawing_without_end, stream, dictionaries, eager),
 )
 
 
@@ -283,6 +351,39 @@ def test_lives_end_as_one_life(program, tmp_path):
     assert expected["seen"].size > 6
     # All is over: nothing is trained any more.
     same(live(tmp_path / "lives", program, at=1), expected)
+
+
+READ = {
+    "in one thread": {},
+    "in threads": {"workers": 2},
+    "in processes": {"workers": 2, "use_multiprocessing": True},
+}
+
+
+@pytest.mark.parametrize("how", READ)
+def test_batches_of_a_py_dataset_that_were_trained_are_not_made_again(how, tmp_path):
+    class Plain(Drawing):
+        def __getitem__(self, i):
+            (tmp_path / f"{life}-{len(list(tmp_path.iterdir()))}-{i}").touch()
+            rows = self.order[7 * i : 7 * i + 7]
+            return X[rows], Y[rows]
+
+    def program(kill):
+        random.seed(3)
+        return drawing(kill, data=Plain(**READ[how]), epochs=2)
+
+    def made():
+        return len(list(tmp_path.glob(f"{life}-*")))
+
+    life = "one"
+    expected = live(tmp_path / "s" / "one", program)
+    # Keras looks at two batches to know their types, and so in the second fit.
+    assert made() == 2 + 2 * 7 + 2 + 2 * 7
+    life = "killed"
+    live(tmp_path / "s" / "lives", program, at=12)
+    life = "going on"
+    same(live(tmp_path / "s" / "lives", program), expected)
+    assert made() == 2 + 3 + 2 + 2 * 7
 
 
 def callbacks(kill, folder):
