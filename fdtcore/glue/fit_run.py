@@ -223,8 +223,11 @@ class FitRun:
         base = at["consumed"] - at["step"]  # batches of the pass before this epoch
         iterator = None
         keras_internals.set_epoch_position(self.iterator, at["num_batches"], base)
-        if self._indexed is not None:
-            self._indexed.before_epoch()
+        self._is_at_place = self._indexed is not None and self._indexed.go_on(
+            at["consumed"],
+            self._snapshots.generators(kept.about),
+            self.iterator.steps_per_epoch,
+        )
         for begin, end, iterator in inner:
             seen = base + begin + size
             keras_internals.set_epoch_position(self.iterator, at["num_batches"], seen)
@@ -269,16 +272,7 @@ class FitRun:
         at = self._kept.about["position"]
         self._made = at["made"][: at["in_use"]]
         begin_anew(self._made[:-1], self._sources)
-        kept, steps = (
-            self._snapshots.generators(self._kept.about),
-            self.iterator.steps_per_epoch,
-        )
-        if self._indexed is not None and self._indexed.can_go_on(steps):
-            if "order" in kept:
-                self._is_at_place = True
-                self._indexed.go_on(at["consumed"], kept)
-                return data
-        if not at["consumed"]:
+        if self._is_at_place or not at["consumed"]:
             return data
         adapter = self.iterator.data_adapter
         behind = (

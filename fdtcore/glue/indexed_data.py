@@ -96,35 +96,35 @@ class IndexedData:
             for batch in [b for b in self._before if b < first]:
                 del self._before[batch]
 
-    def can_go_on(self, steps_per_epoch: int | None) -> bool:
-        """Whether a pass can begin at any batch.
-
-        Args:
-            steps_per_epoch: What ``fit`` was given.
-        """
-        if self._adapter.enqueuer is None or self._adapter.num_batches is None:
-            return True
-        # Keras begins an order in each epoch, behind what was read ahead in the last.
-        return not steps_per_epoch
-
-    def go_on(self, taken: int, states: dict[str, Any]) -> None:
-        """Lets the pass that comes begin at a batch.
+    def go_on(
+        self, taken: int, states: dict[str, Any], steps_per_epoch: int | None
+    ) -> bool:
+        """Lets the pass that comes begin at a batch, if it can.
 
         Args:
             taken: Batches that this rank has trained of it.
             states: What :meth:`states` has returned there.
+            steps_per_epoch: What ``fit`` was given.
         """
+        self._call_kept_hooks()
+        adapter = self._adapter
+        if adapter.enqueuer and adapter.num_batches is not None and steps_per_epoch:
+            # Keras begins an order in each epoch, behind what it has read ahead.
+            return False
+        if "order" not in states:
+            return False
         self._going_on = {**states, "first": taken * self._ranks_in_turn}
+        return True
 
     # --- The hooks of the user's -----------------------------------------------------
 
-    def before_epoch(self) -> None:
-        """Calls what was called until the epoch in which the fit goes on."""
+    def _call_kept_hooks(self) -> None:
+        """Calls what was called before the epoch in which the fit goes on."""
         if self._kept_hooks is None:
             return
         called = self._kept_hooks["called"]
-        while len(self.hooks["called"]) < called.rindex(_BEGIN):
-            self.call(called[len(self.hooks["called"])])
+        for letter in called[len(self.hooks["called"]) : called.rindex(_BEGIN)]:
+            self.call(letter)
 
     def call(self, letter: str) -> None:
         """Calls a hook of the data set, with the numbers that it had."""
