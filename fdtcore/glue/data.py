@@ -164,6 +164,9 @@ class PartAdapter(WrappedAdapter):
     def __init__(self, inner: DataAdapter, process: Process, batch: str):
         super().__init__(inner)
         self.process, self.batch = process, batch
+        run = binding.context().fit_run.now
+        if run is not None:
+            run.follow(inner, process.size if batch == "per_worker" else 1)
         self._is_python = process.size > 1 and readers.hold(inner)
 
     def get_tf_dataset(self) -> tf.data.Dataset:

@@ -16,13 +16,15 @@ from fdtcore.glue import (
     binding,
     callbacks,
     generator_state,
+    indexed_data,
     keras_internals,
     marks,
     rehearsal,
 )
 from fdtcore.glue.data import PartAdapter, WrappedAdapter
 from fdtcore.glue.keras_internals import GeneratorDataAdapter, PyDatasetAdapter
-from fdtcore.keras_types import Callback, EpochIterator, Logs, Model
+from fdtcore.glue.plain_values import unpack
+from fdtcore.keras_types import Callback, DataAdapter, EpochIterator, Logs, Model
 from fdtcore.snapshots.position import Position
 from fdtcore.snapshots.tensor_file import Content
 
@@ -116,6 +118,9 @@ class FitRun:
         self._validation: EpochIterator = None
         self._reading: Any = None  # the iterator in use
         self._again: Any = None  # stands for it in the first step, of what was taken
+        # Of training data whose batches have numbers; and whether they go on at one.
+        self._indexed: indexed_data.IndexedData | None = None
+        self._is_at_place = False
 
     @property
     def may_be_kept(self) -> bool:
@@ -141,11 +146,33 @@ class FitRun:
         return self._snapshots.content.of_fit(self, number)
 
     @property
-    def is_by_python(self) -> bool:
-        """Whether Python code makes the batches, which may draw numbers for them."""
-        return isinstance(
-            _adapter(self.iterator), PyDatasetAdapter | GeneratorDataAdapter
-        )
+    def is_made_again(self) -> bool:
+        """Whether Python code makes what was trained again, and draws its numbers."""
+        kinds = PyDatasetAdapter | GeneratorDataAdapter
+        return isinstance(_adapter(self.iterator), kinds) and not self._is_at_place
+
+    @property
+    def hooks(self) -> dict[str, Any] | None:
+        """What was called of training data that have hooks."""
+        return self._indexed.hooks if self._indexed else None
+
+    @property
+    def data_states(self) -> dict[str, Any]:
+        """States of the generators that go with the data, for JSON."""
+        found = self._indexed.states(self._consumed) if self._indexed else {}
+        return {"pass": self.generators, **found}
+
+    def follow(self, adapter: DataAdapter, ranks_in_turn: int) -> None:
+        """Follows the training data, where these have numbers.
+
+        Args:
+            adapter: Keras's, of data of this ``fit``, the training data first.
+            ranks_in_turn: Batches of all ranks for one of this rank.
+        """
+        if self.iterator is None and isinstance(adapter, PyDatasetAdapter):
+            kept = self._kept
+            hooks = kept and unpack(kept.about.get("hooks"), kept.arrays)
+            self._indexed = indexed_data.IndexedData(adapter, ranks_in_turn, hooks)
 
     @property
     def first_epoch(self) -> int | None:
@@ -192,11 +219,15 @@ class FitRun:
                 self._reading, self._again = iterator, None
                 self._consumed, self._in_use = 0, self._made.rindex(TRAINING) + 1
                 self.generators = generator_state.state()
+                if self._indexed is not None:
+                    self._indexed.begin_pass()
             self._snapshots.at_step(self, taken)
             yield begin, end, self._again or iterator
             self._again, taken = None, size
             self._consumed += size
             self.step = end + 1
+            if self._indexed is not None:
+                self._indexed.forget(self._consumed)
         self._snapshots.at_step(self, taken)
 
     def _from_there(
@@ -210,6 +241,11 @@ class FitRun:
         base = at["consumed"] - at["step"]  # batches of the pass before this epoch
         iterator = None
         keras_internals.set_epoch_position(self.iterator, at["num_batches"], base)
+        self._is_at_place = self._indexed is not None and self._indexed.go_on(
+            at["consumed"],
+            self._snapshots.generators(kept.about),
+            self.iterator.steps_per_epoch,
+        )
         for begin, end, iterator in inner:
             seen = base + begin + size
             keras_internals.set_epoch_position(self.iterator, at["num_batches"], seen)
@@ -224,7 +260,7 @@ class FitRun:
     def _take_over(self, kept: Content, iterator: Any) -> None:
         """Gives all what was kept, before the next batch."""
         self._kept, model = None, self.model
-        if self.is_by_python:
+        if self.is_made_again:
             # What was skipped draws its numbers now, and not after those of the batches
             # that follow are drawn.
             first = rehearsal.taken(model, iterator)
@@ -239,7 +275,7 @@ class FitRun:
         specification = marks.unmarked(iterator.element_spec)[1]
         self._snapshots.content.complete(model, kept.about, lambda: specification)
         self._snapshots.content.give_back(
-            model, kept, self.callbacks, of_python=not self.is_by_python
+            model, kept, self.callbacks, of_python=not self.is_made_again
         )
         self._snapshots.say(
             f"goes on in fit {self.number}, epoch {self.epoch + 1}, batch "
@@ -254,7 +290,7 @@ class FitRun:
         at = self._kept.about["position"]
         self._made = at["made"][: at["in_use"]]
         begin_anew(self._made[:-1], self._sources)
-        if not at["consumed"]:
+        if self._is_at_place or not at["consumed"]:
             return data
         adapter = self.iterator.data_adapter
         behind = (

@@ -17,14 +17,12 @@ from fdtcore.glue import keras_internals
 
 def state() -> dict[str, Any]:
     """Returns their state, of numbers, texts and lists."""
-    numpy = np.random.get_state(legacy=False)
     draws, generator = (
         keras_internals.seed_draws(),
         keras_internals.made_seed_generator(),
     )
     return {
-        "python": random.getstate(),
-        "numpy": _listed(numpy),
+        **listed(of_python()),
         "seed": keras_internals.global_seed(),
         "draws": None if draws is None else draws.getstate(),
         "keras": None if generator is None else generator.state.numpy().tolist(),
@@ -39,11 +37,7 @@ def restore(kept: dict[str, Any], *, of_python: bool = True) -> None:
         of_python: Whether Python's and NumPy's are among them.
     """
     if of_python:
-        random.setstate(_tuples(kept["python"]))
-        numpy = kept["numpy"]
-        if numpy["bit_generator"] == np.random.get_state(legacy=False)["bit_generator"]:
-            key = np.array(numpy["state"]["key"], np.uint32)
-            np.random.set_state({**numpy, "state": {**numpy["state"], "key": key}})
+        restore_python(kept)
     if kept["seed"] is not None:
         if keras_internals.global_seed() != kept["seed"]:
             tf.random.set_seed(kept["seed"])
@@ -54,6 +48,41 @@ def restore(kept: dict[str, Any], *, of_python: bool = True) -> None:
         generator.state.assign(np.array(kept["keras"], np.uint32))
 
 
+def of_python() -> dict[str, Any]:
+    """Returns the state of Python's and NumPy's generator, as these have it."""
+    return {"python": random.getstate(), "numpy": np.random.get_state(legacy=False)}
+
+
+def restore_python(kept: dict[str, Any]) -> None:
+    """Puts both where they were.
+
+    Args:
+        kept: What :func:`of_python` or :func:`state` has returned, also as JSON.
+    """
+    random.setstate(_tuples(kept["python"]))
+    numpy = kept["numpy"]
+    if numpy["bit_generator"] == np.random.get_state(legacy=False)["bit_generator"]:
+        key = np.array(numpy["state"]["key"], np.uint32)
+        np.random.set_state({**numpy, "state": {**numpy["state"], "key": key}})
+
+
+def is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether both generators were left alone between two calls of `of_python`."""
+    return one["python"] == other["python"] and listed(one) == listed(other)
+
+
+def packed(state: dict[str, Any]) -> dict[str, Any]:
+    """Returns what :func:`of_python` has, with its numbers in arrays."""
+    version, numbers, gauss = state["python"]
+    return {**state, "python": [version, np.array(numbers, np.uint32), gauss]}
+
+
+def unpacked(state: dict[str, Any]) -> dict[str, Any]:
+    """Returns what :func:`packed` was given."""
+    version, numbers, gauss = state["python"]
+    return {**state, "python": (version, tuple(numbers.tolist()), gauss)}
+
+
 def seed_all(draw: Any) -> None:
     """Seeds all of them, before a program has begun."""
     random.seed(draw(31))
@@ -61,9 +90,10 @@ def seed_all(draw: Any) -> None:
     tf.random.set_seed(draw(31))
 
 
-def _listed(value: Any) -> Any:
+def listed(value: Any) -> Any:
+    """Returns a state as JSON can say it."""
     if isinstance(value, dict):
-        return {k: _listed(v) for k, v in value.items()}
+        return {k: listed(v) for k, v in value.items()}
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 

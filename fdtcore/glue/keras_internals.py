@@ -68,6 +68,8 @@ GeneratorDataAdapter = _found(
     f"{_ADAPTERS}.generator_data_adapter.GeneratorDataAdapter"
 )
 PyDatasetAdapter = _found(f"{_ADAPTERS}.py_dataset_adapter.PyDatasetAdapter")
+# What reads a ``PyDataset`` in several threads or processes.
+OrderedEnqueuer = _found(f"{_ADAPTERS}.py_dataset_adapter.OrderedEnqueuer")
 # What chooses one; ``fit`` asks the package for it each time.
 data_adapters = _found(_ADAPTERS)
 _array_slicing = _found(f"{_ADAPTERS}.array_slicing")
@@ -352,6 +354,20 @@ def shuffle(adapter: keras_types.DataAdapter, order: list[int], epoch: int) -> N
 def standard_batch(adapter: keras_types.DataAdapter, batch: Structure) -> Any:
     """Returns a batch of a ``PyDataset`` as its adapter hands it out."""
     return adapter._standardize_batch(batch)
+
+
+def make_batches(
+    adapter: keras_types.DataAdapter,
+    make: Callable[[Callable[[], Any]], Any],
+) -> None:
+    """Lets a function make the batches of each pass over a ``PyDataset``.
+
+    Args:
+        adapter: Data adapter of the data set, which has made no ``tf.data`` one yet.
+        make: From what makes them for Keras to an iterator.
+    """
+    inner = adapter._get_iterator
+    adapter._get_iterator = lambda: make(inner)
 
 
 # --- Optimizers ----------------------------------------------------------------------

@@ -83,11 +83,12 @@ class SnapshotContent:
                 "optimizers": model_state.built(model, held),
                 "callbacks": callback_state.pack(fit.callbacks, packer, self._say),
                 "history": packer.pack(logs),
+                "hooks": packer.pack(fit.hooks),
                 "params": {k: v for k, v in history.params.items() if _is_number(v)},
                 "stopped": bool(model.stop_training),
             }
 
-        return self._gathered(held, rules, {"pass": fit.generators}, describe)
+        return self._gathered(held, rules, fit.data_states, describe)
 
     def of_loop(self, loop: LoopRun, number: int) -> Content | None:
         """Returns what a snapshot holds of a loop by hand; all ranks call it.

@@ -28,10 +28,12 @@ from fdtcore.glue import (
     callbacks,
     fit_identity,
     fit_run,
+    indexed_data,
 )
 from fdtcore.glue.fit_run import FitRun
 from fdtcore.glue.loop_run import LoopRun, Loops
 from fdtcore.glue.made_variables import MadeVariables
+from fdtcore.glue.plain_values import unpack
 from fdtcore.glue.snapshot_choice import Opened, broadcast
 from fdtcore.glue.snapshot_content import SnapshotContent
 from fdtcore.glue.state import InitialState
@@ -179,6 +181,8 @@ class Snapshots:
         for callback in given:
             callback.set_model(model)
             callback.set_params(kept.about["params"])
+        hooks = unpack(kept.about.get("hooks"), kept.arrays)
+        indexed_data.call_again(arguments["x"], hooks)
         last = fit_identity.pass_over(arguments, kept.about["position"])
         self.content.complete(
             model, kept.about, lambda: fit_identity.specification(arguments, last)

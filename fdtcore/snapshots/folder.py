@@ -96,6 +96,8 @@ class SnapshotFolder:
                 lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode()
             )
         self._lock = lock
+        # Processes that read data for this one may outlive it, and would hold it.
+        os.register_at_fork(after_in_child=self.close)
         _remove([p for p in self.path.iterdir() if _UNFINISHED.match(p.name)])
 
     def close(self) -> None:

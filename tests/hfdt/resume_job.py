@@ -9,6 +9,7 @@ to is in the file ``OUT``.
 
 import json
 import os
+import random
 import signal
 import sys
 
@@ -208,13 +209,48 @@ note("half", half, history, half.optimizer)
 keras.config.set_dtype_policy("float32")
 
 
-# 4 and 5: Python makes the batches.
+# 4 and 5: Python makes the batches. Targets of 4 have the number of their sample.
+class Seen(keras.metrics.Metric):
+    """How often each sample came."""
+
+    def __init__(self):
+        super().__init__(name="seen")
+        self.counts = self.add_weight((90,), "zeros", name="counts")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        ids = tf.cast(y_true[:, 1], tf.int32)
+        self.counts.assign_add(tf.reduce_sum(tf.one_hot(ids, 90), 0))
+
+    def result(self):
+        least, most = tf.reduce_min(self.counts), tf.reduce_max(self.counts)
+        return {"least": least, "most": most}
+
+
+def loss_of_label(y_true, y_pred):
+    return keras.losses.binary_crossentropy(y_true[:, :1], y_pred, from_logits=True)
+
+
+numbered = np.concatenate([y, np.arange(90, dtype="float32")[:, None]], 1)
+
+
 class Rows(keras.utils.PyDataset):
+    """Draws in its batches, and shuffles what it has shuffled before."""
+
+    def __init__(self):
+        super().__init__()
+        self.order, self.made = np.arange(90), 0
+
     def __len__(self):
         return 6
 
     def __getitem__(self, i):
-        return x[15 * i : 15 * i + 15], y[15 * i : 15 * i + 15]
+        self.made += 1
+        rows = self.order[15 * i : 15 * i + 15]
+        noise = np.random.normal(size=(15, 6)) * random.random()
+        return x[rows] + noise.astype("float32"), numbered[rows]
+
+    def on_epoch_end(self):
+        np.random.shuffle(self.order)
 
 
 def stream():
@@ -222,14 +258,22 @@ def stream():
         yield x[i % 7 :: 7], y[i % 7 :: 7]
 
 
-model.compile("sgd", LOSS)
-history = model.fit(Rows(), epochs=3, shuffle=True, callbacks=[Log()], verbose=0)
+model.compile("sgd", loss_of_label, metrics=[Seen()])
+data = Rows()
+history = model.fit(data, epochs=3, shuffle=True, callbacks=[Log()], verbose=0)
 note("rows", model, history)
+print(f"rank {RANK} has made {data.made} batches.", flush=True)
+model.compile("sgd", LOSS, metrics=["mae"])
 generator = stream()
 history = model.fit(
     generator, steps_per_epoch=5, epochs=2, callbacks=[Log()], verbose=0
 )
 note("stream", model, history)
+
+# 6: arrays with their numbers.
+model.compile("sgd", loss_of_label, metrics=[Seen()])
+history = model.fit(x, numbered, 16, epochs=2, callbacks=[Log()], verbose=0)
+note("numbered", model, history)
 
 if RANK == "0":
     np.savez(os.environ["OUT"], **found)

@@ -1,5 +1,6 @@
 """Jobs that are killed and go on: they end as one that was never disturbed."""
 
+import re
 import signal
 
 import numpy as np
@@ -46,11 +47,15 @@ def expect_same(folder, tolerance=0.0):
     assert not wrong
     if not tolerance:
         assert rows == rows_after
+    for fit, epochs in (("rows", 3), ("numbered", 2)):
+        for metric in ("least", "most"):
+            assert after[f"{fit} {metric}"].tolist() == [1.0] * epochs
 
 
 def test_a_job_that_is_killed_again_and_again_ends_as_one_that_is_not(tmp_path):
     done = life(tmp_path, 2, JOB, out="undisturbed")
     assert done.returncode == 0, done.stderr
+    places = []
     # In each kind of data; in an epoch, behind its last batch, in a validation, before
     # a snapshot has its name; one rank; and when it is asked to end.
     for kill, rank, code in (
@@ -60,22 +65,29 @@ def test_a_job_that_is_killed_again_and_again_ends_as_one_that_is_not(tmp_path):
         ("3:5:15", "1", STOPPED),
         ("4:10", "1", KILLED),
         ("5:7:10", "0", STOPPED),
+        ("6:9", "0", KILLED),
     ):
         done = life(tmp_path, 2, *SNAPSHOT, JOB, kill=kill, KILL_RANK=rank)
         assert done.returncode == code, (kill, done.stderr)
         assert ("goes on." in done.stderr) == (code == STOPPED), done.stderr
+        place = re.search(r"goes on in fit 4, epoch (\d), batch (\d)", done.stderr)
+        if place:  # of 3 epochs with 6 batches; two are made to know their types
+            left = 18 - (6 * (int(place[1]) - 1) + int(place[2]) - 1)
+            places.append(left)
+            assert f"rank 0 has made {left + 2} batches." in done.stdout
+    assert len(places) == 1 and places[0] < 18
     done = life(tmp_path, 2, *SNAPSHOT, JOB)
     assert done.returncode == 0, done.stderr
-    assert "goes on in fit 5" in done.stderr
+    assert "goes on in fit 6" in done.stderr
     expect_same(tmp_path)
 
 
 def test_a_job_goes_on_with_other_numbers_of_ranks(tmp_path):
     done = life(tmp_path, 1, JOB, "any", out="undisturbed")
     assert done.returncode == 0, done.stderr
-    for size, kill in ((3, "1:9"), (2, "1:15"), (1, "2:10"), (2, "3:5")):
+    for size, kill in ((3, "1:9"), (2, "1:15"), (1, "2:10"), (3, "3:5"), (2, "6:9")):
         done = life(tmp_path, size, *SNAPSHOT, JOB, "any", kill=kill, KILL_RANK="0")
         assert done.returncode == KILLED, (kill, done.stderr)
-    done = life(tmp_path, 3, *SNAPSHOT, JOB, "any")
+    done = life(tmp_path, 1, *SNAPSHOT, JOB, "any")
     assert done.returncode == 0, done.stderr
     expect_same(tmp_path, tolerance=1e-5)

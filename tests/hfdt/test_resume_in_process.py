@@ -3,9 +3,13 @@
 A life ends by an exception in a callback, and the next one makes all anew.
 """
 
+import contextlib
 import math
+import os
+import random
 import shutil
 import signal
+import subprocess
 
 import keras
 import numpy as np
@@ -37,11 +41,20 @@ class Killed(BaseException):
 class Kill(keras.callbacks.Callback):
     """Ends a life, and remembers what a user's callback would."""
 
-    at = 0  # of the class: what an object holds comes back from a snapshot
+    # Of the class: what an object holds comes back from a snapshot.
+    at, snapshots = 0, None
 
     def __init__(self):
         super().__init__()
         self.batches, self.tests, self.seen = 0, 0, []
+
+    @classmethod
+    def wait(cls):
+        """Waits until the newest snapshot is on the disk."""
+        cls.snapshots._writer.wait()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.wait()  # so that there is one before each step
 
     def on_train_batch_end(self, batch, logs=None):
         self.batches += 1
@@ -52,6 +65,10 @@ class Kill(keras.callbacks.Callback):
     def on_test_batch_end(self, batch, logs=None):
         self.tests += 1
         if self.at == f"test {self.tests}":
+            raise Killed
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.at == f"epoch {epoch}":
             raise Killed
 
 
@@ -69,7 +86,7 @@ def live(folder, program, at=0, seed=5, **options):
     before = {number: signal.getsignal(number) for number in numbers}
     with bind.lent(engine):
         begun = snapshots.begin(engine, options, "")
-        own = engine.strategy.snapshots
+        own = Kill.snapshots = engine.strategy.snapshots
         try:
             generator_state.seed_all(lambda bits: begun % 2**bits)
             if seed is not None:
@@ -234,6 +251,72 @@ def rows(kill):
     return state(model, history, kill)
 
 
+class Drawing(keras.utils.PyDataset):
+    """Draws in all that it does, and shuffles what it has shuffled before."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.order, self.made = np.arange(50), []
+
+    def __len__(self):
+        return 7
+
+    def __getitem__(self, i):
+        self.made.append(i)
+        rows = self.order[7 * i : 7 * i + 7]
+        noise = np.random.normal(size=(len(rows), 6)) * random.random()
+        return X[rows] + noise.astype("float32"), Y[rows]
+
+    def on_epoch_begin(self):
+        self.order = np.roll(self.order, random.randrange(9))
+
+    def on_epoch_end(self):
+        np.random.shuffle(self.order)
+
+
+def drawing(kill, *, options=(), data=None, epochs=4):
+    model = network()
+    model.compile("adam", LOSS)
+    data = Drawing() if data is None else data
+    given = {"callbacks": [kill], "verbose": 0, **dict(options)}
+    history = model.fit(data, epochs=epochs, **given)
+    again = model.fit(data, epochs=2, verbose=0)
+    found = state(model, history, kill) | {"again": np.array(again.history["loss"])}
+    return found | {"order": data.order, "next": random.random()}
+
+
+def drawing_in_turn(kill):
+    return drawing(kill, options={"shuffle": False, "class_weight": {0: 1.0, 1: 3.0}})
+
+
+class Still(Drawing):
+    """As ``Drawing``, but its hooks do nothing: they come while others read."""
+
+    def on_epoch_begin(self):
+        pass
+
+    def on_epoch_end(self):
+        pass
+
+
+def drawing_in_parts_of_a_pass(kill):
+    return drawing(kill, options={"steps_per_epoch": 4}, data=Still(), epochs=5)
+
+
+def drawing_without_end(kill):
+    class Endless(Still):
+        num_batches = None
+
+        def __getitem__(self, i):
+            return super().__getitem__(i % 7)
+
+    model = network()
+    model.compile("adam", LOSS, steps_per_execution=2)
+    given = {"callbacks": [kill], "steps_per_epoch": 4, "verbose": 0}
+    history = model.fit(Endless(), epochs=4, **given)
+    return state(model, history, kill) | {"draw": 0}  # it is read ahead
+
+
 def stream(kill):
     def batches():
         for i in range(100):
@@ -269,10 +352,13 @@ def eager(kill):
 
 
 PROGRAMS = (
-    *(arrays, pair, parts_of_a_pass, rows, stream),
+    *(arrays, pair, parts_of_a_pass, rows, stream, drawing, drawing_in_turn),
     *(
         pytest.param(program, marks=pytest.mark.long)
-        for program in (averages, mixed, unknown_length, dictionaries, eager)
+        for program in (
+            *(averages, mixed, unknown_length, dictionaries, eager),
+            *(drawing_in_parts_of_a_pass, drawing_without_end),
+        )
     ),
 )
 
@@ -280,12 +366,50 @@ PROGRAMS = (
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_lives_end_as_one_life(program, tmp_path):
     expected = live(tmp_path / "one", program)
-    for at in (1, 5, 6, 9, "test 3"):
+    # The last one behind an epoch's batches, in its validation where it has one.
+    has_test = program in (arrays, averages, parts_of_a_pass)
+    for at in (1, 5, 6, 9, "test 3" if has_test else "epoch 2"):
         live(tmp_path / "lives", program, at=at)
     same(live(tmp_path / "lives", program), expected)
     assert expected["seen"].size > 6
     # All is over: nothing is trained any more.
     same(live(tmp_path / "lives", program, at=1), expected)
+
+
+READ = {
+    "in one thread": {},
+    "in threads": {"workers": 2},
+    "in processes": {"workers": 2, "use_multiprocessing": True},
+}
+
+
+@pytest.mark.parametrize("how", READ)
+def test_batches_of_a_py_dataset_that_were_trained_are_not_made_again(how, tmp_path):
+    class Plain(Drawing):
+        def on_epoch_begin(self):
+            pass  # others read already
+
+        def __getitem__(self, i):
+            (tmp_path / f"{life}-{len(list(tmp_path.iterdir()))}-{i}").touch()
+            rows = self.order[7 * i : 7 * i + 7]
+            return X[rows], Y[rows]
+
+    def program(kill):
+        random.seed(3)
+        return drawing(kill, data=Plain(**READ[how]), epochs=2)
+
+    def made():
+        return len(list(tmp_path.glob(f"{life}-*")))
+
+    life = "one"
+    expected = live(tmp_path / "s" / "one", program)
+    # Keras looks at two batches to know their types, and so in the second fit.
+    assert made() == 2 + 2 * 7 + 2 + 2 * 7
+    life = "killed"
+    live(tmp_path / "s" / "lives", program, at=12)
+    life = "going on"
+    same(live(tmp_path / "s" / "lives", program), expected)
+    assert made() == 2 + 3 + 2 + 2 * 7
 
 
 def callbacks(kill, folder):
@@ -406,6 +530,7 @@ def test_a_folder_that_vanishes_ends_no_training(tmp_path, capfd):
     def program(kill):
         class Remove(keras.callbacks.Callback):
             def on_epoch_end(self, epoch, logs=None):
+                kill.wait()
                 shutil.rmtree(tmp_path / "s", ignore_errors=True)
 
         model = network()
@@ -415,6 +540,43 @@ def test_a_folder_that_vanishes_ends_no_training(tmp_path, capfd):
 
     assert len(live(tmp_path / "s", program)) == 3
     assert capfd.readouterr().err.count("could not be written") == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 400 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", folder]
+    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root mounts a disk, where it may")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_disk_ends_no_training_and_leaves_the_snapshots_that_there_are(
+    small_disk, capfd
+):
+    def program(kill, fill=True):
+        class Fill(keras.callbacks.Callback):
+            def on_train_batch_begin(self, batch, logs=None):
+                if fill and kill.batches == 7:
+                    with contextlib.suppress(OSError):
+                        (small_disk / "other").write_bytes(bytes(1 << 20))
+
+        model = network()
+        model.compile("adam", LOSS)
+        given = {"callbacks": [kill, Fill()], "verbose": 0}
+        return state(model, model.fit(X, Y, 10, epochs=3, **given), kill)
+
+    expected = live(small_disk / "s", program)
+    said = capfd.readouterr().err
+    assert said.count("\n") == said.count("No space left on device") == 1, said
+    kept = sorted(path.name for path in (small_disk / "s").iterdir())
+    assert len([name for name in kept if "safetensors" in name]) == 2, kept
+    os.truncate(small_disk / "other", 0)
+    same(live(small_disk / "s", lambda kill: program(kill, fill=False)), expected)
+    assert "goes on in fit 1, epoch 2, batch 3." in capfd.readouterr().err
 
 
 def fitting(x=X, batch_size=10, callbacks=(), epochs=3, layers=()):
