@@ -243,7 +243,7 @@ class FitRun:
         keras_internals.set_epoch_position(self.iterator, at["num_batches"], base)
         self._is_at_place = self._indexed is not None and self._indexed.go_on(
             at["consumed"],
-            self._snapshots.generators(kept.about),
+            self._snapshots.content.generators(kept.about),
             self.iterator.steps_per_epoch,
         )
         for begin, end, iterator in inner:

@@ -1,16 +1,16 @@
 """Loops by hand over data sets: counted, passed over where they were over, gone on in.
 
 The script runs again from its top, so loops that were over run again, with one batch
-each: names that a body gives exist, and counts are not zero. What that batch trains is
-undone. The one that was interrupted begins with the batch before its place, which makes
-what a first step makes; then all variables take over the snapshot's values.
+each: what a first step makes is made, names that a body gives exist, and counts are not
+zero. Then all variables have the values that the loop had left. The one that was
+interrupted begins with the batch before its place; then all variables take over the
+snapshot's values.
 """
 
 from __future__ import annotations
 
-import gc
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from fdtcore.glue import binding, generator_state, keras_internals
@@ -54,7 +54,6 @@ class LoopRun:
         self.has_begun = False
         self.is_over = False
         self.is_whole = True  # whether nothing else is iterated with it
-        self._is_tidy = False
 
     @property
     def may_be_kept(self) -> bool:
@@ -64,7 +63,7 @@ class LoopRun:
     @property
     def must_meet(self) -> bool:
         """Whether this may be the only place for long at which one can be taken."""
-        return not self.is_repeatable and self.is_over
+        return False  # one is taken of each end
 
     def place(self) -> Position:
         """Returns where it is."""
@@ -86,9 +85,6 @@ class LoopRun:
 
     def content(self, number: int) -> Content | None:
         """Returns what a snapshot of it holds."""
-        if not self._is_tidy:  # what the program has dropped may be in cycles yet
-            gc.collect()
-            self._is_tidy = True
         return self._snapshots.content.of_loop(self, number)
 
 
@@ -99,10 +95,16 @@ class Loops:
         snapshots: Takes snapshots of them.
         pending: Numbers of the ``fit`` and the loop that the job goes on in; None
             where it is in none.
+        ends: The same of loops whose end is kept.
     """
 
-    def __init__(self, snapshots: Snapshots, pending: tuple[int, int] | None):
-        self._snapshots, self._pending = snapshots, pending
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        pending: tuple[int, int] | None,
+        ends: Collection[tuple[int, int]],
+    ):
+        self._snapshots, self._pending, self._ends = snapshots, pending, ends
         self._kept: Content | None = None
         self._number = 0  # loops since the last fit
         self._ended: dict[str, Any] | None = None
@@ -143,34 +145,52 @@ class Loops:
                 )
             return begin(dataset)
         fit = self._snapshots.next_fit
-        if self._pending is None and not self._snapshots.keeps_loops:
-            return begin(dataset)  # of a time before the snapshot
         self._number += 1
-        run = LoopRun(self._snapshots, fit, self._number, dataset, self._ended)
         at = (fit, self._number)
-        if self._pending is None or at > self._pending:
-            batches = self._from(run, begin(dataset))
-        elif at < self._pending:
-            batches = self._over(run, begin(dataset.take(1)), at)
-        else:
+        run = LoopRun(self._snapshots, fit, self._number, dataset, self._ended)
+        if at == self._pending:
             batches = self._again(run, dataset, begin)
+        elif not self._is_behind(at):
+            batches = self._from(run, begin(dataset))
+        elif at in self._ends:
+            batches = self._passed(begin(dataset.take(1)), at)
+        elif self._pending is not None:
+            batches = self._undone(begin(dataset.take(1)), at)
+        else:
+            batches = _all(begin(dataset))  # exact, and slow
         return _Iteration(self, run, batches)
+
+    def _is_behind(self, at: tuple[int, int]) -> bool:
+        """Whether what was kept last is of a later time than a loop."""
+        if self._pending is not None:
+            return at < self._pending
+        return at[0] <= self._snapshots.begun_fits
 
     def _content(self) -> Content:
         """Returns the snapshot that the job goes on from; all ranks call it."""
         if self._kept is None:
             self._kept = self._snapshots.receive_loop()
-            self._snapshots.say(
-                "loops by hand that were over run with one batch each, which is "
-                "undone. What a loop keeps in variables of Python is not kept."
-            )
         return self._kept
 
-    def _over(
-        self, run: LoopRun, iterator: Iterator[Any], at: tuple[int, int]
-    ) -> Batches:
+    def _passed(self, iterator: Iterator[Any], at: tuple[int, int]) -> Batches:
+        """Yields one batch, and leaves what the loop has left."""
+        end = self._snapshots.receive_end(*at)
+        self._snapshots.say(
+            "loops by hand that were over run with one batch each, and leave what they "
+            "left. What their bodies keep in variables of Python is not kept."
+        )
+        try:
+            yield from iterator
+        finally:
+            self._snapshots.content.give_back_loop(end)
+
+    def _undone(self, iterator: Iterator[Any], at: tuple[int, int]) -> Batches:
         """Yields one batch, and undoes what was trained on it."""
         kept = self._content()
+        self._snapshots.say(
+            f"the end of loop {at[1]} is not kept: what the script does behind it, it "
+            "does with later values."
+        )
         try:
             yield from iterator
         finally:
@@ -224,8 +244,7 @@ class Loops:
                 run.step += 1
                 self._snapshots.at_step(run, 1)
             run.is_over = True
-            if run.must_meet:
-                self._snapshots.at_step(run, 0)
+            self._snapshots.keep_loop(run)
 
     def end(self, run: LoopRun) -> None:
         """Notes that a loop is over, however it came to that."""
@@ -236,6 +255,10 @@ class Loops:
     def start(self, run: LoopRun) -> None:
         """Notes that a loop begins."""
         self.now = run
+
+
+def _all(iterator: Iterator[Any]) -> Batches:
+    yield from iterator
 
 
 def _first(iterator: Iterator[Any], number: int) -> Batches:

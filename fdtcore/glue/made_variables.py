@@ -24,6 +24,7 @@ class MadeVariables:
 
     def __init__(self) -> None:
         self._made: list[weakref.ref[Any]] = []
+        self._num_tidy = 0  # of these, when what had been dropped was collected last
         # A script that calls ``distribute`` has made its model before.
         for one in gc.get_objects():
             if issubclass(type(one), keras.Variable):
@@ -40,8 +41,11 @@ class MadeVariables:
         those of one text in the order in which they were made: a ``fit`` that was over
         builds optimizer and metrics in another order than one that trains.
         """
+        if len(self._made) != self._num_tidy:
+            gc.collect()  # what the program has dropped may be in cycles yet
         made = [(ref, ref()) for ref in self._made]
         self._made = [ref for ref, one in made if one is not None]
+        self._num_tidy = len(self._made)
         held = [one for _, one in made if one is not None]
         for optimizer in list(binding.context().step_counts):
             for one in (optimizer, *wrappers.within(optimizer)):
@@ -94,10 +98,20 @@ def rules(collectives: Collectives, held: list[Variable]) -> list[str | None] | 
     names = [[line.rpartition(" ")[0] for line in lines] for lines in told]
     if any(one != names[0] for one in names):
         return None
+    differs = [len(set(lines)) > 1 for lines in zip(*told)]
+    # A metric's number of values may be alike where their sum is not: all of it adds up.
+    metrics = {_holder(v) for v, one in zip(held, differs, strict=True) if one}
     return [
-        None if len(set(lines)) == 1 else _rule(v)
-        for v, lines in zip(held, zip(*told), strict=True)
+        _rule(v) if one or _holder(v) in metrics - {None} else None
+        for v, one in zip(held, differs, strict=True)
     ]
+
+
+def _holder(variable: Variable) -> str | None:
+    """Returns the scope of a metric that a variable is a part of; None without one."""
+    if getattr(variable, "aggregation", None) != "sum":
+        return None
+    return str(variable.path.rpartition("/")[0])
 
 
 def _rule(variable: Variable) -> str:

@@ -6,7 +6,6 @@ generators. When one is taken is in `snapshots`.
 
 from __future__ import annotations
 
-import gc
 import json
 from collections.abc import Callable
 from typing import Any
@@ -258,7 +257,6 @@ class SnapshotContent:
             kept: What the snapshot holds.
         """
         about = kept.about
-        gc.collect()  # what the program has dropped may be in cycles yet
         held = _made()
         check_same(
             model_state.described(held),

@@ -105,10 +105,12 @@ class Snapshots:
         is_in_fit = bool(found and found.step)
         loop = found.step.about.get("loop") if found and found.step else None
         number = loop["number"] if loop else 0
-        text = collectives.broadcast_text(json.dumps([over, is_in_fit, number]))
-        self._over, self._is_in_fit, number = json.loads(text)
+        ends = self._store.loops() if self._store and found else []
+        text = collectives.broadcast_text(json.dumps([over, is_in_fit, number, ends]))
+        self._over, self._is_in_fit, number, ends = json.loads(text)
         self._is_in_fit = self._is_in_fit and not number
-        self.loops = Loops(self, (self._over + 1, number) if number else None)
+        pending = (self._over + 1, number) if number else None
+        self.loops = Loops(self, pending, {(fit, loop) for fit, loop in ends})
         context = binding.context()
         context.loops, context.made_variables = self.loops, MadeVariables()
         self.requests = StopRequests(self._end_between)
@@ -238,9 +240,9 @@ class Snapshots:
         return self._fit + 1
 
     @property
-    def keeps_loops(self) -> bool:
-        """Whether what is trained now is not behind what was kept."""
-        return self._fit >= self._over + int(self._is_in_fit)
+    def begun_fits(self) -> int:
+        """The fits that had begun when the newest snapshot was taken."""
+        return self._over + int(self._is_in_fit)
 
     def receive_loop(self) -> Content:
         """Returns the snapshot of a loop that the job goes on in; all ranks call it."""
@@ -249,6 +251,25 @@ class Snapshots:
             self._found = self._found._replace(step=None)
         self._copy(kept, is_over=False, is_first=True)
         return kept
+
+    def receive_end(self, fit: int, loop: int) -> Content:
+        """Returns what a loop has left; all ranks call it.
+
+        Args:
+            fit: Number of the fit behind it.
+            loop: Its own.
+        """
+        own = None
+        if self._store is not None:
+            own = tensor_file.read(self._store.of_loop(fit, loop))
+        return self._received(own)
+
+    def keep_loop(self, run: LoopRun) -> None:
+        """Keeps what a loop that is over has left."""
+        self._note(run.place())
+        if run.may_be_kept:
+            self._schedule.taken(time.monotonic())
+            self._keep(run, is_over=False, loop=run.number)
 
     # --- Taking ----------------------------------------------------------------------
 
@@ -296,8 +317,14 @@ class Snapshots:
         self._since, self._to_meeting = 0, brought[0]["next"]
         return any(one["asked"] for one in brought), brought[0]["is due"]
 
-    def _keep(self, run: FitRun | LoopRun, *, is_over: bool) -> None:
-        """Begins to write a snapshot, of a fit that is over or of what is under way."""
+    def _keep(self, run: FitRun | LoopRun, *, is_over: bool, loop: int = 0) -> None:
+        """Begins to write a snapshot.
+
+        Args:
+            run: What it is of.
+            is_over: Whether it is of a fit that is over.
+            loop: Number of the loop that is over; 0 for what is under way.
+        """
         fit = run.place().fit
         number = self._store.number(fit) if self._store else 0
         content, trained = run.content(number), self._trained
@@ -312,7 +339,13 @@ class Snapshots:
             if is_over:
                 store.keep_fit(fit, content)
             else:
-                store.keep_step(fit, content, number)
+                path = store.keep_step(fit, content, number)
+                if loop and not store.keep_loop(fit, loop, path):
+                    self.say(
+                        "the ends of loops take more than 1 GiB: the oldest are "
+                        "removed. After an interruption, what the script does behind "
+                        "those loops, it does with later values."
+                    )
             self._kept, self._number = trained, 0 if is_over else number
             self._note(self._at)
 

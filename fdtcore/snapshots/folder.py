@@ -2,7 +2,9 @@
 
 ``fit-0002.safetensors`` is the state at the end of the second ``fit``; it stays.
 ``step-0003-00000120.safetensors`` is one in the middle of the third, and the last two
-of these are kept until that ``fit`` is over. ``job`` says which job they are of.
+of these are kept until that ``fit`` is over. ``loop-0003-0007.safetensors`` is the end of
+the seventh loop by hand before the third ``fit``, the same file as one of those in the
+middle; it stays. ``job`` says which job they are of.
 """
 
 from __future__ import annotations
@@ -24,8 +26,10 @@ FORMAT = 1
 _KEPT = 2
 _FIT = re.compile(r"fit-(\d+)\.safetensors")
 _STEP = re.compile(r"step-(\d+)-(\d+)\.safetensors")
+_LOOP = re.compile(r"loop-(\d+)-(\d+)\.safetensors")
+_LOOPS_BYTES = 1 << 30  # of the ends of loops, of which there may be thousands
 # What a process that was killed has left beside its place.
-_UNFINISHED = re.compile(r"\.(fit|step)-.*\.safetensors\.\d+")
+_UNFINISHED = re.compile(r"\.(fit|step|loop)-.*\.safetensors\.\d+")
 _LOCK, _JOB = "lock", "job"
 _LOOK_S = 0.1
 # A job that was killed on another machine may hold its folder for a moment longer.
@@ -67,6 +71,7 @@ class SnapshotFolder:
     def __init__(self, path: str | os.PathLike[str], wait_s: float = 0.0):
         self.path = Path(path).absolute()
         self._lock = -1  # closed by the kernel when the process ends, however it does
+        self._has_all_loops = True  # of those that this process has kept
         self._given: dict[int, int] = {}  # fit -> number of its newest snapshot
         # Whether nobody has used it before, or its user has emptied it.
         self.is_new = not (self.path / _LOCK).exists()
@@ -206,6 +211,43 @@ class SnapshotFolder:
         _remove(self._steps(fit))
         return path
 
+    def loops(self) -> list[tuple[int, int]]:
+        """Returns the loops whose end is kept: the fit behind each, and its number."""
+        names = [_LOOP.fullmatch(p.name) for p in self.path.iterdir()]
+        return sorted((int(name[1]), int(name[2])) for name in names if name)
+
+    def of_loop(self, fit: int, loop: int) -> Path:
+        """Returns the file of a loop that is over, before a fit."""
+        return self.path / f"loop-{fit:04}-{loop:04}.safetensors"
+
+    def keep_loop(self, fit: int, loop: int, path: Path) -> bool:
+        """Keeps a snapshot as the end of a loop; removes the oldest of too many.
+
+        Args:
+            fit: Number of the fit behind the loop.
+            loop: Number of the loop.
+            path: The snapshot.
+
+        Returns:
+            Whether the ends of all loops so far are kept.
+
+        Raises:
+            OSError: The disk is full, or the folder is gone or not writable.
+        """
+        end = self.of_loop(fit, loop)
+        end.unlink(missing_ok=True)
+        try:
+            os.link(path, end)
+        except OSError:  # a file system without links
+            tensor_file.write(end, tensor_file.read(path))
+        kept = [self.of_loop(*at) for at in self.loops()]
+        sizes = [p.stat().st_size for p in kept]
+        while len(kept) > 1 and sum(sizes) > _LOOPS_BYTES:
+            _remove([kept.pop(0)])
+            sizes.pop(0)
+            self._has_all_loops = False
+        return self._has_all_loops
+
     def _steps(self, fit: int) -> list[Path]:
         """Returns the snapshots of a fit under way, the newest first."""
         found: list[Path] = []
@@ -279,7 +321,7 @@ def owner_of(path: str | os.PathLike[str]) -> str:
 
 
 def _is_snapshot(path: Path) -> bool:
-    return bool(_FIT.fullmatch(path.name) or _STEP.fullmatch(path.name))
+    return any(kind.fullmatch(path.name) for kind in (_FIT, _STEP, _LOOP))
 
 
 def _of(path: Path) -> int | None:

@@ -11,7 +11,7 @@ from tests.hfdt.real_jobs import NO_STALL_TIMEOUT, RUN
 from tests.hfdt.test_jobs import HERE
 from tests.processes import run
 
-JOB = HERE / "resume_job.py"
+JOB, LOOPS = HERE / "resume_job.py", HERE / "loop_job.py"
 SNAPSHOT = ("--snapshot", "s", "--resume", "auto", "--snapshot-every", "1steps")
 KILLED, STOPPED = 128 + signal.SIGKILL, STOPPED_CODE
 pytestmark = [pytest.mark.horovod, pytest.mark.slow, pytest.mark.long]
@@ -91,3 +91,36 @@ def test_a_job_goes_on_with_other_numbers_of_ranks(tmp_path):
     done = life(tmp_path, 1, *SNAPSHOT, JOB, "any")
     assert done.returncode == 0, done.stderr
     expect_same(tmp_path, tolerance=1e-5)
+
+
+@pytest.mark.parametrize(
+    "lives",
+    [
+        # In a first loop's first step, in others, by one rank, and when asked to end.
+        ((2, "1:1"), (2, "2:9"), (2, "3:14:15"), (2, "5:8"), (2, "")),
+        # Numbers of ranks change, twice in one loop.
+        ((3, "1:4"), (1, "1:6"), (2, "3:13"), (3, "5:10"), (1, "")),
+    ],
+)
+def test_loops_by_hand_go_on_at_their_batch(lives, tmp_path):
+    sizes = [size for size, _ in lives]
+    words = (LOOPS,) if len(set(sizes)) == 1 else (LOOPS, "any")
+    done = life(tmp_path, sizes[-1], *words, out="undisturbed")
+    assert done.returncode == 0, done.stderr
+    for i, (size, kill) in enumerate(lives):
+        rank = str(i % 2 if size > 1 else 0)
+        given = {"kill": kill or "0:0", "KILL_RANK": rank}
+        done = life(tmp_path, size, *SNAPSHOT, *words, **given)
+        ended = STOPPED if kill.count(":") == 2 else KILLED
+        assert done.returncode == (ended if kill else 0), done.stderr
+        assert i < 2 or "hfdt: goes on in loop " in done.stderr
+    tolerance = 0.0 if len(words) == 1 else 1e-5
+    with (
+        np.load(tmp_path / "undisturbed.npz") as one,
+        np.load(tmp_path / "resumed.npz") as other,
+    ):
+        assert one.files == other.files
+        for name in one.files:
+            np.testing.assert_allclose(
+                other[name], one[name], rtol=tolerance, atol=tolerance, err_msg=name
+            )
