@@ -7,6 +7,7 @@ one has moved. The Keras that was seen stands in the name of the first test.
 from __future__ import annotations
 
 import inspect
+import itertools
 import random
 
 import keras
@@ -482,6 +483,80 @@ def test_a_batch_of_a_py_dataset_is_brought_to_its_form():
     assert adapter.enqueuer is None
     batch = keras_internals.standard_batch(adapter, Numbered()[3])
     assert len(batch) in (2, 3) and float(np.ravel(batch[0])[0]) == 3
+
+
+def test_a_function_makes_the_batches_of_a_py_dataset():
+    adapter = keras_internals.PyDatasetAdapter(Numbered(), shuffle=False)
+    made = []
+
+    def make(inner):
+        made.append(inner())
+        return itertools.islice(made[-1], 2, 4)
+
+    keras_internals.make_batches(adapter, make)
+    assert orders_of_keras(adapter) == [[2, 3], [2, 3]]
+
+
+@pytest.mark.parametrize("has_end", [True, False])
+def test_a_reader_ahead_takes_the_indices_that_it_is_given_in_each_pass(has_end):
+    given = []
+
+    class Reader(keras_internals.OrderedEnqueuer):
+        @property
+        def indices(self):
+            return self._indices
+
+        @indices.setter
+        def indices(self, drawn):
+            given.append(drawn)
+            self._indices = itertools.islice(drawn, 3, None)
+
+        def start(self):
+            started.append(self.running)
+            super().start()
+
+    class Endless(Numbered):
+        def __len__(self):
+            return None
+
+        num_batches = None
+
+    data = (Numbered if has_end else Endless)(workers=2)
+    adapter = keras_internals.PyDatasetAdapter(data, shuffle=False)
+    reader, started = adapter.enqueuer, []
+    without_end = vars(reader).pop("indices", None)  # made with it, where none ends
+    assert (without_end is None) == has_end
+    reader.__class__ = Reader
+    if without_end is not None:
+        reader.indices = without_end
+    adapter.on_epoch_begin()
+    batches = list(itertools.islice(reader.get(), 5))
+    assert [int(np.ravel(x)[0]) for x, *_ in batches] == [3, 4, 5, 6, 7]
+    assert len(given) == 1 and started == [False]
+    assert reader.running
+    reader.stop()
+
+
+# --- Variables -----------------------------------------------------------------------
+
+
+def test_each_variable_of_keras_begins_in_its_init(monkeypatch):
+    made, inner = [], keras.Variable.__init__
+
+    def init(self, *args, **kwargs):
+        inner(self, *args, **kwargs)
+        made.append(self)
+
+    monkeypatch.setattr(keras.Variable, "__init__", init)
+    dense, optimizer = keras.layers.Dense(1), keras.optimizers.Adam()
+    dense.build((None, 2))
+    optimizer.build(dense.trainable_variables)
+    total, drop = keras.metrics.Mean(), keras.layers.Dropout(0.5)
+    total.update_state(1.0)
+    drop.build((None, 2))
+    held = [v for o in (dense, optimizer, total, drop) for v in o.variables]
+    assert len(held) == 2 + 2 + 4 + 2 + 1
+    assert {id(v) for v in held} <= {id(v) for v in made}
 
 
 # --- Optimizers ----------------------------------------------------------------------
