@@ -84,19 +84,23 @@ def same(one: Path, other: Path) -> bool:
         )
 
 
+def ranks(job: Process) -> list[int]:
+    """Returns the processes of a job that train, as far as they have begun."""
+    return sorted(
+        pid
+        for pid, words in job.family().items()
+        if f"{SCRIPT}" in words and "mpirun" not in words and "hfdt.cli" not in words
+    )
+
+
 def disturb(job: Process, what: str, rank: int) -> None:
     """Does something to a job, which may be just beginning or ending."""
     if what == "job":
         job.end()
         return
     number = signal.SIGKILL if what == "kill" else signal.SIGSTOP
-    pids = [
-        pid
-        for pid, words in job.family().items()
-        if f"{SCRIPT}" in words and "mpirun" not in words and "hfdt.cli" not in words
-    ]
-    if pids:
-        os.kill(sorted(pids)[rank % len(pids)], number)
+    if pids := ranks(job):
+        os.kill(pids[rank % len(pids)], number)
 
 
 def run_disturbed(

@@ -1,6 +1,7 @@
 """An ordinary Keras script that notes each batch, and keeps its last weights.
 
-``BATCHES`` and ``WEIGHTS`` name the files, the only argument is the number of epochs.
+``BATCHES`` and ``WEIGHTS`` name the files. Arguments are the number of epochs and the
+name of the model, a CNN where there is none.
 """
 
 import os
@@ -12,7 +13,7 @@ import numpy as np
 
 from benchmarks.contenders import shared
 
-BATCH = 256
+BATCHES = {"cnn": 256, "payload": 16}
 
 
 class Note(keras.callbacks.Callback):
@@ -25,11 +26,13 @@ class Note(keras.callbacks.Callback):
 
 keras.utils.set_random_seed(1)
 x, y, source = shared.read_data(shared.IMAGES_IN_SET)
-model = shared.build_model("cnn")
+name = sys.argv[2] if len(sys.argv) > 2 else "cnn"
+model = shared.build_model(name)
 model.compile(
     keras.optimizers.Adam(1e-3),
     keras.losses.SparseCategoricalCrossentropy(from_logits=True),
 )
-history = model.fit(x, y, BATCH, epochs=int(sys.argv[1]), callbacks=[Note()], verbose=0)
+given = {"epochs": int(sys.argv[1]), "callbacks": [Note()], "verbose": 0}
+history = model.fit(x, y, BATCHES[name], **given)
 np.savez(os.environ["WEIGHTS"], *[v.numpy() for v in model.variables])
 print(f"{source}: loss {history.history['loss'][-1]!r}")

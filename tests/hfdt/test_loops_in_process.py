@@ -118,7 +118,9 @@ def folds(kill):
         for _ in range(2):
             for x, y in DATA.skip(20 * fold).take(20).shuffle(20).batch(5):
                 step(x, y)
+                np.random.rand()
                 die(kill)
+        found[f"draw {fold}"] = np.random.rand()
         found |= values(f"fold {fold}", model, optimizer, total)
         model.compile("sgd", LOSS)
         given = {"callbacks": [kill], "verbose": 0}
