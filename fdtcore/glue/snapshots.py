@@ -281,7 +281,8 @@ class Snapshots:
             steps: Steps since this was called last.
         """
         self._trained += steps
-        self._note(run.place())
+        if steps:  # the launcher takes it as a sign that the job trains
+            self._note(run.place())
         if self.collectives.process.size == 1:
             asked = bool(self.requests.received)
             is_due = self._schedule.is_due(steps, time.monotonic())
@@ -347,7 +348,8 @@ class Snapshots:
                         "those loops, it does with later values."
                     )
             self._kept, self._number = trained, 0 if is_over else number
-            self._note(self._at)
+            if trained:
+                self._note(self._at)
 
         self._writer.begin(write, "a snapshot")
 
