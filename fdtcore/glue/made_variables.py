@@ -99,7 +99,7 @@ def rules(collectives: Collectives, held: list[Variable]) -> list[str | None] | 
     if any(one != names[0] for one in names):
         return None
     differs = [len(set(lines)) > 1 for lines in zip(*told)]
-    # A metric's number of values may be alike where their sum is not: all of it adds up.
+    # Counts of a metric may be alike where its sums are not: all of it adds up.
     metrics = {_holder(v) for v, one in zip(held, differs, strict=True) if one}
     return [
         _rule(v) if one or _holder(v) in metrics - {None} else None

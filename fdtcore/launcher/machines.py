@@ -154,7 +154,8 @@ def _examine_links(
     if len(several) > _ALL_PAIRS:
         pairs = list(itertools.pairwise(several))
     found = []
-    for one, other in pairs:
+    # Both ways: a machine may take connections from none, at any port that is free.
+    for one, other in itertools.chain.from_iterable((p, p[::-1]) for p in pairs):
         link = _measured(one, other, several[other], environ)
         say(f"{'':<12} {link.line()}")
         if link.problem:

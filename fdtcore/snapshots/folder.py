@@ -2,9 +2,9 @@
 
 ``fit-0002.safetensors`` is the state at the end of the second ``fit``; it stays.
 ``step-0003-00000120.safetensors`` is one in the middle of the third, and the last two
-of these are kept until that ``fit`` is over. ``loop-0003-0007.safetensors`` is the end of
-the seventh loop by hand before the third ``fit``, the same file as one of those in the
-middle; it stays. ``job`` says which job they are of.
+of these are kept until that ``fit`` is over. ``loop-0003-0007.safetensors`` is the end
+of the seventh loop by hand before the third ``fit``, the same file as one of those in
+the middle; it stays. ``job`` says which job they are of.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ READY = {
     "spark-class org.apache.spark.deploy.worker.Worker": "Successfully registered",
 }
 ENGINES = {"dask": "dask", "ray": "ray", "spark-class": "spark"}
+SLURM = re.compile(r"(salloc|sbatch|srun)\b|.* --on '?slurm")
 
 
 def steps(block: str) -> tuple[list[tuple[str, str]], list[str]]:
@@ -47,11 +48,14 @@ def steps(block: str) -> tuple[list[tuple[str, str]], list[str]]:
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.split("\n")[0])
-def test_commands_do_what_the_page_shows(hosts, folder, block):
+def test_commands_do_what_the_page_shows(hosts, folder, block, request):
     commands, shown = steps(block)
+    variables = {}
     for _, words in commands:
         if engine := ENGINES.get(words.split()[0]):
             skip_without(engine)
+        if SLURM.match(words):
+            variables = request.getfixturevalue("slurm").variables
     (folder / "examples").symlink_to(ROOT / "examples")
     # As in an environment that is activated on each host.
     own = pathlib.Path(sys.executable).parent
@@ -63,7 +67,12 @@ def test_commands_do_what_the_page_shows(hosts, folder, block):
             shell = ("sh", "-c", f"exec {words.rstrip('& ')}")
             process = stack.enter_context(
                 hosts.start(
-                    host, *shell, folder=folder, merged=True, lean=False, PATH=path
+                    *(host, *shell),
+                    folder=folder,
+                    merged=True,
+                    lean=False,
+                    PATH=path,
+                    **variables,
                 )
             )
             if is_daemon:
@@ -79,5 +88,5 @@ def test_commands_do_what_the_page_shows(hosts, folder, block):
 
 
 def test_the_page_has_such_blocks():
-    assert len(BLOCKS) >= 4
+    assert len(BLOCKS) >= 11
     assert all(steps(block)[0] for block in BLOCKS)

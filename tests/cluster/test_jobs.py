@@ -318,8 +318,11 @@ def test_doctor_shows_machines_and_what_is_between_them(hosts, program):
     said = done.stdout
     assert re.search(r"^node2 +\d+ cores, Python .*tensorflow .*clock", said, re.M)
     assert re.search(r"^network +10\.66\.0\.0/24$", said, re.M)
-    (mbit_per_s,) = re.findall(r"node1 to node2: [\d.]+ ms one way, (\d+) Mbit/s", said)
-    assert 50 < int(mbit_per_s) < 130
+    measured = re.findall(
+        r"(node\d) to (node\d): [\d.]+ ms one way, (\d+) Mbit/s", said
+    )
+    assert [row[:2] for row in measured] == [("node1", "node2"), ("node2", "node1")]
+    assert all(50 < int(mbit_per_s) < 130 for *_, mbit_per_s in measured)
     assert said.endswith("Nothing is wrong.\n")
 
 
