@@ -20,7 +20,7 @@ import signal
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -34,6 +34,9 @@ WARM_UP_S = 8.0
 MEASURED_S = 90.0  # three snapshots
 SPARES_S = 30.0  # until spares are ready, which ranks that train leave few cores
 IN_SECOND_EPOCH = 300  # of 235 batches each
+LOOK_S = 0.2
+LIMIT_S = 120.0
+TAIL = 200  # characters, of some lines
 SNAPSHOT = ("--snapshot", "s", "--resume", "auto")
 TARGETS = {"cnn": 0.98, "payload": 0.95}
 
@@ -94,9 +97,26 @@ class Job:
         """Returns those of all jobs in the folder so far."""
         return read(self._file.read_text()) if self._file.exists() else []
 
+    def wait_for(self, is_there: Callable[[Batch], bool]) -> None:
+        """Waits for a batch, and takes little of the processor meanwhile.
+
+        Args:
+            is_there: Whether the newest batch is that one.
+        """
+        ends_s = time.monotonic() + LIMIT_S
+        while time.monotonic() < ends_s:
+            if self.process.returncode is not None:
+                raise SystemExit(f"a job has ended too early: {self.process.said()}")
+            text = self._file.read_text()[-TAIL:] if self._file.exists() else ""
+            newest = read(text.partition("\n")[2])[-1:]
+            if newest and is_there(newest[0]):
+                return
+            time.sleep(LOOK_S)
+        raise SystemExit(f"no such batch within {LIMIT_S:g} s: {self.process.said()}")
+
     def first_s(self) -> float:
-        """Waits for the first step; returns what it took from the start."""
-        self.process.wait_until(lambda: len(self.batches()) > self._known, "a step")
+        """Waits for a step; returns what it took from the start to the first."""
+        self.wait_for(lambda batch: batch.time_s > self.begin_s)
         return self.batches()[self._known].time_s - self.begin_s
 
 
@@ -133,9 +153,7 @@ def resume() -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as name:
         with job(Path(name), "cnn", *words) as one:
             fresh_s = one.first_s()
-            one.process.wait_until(
-                lambda: one.batches()[-1].number >= IN_SECOND_EPOCH, "the second epoch"
-            )
+            one.wait_for(lambda batch: batch.number >= IN_SECOND_EPOCH)
         with job(Path(name), "cnn", *words) as one:
             return fresh_s, one.first_s()
 
@@ -151,9 +169,7 @@ def recovery(*more: str) -> tuple[float, float]:
         time.sleep(SPARES_S)
         killed_s = time.time()
         os.kill(ranks(one.process)[-1], signal.SIGKILL)
-        one.process.wait_until(
-            lambda: one.batches()[-1].time_s > killed_s + 1, "a step after the kill"
-        )
+        one.wait_for(lambda batch: batch.time_s > killed_s + 1)
         after = [b.time_s for b in one.batches() if b.time_s > killed_s + 1]
         return fresh_s, after[0] - killed_s
 

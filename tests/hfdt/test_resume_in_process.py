@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from fdtcore.failures import JobError
-from fdtcore.snapshots import tensor_file
+from fdtcore.snapshots import position, tensor_file
 from tests.hfdt.lives import LOSS, X, Y, live, network, same, state
 
 pytestmark = pytest.mark.slow
@@ -414,6 +414,29 @@ def test_steps_by_hand_are_made_again_and_that_is_said(tmp_path, capfd):
     assert capfd.readouterr().err.count("steps outside of fit are not kept") == 1
     found = live(tmp_path, program)
     np.testing.assert_array_equal(found, live(tmp_path / "one", program))
+
+
+def test_the_launcher_sees_the_place_behind_a_first_step(tmp_path):
+    seen = []
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            seen.append(position.read(tmp_path))
+
+    def program(kill):
+        model = network()
+        model.compile("adam", LOSS)
+        model.fit(X, Y, 10, epochs=2, callbacks=[kill, Look()], verbose=0)
+
+    live(tmp_path, program, at=7)
+    assert seen[0] is None
+    assert [at[:3] for at in seen[1:]] == [
+        *((1, 0, step) for step in range(1, 6)),
+        (1, 1, 1),
+    ]
+    seen.clear()
+    live(tmp_path, program)
+    assert seen[0][:3] == (1, 1, 1)  # that of the life before: it has made no step
 
 
 def test_a_folder_that_vanishes_ends_no_training(tmp_path, capfd):
