@@ -14,8 +14,6 @@ from fdtcore.examination import safety
 from fdtcore.failures import RECORD_NAME
 from fdtcore.launcher import jobs
 from fdtcore.launcher.cli_options import (
-    Request,
-    checked_program,
     machine_options,
     option_flags,
     program_options,
@@ -27,6 +25,7 @@ from fdtcore.launcher.engines.submission import Submission
 from fdtcore.launcher.foreground import Foreground
 from fdtcore.launcher.launchers import Job, Launcher
 from fdtcore.launcher.machines import MachineRequest
+from fdtcore.launcher.request import Request, checked_program
 from fdtcore.launcher.spares import Spares
 from fdtcore.launcher.terminal import Terminal
 from fdtcore.snapshots import copies, folder, position

@@ -8,7 +8,8 @@ stand_in        ... which a launcher's small process hands its place to
 discovery       a program of the user's that names machines
 function_job    ``hfdt.run`` and ``nfdt.run``: a function as a job
 attached        the command that ends with the process that started it
-cli_options     the options of commands: of ``run``, and of a framework
+request         what a user asks of ``run``, and the rules for it
+cli_options     ... as options of commands; those of a framework
 terminal        what a command says of itself
 hosts           host lists: from the command line, files and Slurm
 jobs            from what was asked for, and the machine, to a job

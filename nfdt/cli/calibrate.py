@@ -13,7 +13,8 @@ from pathlib import Path
 import click
 
 from fdtcore import settings
-from fdtcore.launcher.cli_options import checked_program, program_options
+from fdtcore.launcher.cli_options import program_options
+from fdtcore.launcher.request import checked_program
 from nfdt import algorithms
 from nfdt.cli.terminal import TERMINAL
 

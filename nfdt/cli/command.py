@@ -11,12 +11,13 @@ import click
 from fdtcore import output
 from fdtcore.failures import RECORD_NAME
 from fdtcore.launcher import jobs
-from fdtcore.launcher.cli_options import Request, option_flags, run_options
+from fdtcore.launcher.cli_options import option_flags, run_options
 from fdtcore.launcher.elastic import ElasticJob
 from fdtcore.launcher.engines.choice import Choice, GangLauncher, dry_run
 from fdtcore.launcher.engines.submission import Submission
 from fdtcore.launcher.foreground import Foreground, folder_of
 from fdtcore.launcher.launchers import Job, Launcher
+from fdtcore.launcher.request import Request
 from nfdt import __version__
 from nfdt.cli import calibrate, inspection, job_setup, simulate
 from nfdt.cli.terminal import TERMINAL

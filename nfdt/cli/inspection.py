@@ -10,12 +10,9 @@ from pathlib import Path
 import click
 
 from fdtcore.examination import safety
-from fdtcore.launcher.cli_options import (
-    checked_program,
-    machine_options,
-    program_options,
-)
+from fdtcore.launcher.cli_options import machine_options, program_options
 from fdtcore.launcher.machines import MachineRequest
+from fdtcore.launcher.request import checked_program
 from nfdt.cli.job_setup import DISTRIBUTIONS
 from nfdt.cli.terminal import TERMINAL
 

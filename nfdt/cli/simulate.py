@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from fdtcore.launcher.cli_options import checked_program, option_flags, program_options
+from fdtcore.launcher.cli_options import option_flags, program_options
+from fdtcore.launcher.request import checked_program
 from nfdt.cli.terminal import TERMINAL
 from nfdt.options import Options, real_runs_only
 from nfdt.simulation import launch as simulating

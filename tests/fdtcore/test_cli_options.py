@@ -9,7 +9,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from fdtcore.launcher.cli_options import Request, run_options
+from fdtcore.launcher.cli_options import run_options
+from fdtcore.launcher.request import Request
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from pathlib import Path
 import click
 
 from fdtcore import output
-from fdtcore.launcher.cli_options import Request
 from fdtcore.launcher.engines import slurm
 from fdtcore.launcher.engines.choice import Choice
 from fdtcore.launcher.engines.slurm import BatchJob
+from fdtcore.launcher.request import Request
 
 
 @dataclasses.dataclass(frozen=True)
