@@ -257,7 +257,7 @@ class Snapshots:
 
         Args:
             fit: Number of the fit behind it.
-            loop: Its own.
+            loop: Number of the loop.
         """
         own = None
         if self._store is not None:

@@ -1,4 +1,4 @@
-"""What a user asks of ``run``, and the rules that it is held to."""
+"""The words of ``run`` as a user gave them, and the rules that they are held to."""
 
 from __future__ import annotations
 
