@@ -1,13 +1,15 @@
 """Jobs that are killed and go on: they end as one that was never disturbed."""
 
 import re
+import shutil
 import signal
+import sys
 
 import numpy as np
 import pytest
 
 from fdtcore.snapshots.stop_requests import STOPPED_CODE
-from tests.hfdt.real_jobs import NO_STALL_TIMEOUT, RUN
+from tests.hfdt.real_jobs import MPIRUN_PYTHON, NO_STALL_TIMEOUT, RUN
 from tests.hfdt.test_jobs import HERE
 from tests.processes import run
 
@@ -124,3 +126,26 @@ def test_loops_by_hand_go_on_at_their_batch(lives, tmp_path):
             np.testing.assert_allclose(
                 other[name], one[name], rtol=tolerance, atol=tolerance, err_msg=name
             )
+
+
+@pytest.mark.parametrize("command", [(sys.executable,), MPIRUN_PYTHON])
+def test_a_loop_of_an_explicit_script_goes_on(command, tmp_path):
+    def end(out, **environ):
+        words = (*command, HERE / "explicit_loop_job.py")
+        return run(*words, folder=tmp_path, OUT=tmp_path / f"{out}.npz", **environ)
+
+    assert end("undisturbed").returncode == 0
+    shutil.rmtree(tmp_path / "s")
+    assert end("resumed", KILL="7").returncode != 0
+    done = end("resumed")
+    assert done.returncode == 0, done.stderr
+    assert "hfdt: goes on in loop 2, batch 3." in done.stderr
+    assert (
+        "steps 8" in done.stdout
+    )  # of the first loop one, and the one before the place
+    with (
+        np.load(tmp_path / "undisturbed.npz") as one,
+        np.load(tmp_path / "resumed.npz") as other,
+    ):
+        for name in one.files:
+            np.testing.assert_array_equal(other[name], one[name])
