@@ -211,7 +211,7 @@ def test_a_snapshot_of_another_folder_becomes_the_newest(tmp_path):
     assert here.number(1) == 10
     there.keep_fit(1, content(6.0))
     here.put("fit-0001.safetensors", [there.of_fit(1).read_bytes()])
-    assert here.find(print).progress == [1, 0, 0]
+    assert here.find(print).progress == [1, 0, 0, 0]
 
 
 def test_a_folder_knows_its_job_until_it_is_emptied(tmp_path):
