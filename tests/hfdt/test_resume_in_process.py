@@ -242,12 +242,12 @@ def eager(kill):
 
 
 PROGRAMS = (
-    *(arrays, pair, parts_of_a_pass, rows, stream, drawing, drawing_in_turn),
+    *(arrays, pair, parts_of_a_pass, rows, stream, drawing),
     *(
         pytest.param(program, marks=pytest.mark.long)
         for program in (
             *(averages, mixed, unknown_length, dictionaries, eager),
-            *(drawing_in_parts_of_a_pass, drawing_without_end),
+            *(drawing_in_turn, drawing_in_parts_of_a_pass, drawing_without_end),
         )
     ),
 )
@@ -273,7 +273,14 @@ READ = {
 }
 
 
-@pytest.mark.parametrize("how", READ)
+@pytest.mark.parametrize(
+    "how",
+    [
+        "in one thread",
+        pytest.param("in threads", marks=pytest.mark.long),
+        "in processes",
+    ],
+)
 def test_batches_of_a_py_dataset_that_were_trained_are_not_made_again(how, tmp_path):
     class Plain(Drawing):
         def on_epoch_begin(self):
