@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import re
 import signal
 import sys
 import tempfile
@@ -23,11 +24,13 @@ from typing import NamedTuple
 import click
 import numpy as np
 
+from fdtcore.launcher.stand_in import TAKEN
 from tests.processes import Process
 
 SCRIPT = Path(__file__).parent / "contenders" / "disturbed.py"
 RUN = (sys.executable, "-m", "hfdt.cli", "run", "-np", "2")
 ELASTIC = ("--restarts", "5", "--snapshot", "s", "--resume", "auto")
+SPARE = re.compile(r"(\S+\.socket) \d+ ?$")
 PAUSE_S = (20.0, 40.0)
 STALL_S = 8.0
 LIMIT_S = 1800.0
@@ -86,11 +89,19 @@ def same(one: Path, other: Path) -> bool:
 
 def ranks(job: Process) -> list[int]:
     """Returns the processes of a job that train, as far as they have begun."""
-    return sorted(
-        pid
-        for pid, words in job.family().items()
-        if f"{SCRIPT}" in words and "mpirun" not in words and "hfdt.cli" not in words
-    )
+    return sorted(pid for pid, words in job.family().items() if is_rank(words))
+
+
+def is_rank(words: str) -> bool:
+    """Whether a command line is that of a process that trains.
+
+    A spare that has become a rank has its own words still, and the process that it
+    does the work of has those of the rank.
+    """
+    if spare := SPARE.search(words):
+        return Path(f"{spare[1]}{TAKEN}").exists()
+    others = ("mpirun", "hfdt.cli", "stand_in")
+    return f"{SCRIPT}" in words and not any(other in words for other in others)
 
 
 def disturb(job: Process, what: str, rank: int) -> None:

@@ -29,3 +29,14 @@ def test_the_same_bits_are_the_same(tmp_path):
     assert chaos.same(one, other)
     np.savez(other, np.nextafter(np.float32(1.0), np.float32(2.0)))
     assert not chaos.same(one, other)
+
+
+def test_a_spare_is_a_rank_when_it_is_taken(tmp_path):
+    path = tmp_path / "3.socket"
+    assert not chaos.is_rank(f"python -m hfdt.spare {path} 2")
+    (tmp_path / "3.socket.taken").touch()
+    assert chaos.is_rank(f"python -m hfdt.spare {path} 2 ")
+    rank = f"python -m hfdt {chaos.SCRIPT} 3"
+    assert chaos.is_rank(rank)
+    assert not chaos.is_rank(f"python -m fdtcore.launcher.stand_in /tmp/x {rank}")
+    assert not chaos.is_rank(f"mpirun -np 2 {rank}")
