@@ -80,7 +80,6 @@ class LoopRun:
             "step": self.step,
             "is_over": self.is_over,
             "num_batches": self.num_batches,
-            "is_repeatable": self.is_repeatable,
         }
 
     def content(self, number: int) -> Content | None:
