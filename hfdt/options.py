@@ -131,9 +131,9 @@ class Options(options.FrameworkOptions):
             "Folder for snapshots, from which an interrupted job goes on exactly.",
             details="State at step boundaries: weights, optimizer, metrics, callbacks, "
             "random generators, the place in the data; and the state after each "
-            "`fit` and loop by hand that is over. SIGTERM, SIGUSR1 and the first Ctrl-C "
-            "take one and end the job with exit code 75; docs/resume.md says what is "
-            "exact.",
+            "`fit` and loop by hand that is over. SIGTERM, SIGUSR1 and the first "
+            "Ctrl-C take one and end the job with exit code 75; docs/resume.md says "
+            "what is exact.",
         ),
     )
     snapshot_every: str = field(
