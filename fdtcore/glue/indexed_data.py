@@ -21,8 +21,6 @@ from fdtcore.keras_types import PyDataset
 _BEGIN, _END = "b", "e"
 # Far longer than a thread takes to begin.
 _PATIENCE_S = 60.0
-# Stands for a batch that was trained; Keras hands on a dictionary as it is.
-_SKIPPED: dict[str, Any] = {}
 
 
 class IndexedData:
@@ -48,6 +46,8 @@ class IndexedData:
         self._order: dict[str, Any] | None = None
         self._before: dict[int, dict[str, Any]] = {}  # batch -> states before it
         self._going_on: dict[str, Any] | None = None  # what the pass begins with
+        # Stands for a batch that was trained; Keras hands on a dictionary as it is.
+        self.skipped: dict[str, Any] = {}
         self._data = adapter.py_dataset
         adapter.py_dataset = _Hooked(self._data, self)
         if adapter.enqueuer is None:
@@ -55,7 +55,7 @@ class IndexedData:
         else:
             _Enqueuer.follow(adapter.enqueuer, self)
             keras_internals.make_batches(
-                adapter, lambda inner: (b for b in inner() if b is not _SKIPPED)
+                adapter, lambda inner: (b for b in inner() if b is not self.skipped)
             )
 
     # --- Where it is -----------------------------------------------------------------
@@ -257,7 +257,7 @@ class _Enqueuer(OrderedEnqueuer):
 
     def get(self) -> Iterator[Any]:
         num_skipped, self.num_skipped = self.num_skipped, 0
-        yield from itertools.repeat(_SKIPPED, num_skipped)
+        yield from itertools.repeat(self.follower.skipped, num_skipped)
         yield from super().get()
 
 

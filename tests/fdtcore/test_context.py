@@ -82,9 +82,7 @@ GLUE = [
 ]
 
 
-@pytest.mark.parametrize(
-    "file", [*GLUE, *sorted((ROOT / "nfdt" / "glue").glob("*.py"))]
-)
+@pytest.mark.parametrize("file", GLUE)
 def test_a_module_of_the_binding_keeps_no_state_of_its_own(file):
     kept = state_of(file.read_text()) - ROOTS.get(file.name, set())
     assert kept <= {"_moved"}, f"{file.name} keeps {kept}: make it a field of Context"

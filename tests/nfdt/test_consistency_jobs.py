@@ -55,7 +55,8 @@ def test_dsp(tmp_path):
 
 
 def test_local_steps(tmp_path):
-    # A worker whose steps have come to NaN goes on from the shared parameters.
+    # A worker whose steps have come to NaN goes on from the shared parameters. The
+    # trace does not tell of a push that was refused: worker 1's only one may not be.
     job, found = recorded(tmp_path, "local:4", f"{CASE},momentum,nan")
     refused = said(job, r"worker \d: the gradient of .*kernel is NaN or infinite")
     # Once an epoch, as neither parameters nor momentum hold NaN after it; not if it was

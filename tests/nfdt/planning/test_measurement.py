@@ -176,7 +176,9 @@ def test_a_real_measurement(tmp_path):
     (group,) = cluster.groups
     assert (group.count, cluster.num_workers) == (2, 2)
     assert 1e-4 < group.step.mean_s < 1
-    assert 0 < group.link.latency_s < 0.1
+    # On a machine with other work to do all of it may count as jitter.
+    assert 0 <= group.link.latency_s < 0.1
+    assert 0 < group.link.latency_s + group.link.jitter_s < 0.1
     assert 0 < cluster.servers.overhead_s < 0.1
     text = (tmp_path / "here.yaml").read_text()
     assert "# train.py 4000, with ddc-asgd.\n" in text
