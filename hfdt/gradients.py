@@ -174,7 +174,8 @@ class Reduction:
                 f"{name}.compressed",
             )
             reduced |= zip(how.places, sums, strict=True)
-            checked = [*checked, *sums]
+            # Where one element is not finite, none is.
+            checked = [*checked, *(tf.reshape(s, [-1])[:1] for s in sums)]
         return [reduced[i] for i in range(len(own))], checked
 
     def _whole(

@@ -77,7 +77,9 @@ class SynchronousTraining:
         if options.stats and self._times is None and self._collectives.process.size > 1:
             self._times = StepTimes(self._collectives)
         chosen = options.stateful_compression
-        if chosen is not None and self.compression is None:
+        if chosen is None:
+            self.compression = None
+        elif self.compression is None:
             self.compression = Compression(chosen, self._say)
         self._reduce = Reduction(
             self._collectives.communicator, options, self.compression

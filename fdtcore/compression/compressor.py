@@ -9,6 +9,8 @@ import numpy as np
 from fdtcore.compression.exchange import Array, Exchange, Message
 from fdtcore.compression.layout import Layout, Vector, blocks
 
+_ALIGNMENT_BYTES = 64
+
 
 class Compressor(abc.ABC):
     """Sums gradients over ranks, of which it sends a part, and keeps what is left.
@@ -45,7 +47,12 @@ class Compressor(abc.ABC):
         """Returns how many bytes a rank brings to the next step, if it is not dense."""
 
     def _zeros(self) -> Vector:
-        return np.zeros(self.layout.size, self.dtype)
+        # TensorFlow takes over an array as it is only where it begins at such a place.
+        size_bytes = self.layout.size * np.dtype(self.dtype).itemsize
+        raw = np.zeros(size_bytes + _ALIGNMENT_BYTES, np.uint8)
+        start = -raw.ctypes.data % _ALIGNMENT_BYTES
+        found: Vector = raw[start : start + size_bytes].view(self.dtype)
+        return found
 
 
 class GatheringCompressor(Compressor):

@@ -11,6 +11,7 @@ import sys
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import hfdt
 from hfdt import runtime
@@ -161,6 +162,21 @@ def accumulation():
     reference.accumulated = 2
     found = trained("dgc:0.05,warmup=0", sgd(gradient_accumulation_steps=2))
     close(found, reference)
+
+
+def a_loop_by_hand():
+    """Its gradients are weighted when they are applied, not by the loss."""
+    model = keras.Sequential([keras.Input((INPUTS,)), keras.layers.Dense(OUTPUTS)])
+    model.set_weights([KERNEL, np.zeros(OUTPUTS, "float32")])
+    optimizer = sgd()
+    hfdt.distribute(model, compression="dgc:0.05,warmup=0")
+    data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(BATCH).repeat(EPOCHS)
+    for x, y in hfdt.shard(data):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(x) - y) ** 2)
+        weights = model.trainable_variables
+        optimizer.apply(tape.gradient(loss, weights), weights)
+    close(model.get_weights(), Reference(five_percent))
 
 
 def largest_elements():

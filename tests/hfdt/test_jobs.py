@@ -47,7 +47,13 @@ def test_options_and_layers(job, tmp_path):
         ("deep_gradient", "clipping", "largest_elements", "infinity_leaves_no_trace"),
         pytest.param(
             (
-                *("nesterov", "warm_up", "accumulation", "all_ranks_agree"),
+                *(
+                    "a_loop_by_hand",
+                    "nesterov",
+                    "warm_up",
+                    "accumulation",
+                    "all_ranks_agree",
+                ),
                 "what_is_cheaper_sent_whole_is",
                 *("everything_is_momentum_sgd", "loss_scale_does_not_matter"),
             ),
