@@ -8,6 +8,7 @@ glue/               binds an engine to Keras: the only importers of TensorFlow
 control/            the control line: what goes wrong on one rank is known to all
 launcher/           from ``run`` and its words to a job, supervised to its end
 shadow_files/       files that a program writes on other ranks than 0
+compression/        gradients that take fewer bytes on their way
 snapshots/          the files from which an interrupted job goes on
 examination/        ``doctor SCRIPT``: is a script safe to distribute?
 rank_program        ``python -m FRAMEWORK SCRIPT``: one process of a job

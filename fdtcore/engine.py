@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,23 @@ from fdtcore.keras_types import (
 from fdtcore.process import Process
 
 Array = npt.NDArray[np.generic]
+
+
+class KeptValue(NamedTuple):
+    """A value that a snapshot keeps beside variables."""
+
+    rule: str | None  # how those of several ranks combine; None: they are the same
+    values: Array
+
+
+class Stateful(Protocol):
+    """What goes on from a state that is in no variable."""
+
+    def state(self) -> list[KeptValue]:
+        """Returns this rank's state; it goes on changing."""
+
+    def give_back(self, kept: Sequence[KeptValue]) -> None:
+        """Goes on from what `state` has returned."""
 
 
 class Collectives(Protocol):

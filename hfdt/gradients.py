@@ -10,6 +10,8 @@ import tensorflow as tf
 from fdtcore.glue import indexed_slices, keras_internals, state
 from fdtcore.keras_types import Gradient, Optimizer, Variable
 from hfdt.communicator import HorovodCommunicator
+from hfdt.compressed_sum import CompressedSum
+from hfdt.compression import Compression, loss_scale
 from hfdt.options import Options
 from hfdt.vectors import vectors
 
@@ -27,6 +29,15 @@ class Reduced(NamedTuple):
     # Tensors that hold all elements of ``gradients``, perhaps fewer of them.
     checked: list[tf.Tensor]
     complete: Any  # bool tensor or True: whether ``gradients`` is of all ranks
+    compressed: list[Any]  # variables of which only a part was sent
+
+
+class _Compressed(NamedTuple):
+    """The gradients of which a part is sent."""
+
+    optimizer: Optimizer
+    places: list[int]  # among those that are reduced
+    sum: CompressedSum | None  # None where there are none
 
 
 class Reduction:
@@ -34,11 +45,18 @@ class Reduction:
 
     Args:
         communicator: Operations among the ranks.
-        options: Compression, and mean or Adasum.
+        options: The type of what is sent, and mean or Adasum.
+        compression: Sends a part of large gradients; None: all are sent whole.
     """
 
-    def __init__(self, communicator: HorovodCommunicator, options: Options):
+    def __init__(
+        self,
+        communicator: HorovodCommunicator,
+        options: Options,
+        compression: Compression | None = None,
+    ):
         self._ranks, self._options = communicator, options
+        self._compression = compression
 
     def __call__(
         self,
@@ -69,6 +87,11 @@ class Reduction:
         values = self._largest(gradients, variables, share, f"{name}.largest")
         gradients = [None if i in values else g for i, g in enumerate(gradients)]
         present = [g for g in gradients if g is not None]
+        held_by = [v for g, v in zip(gradients, variables) if g is not None]
+        how = None
+        if self._compression is not None:
+            found = self._compression.of(optimizer, held_by, present)
+            how = _Compressed(optimizer, *found)
         weight = share if self._options.op == "mean" else None
 
         def weighted() -> list[Any]:
@@ -85,18 +108,19 @@ class Reduction:
             last = (keras_internals.call_count(optimizer) + 1) % steps == 0
             reduced = tf.cond(
                 last,
-                lambda: self._with_held(own, held, name),
+                lambda: self._with_held(own, held, name, how),
                 lambda: [tf.identity(g) for g in own],
             )
             checked = reduced
         else:
-            last, (reduced, checked) = True, self._all(present, weight, name)
-        found = iter(reduced)
-        whole = [None if g is None else next(found) for g in gradients]
+            last, (reduced, checked) = True, self._all(present, weight, name, how)
+        each = iter(reduced)
+        whole = [None if g is None else next(each) for g in gradients]
         for place, value in values.items():
             whole[place] = value
         checked = [*checked, *values.values()]
-        return Reduced(whole, weighted, checked, last)
+        compressed = [held_by[i] for i in how.places] if how else []
+        return Reduced(whole, weighted, checked, last, compressed)
 
     def _largest(
         self, gradients: list[Any], variables: list[Any], share: tf.Tensor, name: str
@@ -113,22 +137,51 @@ class Reduction:
         ]
         return dict(zip(places, self._ranks.maximum(own, name), strict=True))
 
-    def _with_held(self, gradients: list[Any], held: list[Any], name: str) -> list[Any]:
+    def _with_held(
+        self, gradients: list[Any], held: list[Any], name: str, how: _Compressed | None
+    ) -> list[Any]:
         """Reduces what the optimizer has accumulated on this rank along with the last.
 
         The optimizer adds what it holds to what it is given, so it is left with none.
         """
         total = [g + h.value for g, h in zip(gradients, held, strict=True)]
-        reduced, _ = self._all(total, None, name)
+        reduced, _ = self._all(total, None, name, how)
         with tf.control_dependencies(reduced):
             for accumulator in held:
                 accumulator.assign(tf.zeros(accumulator.shape, accumulator.dtype))
         return reduced
 
     def _all(
-        self, gradients: list[Any], weight: tf.Tensor | None, name: str
+        self,
+        gradients: list[Any],
+        weight: tf.Tensor | None,
+        name: str,
+        how: _Compressed | None,
     ) -> tuple[list[Any], list[tf.Tensor]]:
         """Returns the reduced gradients, and tensors that hold all their elements."""
+        if how is None or self._compression is None:
+            return self._whole(gradients, weight, name)
+        own = [_weighted(g, weight) for g in gradients]
+        own = self._compression.clipped(own, how.optimizer, self._ranks.size)
+        rest = [i for i in range(len(own)) if i not in set(how.places)]
+        wholes, checked = self._whole([own[i] for i in rest], None, name)
+        reduced = dict(zip(rest, wholes, strict=True))
+        if how.sum is not None:
+            sums = how.sum(
+                [own[i] for i in how.places],
+                loss_scale(how.optimizer),
+                self._ranks,
+                f"{name}.compressed",
+            )
+            reduced |= zip(how.places, sums, strict=True)
+            # Where one element is not finite, none is.
+            checked = [*checked, *(tf.reshape(s, [-1])[:1] for s in sums)]
+        return [reduced[i] for i in range(len(own))], checked
+
+    def _whole(
+        self, gradients: list[Any], weight: tf.Tensor | None, name: str
+    ) -> tuple[list[Any], list[tf.Tensor]]:
+        """Reduces gradients of which all is sent; returns what `_all` returns."""
         sparse = [i for i, g in enumerate(gradients) if isinstance(g, tf.IndexedSlices)]
         dense = [i for i in range(len(gradients)) if i not in set(sparse)]
         reduced: dict[int, Any] = {}
@@ -150,8 +203,8 @@ class Reduction:
         return [reduced[i] for i in range(len(gradients))], checked
 
     def _sums(self, gradients: list[tf.Tensor], name: str) -> list[tf.Tensor]:
-        if self._options.compression != "none" and gradients:
-            return self._compressed(gradients, name)
+        if self._options.compression in _WIRE and gradients:
+            return self._narrowed(gradients, name)
         types = [g.dtype for g in gradients]
         wide = [
             g if g.dtype in _REDUCIBLE else tf.cast(g, tf.float32) for g in gradients
@@ -159,7 +212,7 @@ class Reduction:
         sums = self._ranks.sum(wide, name)
         return [tf.cast(s, t) for s, t in zip(sums, types, strict=True)]
 
-    def _compressed(self, gradients: list[tf.Tensor], name: str) -> list[tf.Tensor]:
+    def _narrowed(self, gradients: list[tf.Tensor], name: str) -> list[tf.Tensor]:
         """Sends 16 bits an element and adds up in float32.
 
         Each rank receives one slice of everybody's gradient, sums it, and sends the

@@ -8,6 +8,8 @@ from dataclasses import field
 from typing import ClassVar
 
 from fdtcore import options, text_values
+from fdtcore.compression import specification
+from fdtcore.compression.specification import Specification
 from fdtcore.snapshots.cadence import Cadence
 from fdtcore.validation import demand, is_number
 
@@ -22,6 +24,10 @@ def _is_cadence(value: object) -> bool:
     except ValueError:
         return False
     return isinstance(value, str)
+
+
+def _is_compression(value: object) -> bool:
+    return value in specification.TYPES or specification.is_stateful(value)
 
 
 def _read_scale(text: str) -> float | str:
@@ -70,10 +76,17 @@ class Options(options.FrameworkOptions):
     )
     compression: str = field(
         default="none",
-        metadata=options.choice(
-            ("none", "fp16", "bf16"),
-            "Type of gradients during transfer; `none`: their own.",
-            details="What is sent in 16 bits is summed in float32.",
+        metadata=options.custom(
+            "Type of gradients during transfer, or which part of them is sent; "
+            "`none`: all, in their own.",
+            rule=f"must be one of {', '.join(specification.TYPES)}, "
+            f"{specification.FORMS}",
+            holds=_is_compression,
+            metavar="none|fp16|bf16|FORM",
+            way_out="Write topk:0.01 for a hundredth of each large gradient.",
+            details=f"Forms: {specification.FORMS}. What is sent in 16 bits is summed "
+            "in float32; what a form does not send is kept for later steps; "
+            "docs/wire.md says when that pays.",
         ),
     )
     accumulate: int = field(
@@ -204,6 +217,13 @@ class Options(options.FrameworkOptions):
     def snapshots(self) -> str:
         """The folder of snapshots; empty where none are taken."""
         return self.snapshot or self.resume
+
+    @property
+    def stateful_compression(self) -> Specification | None:
+        """What is chosen beside the type of what is sent, if anything."""
+        if self.compression in specification.TYPES:
+            return None
+        return Specification.parse(self.compression)
 
     @property
     def is_plain(self) -> bool:

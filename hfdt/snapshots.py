@@ -60,6 +60,7 @@ def begin(engine: HorovodEngine, options: Options, script: str) -> int:
         about,
         end,
         os.environ.get("HFDT_PROGRESS", ""),
+        strategy.compression,
     )
     return found.seed
 

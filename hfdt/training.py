@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from fdtcore import output
 from fdtcore.glue import (
     fit,
     keras_internals,
@@ -37,6 +38,7 @@ from fdtcore.keras_types import (
 )
 from hfdt import finite, rates, refusals
 from hfdt.collectives import HorovodCollectives
+from hfdt.compression import Compression, EpochCount
 from hfdt.gradients import Reduction
 from hfdt.options import Options
 from hfdt.step_times import StepTimes, TimedStep
@@ -60,6 +62,7 @@ class SynchronousTraining:
         self.snapshots: Snapshots | None = None
         self._collectives = collectives
         self._times: StepTimes | None = None
+        self.compression: Compression | None = None
         self.choose(options)
         # Places are never reused: when an optimizer is freed differs between ranks.
         self._places = itertools.count()
@@ -73,7 +76,14 @@ class SynchronousTraining:
         self.options = options
         if options.stats and self._times is None and self._collectives.process.size > 1:
             self._times = StepTimes(self._collectives)
-        self._reduce = Reduction(self._collectives.communicator, options)
+        chosen = options.stateful_compression
+        if chosen is None:
+            self.compression = None
+        elif self.compression is None:
+            self.compression = Compression(chosen, self._say)
+        self._reduce = Reduction(
+            self._collectives.communicator, options, self.compression
+        )
 
     def fit(
         self, model: Model, arguments: dict[str, Any], run: Callable[[], Any]
@@ -188,6 +198,8 @@ class SynchronousTraining:
         reduced = self._reduce(
             optimizer, gradients, trained, share, f"{name}.{collectives.call_number()}"
         )
+        if self.compression is not None:
+            inner = self.compression.stepping(optimizer, reduced.compressed, inner)
         return finite.apply(
             reduced,
             trained,
@@ -200,6 +212,9 @@ class SynchronousTraining:
 
     def _note(self, finding: Exception) -> None:
         self.finding = finding
+
+    def _say(self, text: str) -> None:
+        output.say(self._collectives.process, text)
 
     def _check_stateful(self, model: Model) -> None:
         strategy_refusals.check_stateful(self._collectives.process, model, "hfdt")
@@ -219,7 +234,12 @@ class SynchronousTraining:
         """Callbacks that every ``fit`` runs with."""
         scale = self.options.scale(self._collectives.process.size)
         epochs = self.options.warmup_epochs
-        return [rates.WarmUp(scale, epochs)] if epochs and scale != 1 else []
+        own: list[Callback] = []
+        if epochs and scale != 1:
+            own.append(rates.WarmUp(scale, epochs))
+        if self.compression is not None:
+            own.append(EpochCount(self.compression))
+        return own
 
     @contextlib.contextmanager
     def _fitting(self, callbacks: Callbacks) -> Iterator[None]:
@@ -232,6 +252,9 @@ class SynchronousTraining:
             yield
         finally:
             finite.user_handles_nan.pop()
+        if self.compression is not None:
+            for line in self.compression.lines():
+                self._say(line)
         with self._collectives.joining("end of fit"):
             self._collectives.barrier()
 

@@ -18,6 +18,8 @@ GLUE = {
     "hfdt/api.py",
     "hfdt/collectives.py",
     "hfdt/communicator.py",
+    "hfdt/compressed_sum.py",
+    "hfdt/compression.py",
     "hfdt/finite.py",
     "hfdt/gradients.py",
     "hfdt/vectors.py",

@@ -2,8 +2,8 @@
 
 Before each epoch rank 0 writes a file ``ready-K`` into a folder and waits for
 ``go-K``. It prints one JSON line: when its first step began, and the time of its steps
-in each epoch. Updates are counted by the optimizer, so that NFDT's are those of all
-workers.
+in each epoch behind those before. Updates are counted by the optimizer, so that
+NFDT's are those of all workers.
 """
 
 import argparse
@@ -66,7 +66,7 @@ class Phases(keras.callbacks.Callback):
 def main() -> None:
     """Compile, fit, print what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("width", "batch", "steps", "phases"):
+    for name in ("width", "batch", "steps", "phases", "before"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     options = parser.parse_args()
@@ -84,6 +84,8 @@ def main() -> None:
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(0.01), loss)
+    if options.before:
+        model.fit(images, labels, options.batch, options.before, verbose=0)
     phases = Phases(options.folder)
     model.fit(
         images,

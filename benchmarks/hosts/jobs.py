@@ -59,17 +59,20 @@ class Job:
         hosts: How many; on one, all processes are on it.
         processes: Ranks or workers; NFDT has a server in addition, on the last host.
             Of two hosts the first has both workers.
-        itemsize: Bytes of an element on its way to others.
+        itemsize: Bytes of an element on its way to others; their mean, where not all
+            elements are sent.
         options: Of ``run``.
         environ: Further variables.
+        before: Epochs before the first that counts.
     """
 
     program: str
     hosts: int
     processes: int
-    itemsize: int = 4
+    itemsize: float = 4
     options: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
+    before: int = 0
 
     @property
     def rates(self) -> tuple[int, ...]:
@@ -96,6 +99,7 @@ class Job:
             "batch": BATCH_PER_RANK * shares,
             "steps": steps,
             "phases": len(self.rates),
+            "before": self.before,
         }
         options = [word for key, n in sizes.items() for word in (f"--{key}", str(n))]
         return [*run, str(SCRIPT), *options, "--folder", folder]
@@ -124,6 +128,12 @@ def _narrow(program: str, hosts: int) -> Job:
     return Job(program, hosts, usual.processes, 2, (option, value))
 
 
+def _sparse(compression: str, ratio: float) -> Job:
+    # Two ranks send each other values and places; twelve dense steps come before.
+    options = ("--compression", compression)
+    return Job("hfdt", 2, 2, 8 * ratio, options, before=3)
+
+
 def _usual(program: str, hosts: int) -> Job:
     if program == "hfdt":
         return Job(program, hosts, MAX_HOSTS if hosts == 1 else hosts)
@@ -134,6 +144,11 @@ JOBS: Mapping[str, Job] = {
     **{f"{p}-{n}": _usual(p, n) for p in ("hfdt", "nfdt") for n in (1, 2, 3)},
     **{f"{p}-{n}-16-bit": _narrow(p, n) for p in ("hfdt", "nfdt") for n in (2, 3)},
     **{f"hfdt-{n}-own-choice": Job("hfdt", n, 3, environ=_OWN_CHOICE) for n in (1, 3)},
+    "hfdt-2-dgc": _sparse("dgc:0.001,warmup=0", 0.001),
+    "hfdt-2-topk": _sparse("topk:0.01", 0.01),
 }
 # The large payload takes minutes to get to its first step over the slow link.
-LARGE_JOBS = ("hfdt-3", "hfdt-3-16-bit", "nfdt-3", "nfdt-3-16-bit")
+LARGE_JOBS = (
+    *("hfdt-3", "hfdt-3-16-bit", "nfdt-3", "nfdt-3-16-bit"),
+    *("hfdt-2", "hfdt-2-dgc", "hfdt-2-topk"),
+)

@@ -56,6 +56,8 @@ TARGETS: Sequence[Target] = (
     *_narrow(FAST, None),
     Target("hfdt-3", "hfdt-3-own-choice", SLOW, 2.2),
     Target("hfdt-3", "hfdt-3-own-choice", FAST, None),
+    *(Target("hfdt-2-dgc", "hfdt-2", *wanted) for wanted in ((SLOW, 4.0), (FAST, 5.0))),
+    *(Target("hfdt-2-topk", "hfdt-2", rate, None) for rate in (SLOW, FAST)),
     Target("hfdt-1", "hfdt-1-own-choice", 0, 0.97),
     *(Target(f"{p}-{n}", f"{p}-1", None, 1.5) for p in ("hfdt", "nfdt") for n in (3,)),
 )

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from fdtcore.engine import Collectives
+from fdtcore.engine import Array, Collectives, KeptValue, Stateful
 from fdtcore.glue import (
     binding,
     callback_state,
@@ -43,6 +43,7 @@ class SnapshotContent:
         say: Says a line, once in a job.
         is_keeper: Whether this rank keeps snapshots.
         has_copies: Whether others than rank 0 do.
+        stateful: Has a state beside variables; None where nothing has.
     """
 
     def __init__(
@@ -54,10 +55,12 @@ class SnapshotContent:
         *,
         is_keeper: bool,
         has_copies: bool,
+        stateful: Stateful | None = None,
     ):
         self._collectives, self._initial_state = collectives, initial_state
         self._about, self._say = about, say
         self._is_keeper, self._has_copies = is_keeper, has_copies
+        self._stateful = stateful
 
     def of_fit(self, fit: FitRun, number: int) -> Content | None:
         """Returns what a snapshot holds, on ranks that keep it; all ranks call it.
@@ -134,7 +137,11 @@ class SnapshotContent:
             "variables": model_state.described(held),
             "rules": rules,
             "generators": generators,
+            "kept": [one.rule for one in self._kept()],
         }
+
+    def _kept(self) -> list[KeptValue]:
+        return self._stateful.state() if self._stateful else []
 
     def _gathered(
         self,
@@ -154,8 +161,13 @@ class SnapshotContent:
         collectives = self._collectives
         own = [i for i, rule in enumerate(rules) if rule is not None]
         mine = model_state.values([held[i] for i in own])
+        names = [f"variable.{i}" for i in own]
+        kept = dict(enumerate(self._kept()))
+        apart = [i for i, one in kept.items() if one.rule is not None]
+        mine += [kept[i].values.copy() for i in apart]
+        names += [f"kept.{i}" for i in apart]
         brought = [mine]
-        if own and collectives.process.size > 1:
+        if mine and collectives.process.size > 1:
             brought = collectives.allgather(mine)
         told = json.dumps({"now": generator_state.state(), **before})
         generators = [told]
@@ -180,8 +192,11 @@ class SnapshotContent:
         ):
             arrays[f"variable.{i}"] = value
         for rank, own_values in enumerate(brought):
-            for i, value in zip(own, own_values, strict=True):
-                arrays[f"variable.{i}.rank.{rank}"] = value
+            for name, value in zip(names, own_values, strict=True):
+                arrays[f"{name}.rank.{rank}"] = value
+        for i, one in kept.items():
+            if one.rule is None:
+                arrays[f"kept.{i}"] = one.values.copy()
         return Content(arrays | small.arrays, small.about)
 
     # --- Giving back -----------------------------------------------------------------
@@ -273,16 +288,23 @@ class SnapshotContent:
             kept: What the snapshot holds.
             held: By their places in it.
         """
-        about, process = kept.about, self._collectives.process
+        about = kept.about
         for i, variable in held.items():
-            rule = about["rules"][i]
-            if rule is None:
-                value = kept.arrays[f"variable.{i}"]
-            else:
-                names = [f"variable.{i}.rank.{rank}" for rank in range(about["size"])]
-                brought = [kept.arrays[name] for name in names]
-                value = model_state.of_rank(process, about["size"], rule, brought)
-            variable.assign(value)
+            variable.assign(self._of_rank(kept, f"variable.{i}", about["rules"][i]))
+        if self._stateful is not None:
+            self._stateful.give_back(
+                [
+                    KeptValue(rule, self._of_rank(kept, f"kept.{i}", rule))
+                    for i, rule in enumerate(about["kept"])
+                ]
+            )
+
+    def _of_rank(self, kept: Content, name: str, rule: str | None) -> Array:
+        if rule is None:
+            return kept.arrays[name]
+        size = kept.about["size"]
+        brought = [kept.arrays[f"{name}.rank.{rank}"] for rank in range(size)]
+        return model_state.of_rank(self._collectives.process, size, rule, brought)
 
     def generators(self, about: dict[str, Any]) -> dict[str, Any]:
         """Returns the states of this rank's generators, which a snapshot has."""

@@ -21,7 +21,7 @@ from typing import Any
 import keras
 
 from fdtcore import evidence, output
-from fdtcore.engine import Collectives
+from fdtcore.engine import Collectives, Stateful
 from fdtcore.glue import (
     binding,
     callback_state,
@@ -57,6 +57,7 @@ class Snapshots:
         about: What tells the program from another one.
         end: Ends this process at the user's wish.
         progress: Folder in which the launcher sees how far the job is; empty for none.
+        stateful: Has a state beside variables; None where nothing has.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Snapshots:
         about: dict[str, Any],
         end: Callable[[], None],
         progress: str = "",
+        stateful: Stateful | None = None,
     ):
         self.collectives = collectives
         self._store, self._found = opened.store, opened.found
@@ -90,6 +92,7 @@ class Snapshots:
             self.say,
             is_keeper=opened.store is not None or opened.copies is not None,
             has_copies=opened.has_copies,
+            stateful=stateful,
         )
         self._end = end
         found = opened.found

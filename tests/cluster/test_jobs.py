@@ -84,6 +84,18 @@ def test_three_hosts_give_the_loss_of_one(hosts, folder):
     assert losses(done.stdout) == losses(alone.stdout)
 
 
+def test_compressed_gradients_train_on_two_hosts(hosts, folder):
+    words = (sys.executable, "-m", "hfdt.cli", "run", "-np", 2, "-H", "node1:1,node2:1")
+    chosen = ("--compression", "dgc:0.01,warmup=3")
+    script = ROOT / "examples" / "digits_single.py"
+    done = hosts.run("node1", *words, *chosen, script, folder=folder)
+    assert done.returncode == 0, done.stderr
+    saved = re.search(r"compression: sent 1/(\S+) of the bytes of", done.stderr)
+    assert saved and float(saved[1]) > 5, done.stderr
+    (accuracy,) = re.findall(r"test accuracy (\S+),", done.stdout)
+    assert float(accuracy) > 0.9
+
+
 NETWORKS = {
     "a bridge of Docker": lambda hosts: [
         add(hosts, name, "docker0", "172.17.0.1/16") for name in hosts.names

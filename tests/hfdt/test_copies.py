@@ -44,6 +44,7 @@ def files(folder):
     return {path.name: path.read_bytes() for path in folder.glob("**/*.safetensors")}
 
 
+@pytest.mark.long  # six lives of a job
 def test_a_job_goes_on_wherever_its_newest_snapshot_is(folder):
     done = life(folder, out="undisturbed", HFDT_SNAPSHOT="u")
     assert done.returncode == 0, done.stderr
@@ -85,7 +86,6 @@ def test_a_job_goes_on_wherever_its_newest_snapshot_is(folder):
     assert not [*folder.glob("memory/[bc]/*")]
 
 
-@pytest.mark.long
 def test_large_arrays_of_callbacks_are_those_of_rank_0(folder):
     done = life(folder, job=HERE / "copies_job.py")
     kept, copied = files(folder / "s"), files(folder / "memory/b")

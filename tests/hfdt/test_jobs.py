@@ -39,3 +39,28 @@ def test_gradients_become_one(tmp_path):
 @pytest.mark.parametrize("job", JOBS)
 def test_options_and_layers(job, tmp_path):
     run_job(tmp_path, "options_job.py", *JOBS[job])
+
+
+@pytest.mark.parametrize(
+    "checks",
+    [
+        ("deep_gradient", "clipping", "largest_elements", "infinity_leaves_no_trace"),
+        pytest.param(
+            (
+                *(
+                    "a_loop_by_hand",
+                    "nesterov",
+                    "warm_up",
+                    "accumulation",
+                    "all_ranks_agree",
+                ),
+                "what_is_cheaper_sent_whole_is",
+                *("everything_is_momentum_sgd", "loss_scale_does_not_matter"),
+            ),
+            marks=pytest.mark.long,
+        ),
+    ],
+    ids=["most", "others"],
+)
+def test_compressed_gradients(checks, tmp_path):
+    run_job(tmp_path, "compression_job.py", *checks)

@@ -266,6 +266,33 @@ def test_lives_end_as_one_life(program, tmp_path):
     same(live(tmp_path / "lives", program, at=1), expected)
 
 
+def compressed(kill):
+    wide = keras.layers.Dense(200, activation="relu")
+    model = keras.Sequential([wide, keras.layers.Dense(8), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.05, 0.9), LOSS)
+    given = {"batch_size": 10, "callbacks": [kill], "verbose": 0}
+    return state(model, model.fit(X, Y, epochs=3, **given), kill)
+
+
+@pytest.mark.parametrize(
+    "compression", ["dgc:0.05,warmup=2", "powersgd:2,start=2", "sign"]
+)
+def test_what_was_not_sent_is_kept(compression, tmp_path):
+    expected = live(tmp_path / "one", compressed, compression=compression)
+    plain = live(tmp_path / "plain", compressed)
+    moved = [n for n in expected if not np.array_equal(expected[n], plain[n])]
+    assert moved  # else nothing was compressed
+    for at in (3, 4, 9, "epoch 1"):
+        live(tmp_path / "lives", compressed, at=at, compression=compression)
+    same(live(tmp_path / "lives", compressed, compression=compression), expected)
+
+
+def test_another_compression_does_not_go_on(tmp_path):
+    live(tmp_path / "lives", compressed, at=4, compression="topk:0.05")
+    with pytest.raises(JobError, match=r"compression"):
+        live(tmp_path / "lives", compressed, compression="topk:0.01")
+
+
 READ = {
     "in one thread": {},
     "in threads": {"workers": 2},

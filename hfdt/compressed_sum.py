@@ -1,0 +1,206 @@
+"""The sum of compressed gradients over the ranks, and what it has saved."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from fdtcore.compression.compressor import Compressor
+from fdtcore.compression.exchange import Message
+from fdtcore.compression.layout import Vector
+from fdtcore.compression.top_k import SparseCompressor
+from hfdt.communicator import HorovodCommunicator
+
+# The first steps of a job go as whole vectors, so that their time is known.
+_DENSE_STEPS = 12
+# Of the times of steps for a median: the fewest that tell, the most that are kept.
+_FEWEST_TIMES, _MOST_TIMES = 8, 1000
+
+
+class HorovodExchange:
+    """What compressors do among the ranks, by Horovod; counts what is sent.
+
+    Args:
+        communicator: Operations among the ranks.
+        name: Of the operations.
+    """
+
+    def __init__(self, communicator: HorovodCommunicator, name: str):
+        self.size = communicator.size
+        self.sent_bytes = 0.0  # by this rank, in a ring
+        self.took_s = 0.0
+        self._communicator, self._name = communicator, name
+
+    def sum(self, vector: Vector) -> Vector:
+        """Returns the sum over the ranks, the same bit by bit on all."""
+        self.sent_bytes += ring_bytes(vector.nbytes, self.size)
+        name = f"{self._name}.{len(vector)}"
+        with self._timed():
+            total = self._communicator.sum([tf.constant(vector)], name)
+            found: Vector = total[0].numpy()
+        return found
+
+    def gather(self, message: Message) -> Sequence[Message]:
+        """Returns the messages of all ranks, by rank."""
+        self.sent_bytes += sum(one.nbytes for one in message) * (self.size - 1)
+        with self._timed():
+            own = np.concatenate([one.view(np.uint8) for one in message])
+            name = f"{self._name}.messages"
+            joined = self._communicator.allgather([tf.constant(own)], name)[0].numpy()
+        ends = np.cumsum([one.nbytes for one in message])[:-1]
+        return [
+            tuple(
+                part.view(one.dtype)
+                for part, one in zip(np.split(bytes_of, ends), message, strict=True)
+            )
+            for bytes_of in np.split(joined, self.size)
+        ]
+
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[None]:
+        begun_s = time.perf_counter()
+        yield
+        self.took_s += time.perf_counter() - begun_s
+
+
+def ring_bytes(num_bytes: float, size: int) -> float:
+    """Returns what a rank sends when a vector is summed in a ring.
+
+    Args:
+        num_bytes: Of the vector.
+        size: Number of ranks.
+    """
+    return 2 * num_bytes * (size - 1) / size
+
+
+class Saved(NamedTuple):
+    """What steps have taken beside dense ones."""
+
+    sent_bytes: float
+    dense_bytes: float  # that they would have sent
+    step_s: float  # median; NaN where none is known
+    dense_step_s: float
+
+
+class CompressedSum:
+    """The compressed gradients of some variables of one optimizer.
+
+    Args:
+        compressor: Of these variables.
+        density: Returns the part of the elements that is sent now; None where all
+            steps send alike.
+    """
+
+    def __init__(
+        self, compressor: Compressor, density: Callable[[int], float] | None = None
+    ):
+        self.compressor = compressor
+        self._density = density
+        self._taken = 0  # by this process
+        self._times_s: dict[bool, list[float]] = {False: [], True: []}
+        self._begun: tuple[float, bool, float] | None = None
+        self._sent_bytes = self._dense_bytes = 0.0
+
+    def __call__(
+        self,
+        gradients: Sequence[tf.Tensor],
+        scale: tf.Tensor | None,
+        communicator: HorovodCommunicator,
+        name: str,
+    ) -> list[tf.Tensor]:
+        """Returns what is now applied of the sums over the ranks.
+
+        Args:
+            gradients: This rank's addends, of the layout's shapes.
+            scale: What the loss was multiplied by, which differs between steps.
+            communicator: Operations among the ranks.
+            name: Of the operations.
+        """
+        flat = tf.concat(
+            [tf.reshape(tf.cast(g, tf.float32), [-1]) for g in gradients], 0
+        )
+        if scale is not None:
+            # What is kept is of no scale.
+            flat /= tf.cast(scale, tf.float32)
+        reduce = functools.partial(self._reduce, communicator, name)
+        if tf.executing_eagerly():
+            total = tf.constant(reduce(flat.numpy()))
+        else:
+            total = tf.numpy_function(reduce, [flat], tf.float32)
+            total = tf.ensure_shape(total, [self.compressor.layout.size])
+        if scale is not None:
+            total *= tf.cast(scale, tf.float32)
+        return [
+            tf.cast(tf.reshape(total[start:stop], shape), g.dtype)
+            for g, shape, (start, stop) in zip(
+                gradients,
+                self.compressor.layout.shapes,
+                self.compressor.layout.ranges,
+                strict=True,
+            )
+        ]
+
+    def _reduce(
+        self, communicator: HorovodCommunicator, name: str, gradient: Vector
+    ) -> Vector:
+        compressor, size = self.compressor, communicator.size
+        if self._density is not None and isinstance(compressor, SparseCompressor):
+            compressor.density = self._density(int(compressor.steps[0]))
+        dense_bytes = ring_bytes(gradient.nbytes, size)
+        gathered = compressor.message_bytes() * (size - 1)
+        is_dense = self._taken < _DENSE_STEPS or gathered >= dense_bytes > 0
+        begun_s = time.perf_counter()
+        self._note_interval(begun_s)
+        exchange = HorovodExchange(communicator, name)
+        total = compressor.reduce(gradient, exchange, dense=is_dense)
+        own_s = time.perf_counter() - begun_s - exchange.took_s
+        was_dense = exchange.sent_bytes >= dense_bytes
+        self._begun = begun_s, was_dense, own_s if was_dense else 0.0
+        self._sent_bytes += exchange.sent_bytes
+        self._dense_bytes += dense_bytes
+        self._taken += 1
+        return total
+
+    def _note_interval(self, now_s: float) -> None:
+        """Notes how long the step before has taken; what was compressed in vain not."""
+        if self._begun is None or self._taken < 2:
+            return  # the first ones are traced, and wait for other ranks
+        begun_s, was_dense, in_vain_s = self._begun
+        times_s = self._times_s[was_dense]
+        times_s.append(now_s - begun_s - in_vain_s)
+        del times_s[:-_MOST_TIMES]
+
+    def pause(self) -> None:
+        """Notes that no step follows at once."""
+        self._begun = None
+
+    @property
+    def saved(self) -> Saved:
+        """What steps have taken so far, beside dense ones."""
+        medians = [
+            statistics.median(one) if len(one) >= _FEWEST_TIMES else math.nan
+            for one in (self._times_s[False], self._times_s[True])
+        ]
+        return Saved(self._sent_bytes, self._dense_bytes, *medians)
+
+
+def line(saved: Saved) -> str:
+    """Says what compression has saved beside dense gradients."""
+    part = saved.sent_bytes / saved.dense_bytes
+    text = f"compression: sent 1/{1 / part:.3g} of the bytes of dense gradients"
+    ratio = saved.step_s / saved.dense_step_s
+    if math.isnan(ratio):
+        return f"{text}; too few steps to compare their times."
+    times = f"{saved.step_s * 1e3:.3g} ms, {saved.dense_step_s * 1e3:.3g} ms"
+    text += f"; a step took {ratio:.2f} of a dense one ({times})"
+    if ratio >= 1:
+        return f"{text}. It does not pay here: leave --compression out."
+    return f"{text}."
