@@ -57,6 +57,7 @@ def distribute(
     lr_scale: float | str = 1.0,
     warmup_epochs: float = 0.0,
     compression: str = "none",
+    bucket_bytes: int = 0,
     accumulate: int = 1,
     op: str = "mean",
     nonfinite: str = "raise",

@@ -13,7 +13,7 @@ from hfdt.communicator import HorovodCommunicator
 from hfdt.compressed_sum import CompressedSum
 from hfdt.compression import Compression, loss_scale
 from hfdt.options import Options
-from hfdt.vectors import vectors
+from hfdt.vectors import buckets, vectors
 
 # What Horovod can add up; narrower floats travel as float32.
 _REDUCIBLE = (tf.float16, tf.float32, tf.float64, tf.int32, tf.int64)
@@ -185,17 +185,21 @@ class Reduction:
         sparse = [i for i, g in enumerate(gradients) if isinstance(g, tf.IndexedSlices)]
         dense = [i for i in range(len(gradients)) if i not in set(sparse)]
         reduced: dict[int, Any] = {}
-        given = [gradients[i] for i in dense]
         if self._options.op == "adasum":
-            checked = self._ranks.adasum(given, name)
+            checked = self._ranks.adasum([gradients[i] for i in dense], name)
             reduced |= zip(dense, checked, strict=True)
         else:
-            joined = vectors(given)
-            own = [_weighted(vector.values, weight) for vector in joined]
-            checked = self._sums(own, name)
-            for vector, total in zip(joined, checked, strict=True):
-                for place, piece in vector.pieces(total, given).items():
-                    reduced[dense[place]] = piece
+            checked = []
+            for bucket in buckets(dense, gradients, self._options.bucket_bytes):
+                given = [gradients[i] for i in bucket]
+                joined = vectors(given)
+                own = [_weighted(vector.values, weight) for vector in joined]
+                wire = f"{name}.{bucket[0]}" if self._options.bucket_bytes else name
+                sums = self._sums(own, wire)
+                for vector, total in zip(joined, sums, strict=True):
+                    for place, piece in vector.pieces(total, given).items():
+                        reduced[bucket[place]] = piece
+                checked += sums
         for i in sparse:
             rows = _weighted(gradients[i], weight)
             reduced[i] = self._sparse(rows, f"{name}.rows.{i}")

@@ -89,6 +89,18 @@ class Options(options.FrameworkOptions):
             "docs/wire.md says when that pays.",
         ),
     )
+    bucket_bytes: int = field(
+        default=0,
+        metadata=options.count(
+            "Bytes of gradients that leave together, while the backward pass goes on; "
+            "0: all leave at its end.",
+            at_least=0,
+            way_out="Use 0, or for example 4000000 for links of 1 Gbit/s and less.",
+            details="Of use between machines; docs/wire.md says how much was seen. "
+            "The sums are the same. A step that is compiled by XLA gives its gradients "
+            "at its end.",
+        ),
+    )
     accumulate: int = field(
         default=1,
         metadata=options.count(
@@ -193,6 +205,13 @@ class Options(options.FrameworkOptions):
             compression=self.compression,
         )
         demand(
+            self.op != "adasum" or not self.bucket_bytes,
+            "adasum sends each gradient by itself",
+            "Use one of the two.",
+            op=self.op,
+            bucket_bytes=self.bucket_bytes,
+        )
+        demand(
             self.resume != "auto" or bool(self.snapshot),
             "resume=auto goes on from the folder of snapshots",
             "Name it as well: --snapshot DIR.",
@@ -232,6 +251,7 @@ class Options(options.FrameworkOptions):
             snapshot=self.snapshot,
             snapshot_every=self.snapshot_every,
             resume=self.resume,
+            bucket_bytes=self.bucket_bytes,
         )
         return self == kept
 

@@ -52,6 +52,33 @@ def vectors(tensors: Sequence[tf.Tensor]) -> list[Vector]:
     return found
 
 
+def buckets(
+    places: Sequence[int], tensors: Sequence[tf.Tensor], num_bytes: int
+) -> list[list[int]]:
+    """Returns which tensors travel together, the last ones first.
+
+    A backward pass makes the gradients of the last layers first, so what holds them may
+    leave while it goes on.
+
+    Args:
+        places: Those of the tensors that travel.
+        tensors: All of them.
+        num_bytes: How many are enough for a bucket; 0: all travel together.
+    """
+    if not num_bytes or not places:
+        return [list(places)] if places else []
+    found: list[list[int]] = [[]]
+    held_bytes = 0
+    for place in reversed(places):
+        if held_bytes >= num_bytes:
+            found.append([])
+            held_bytes = 0
+        found[-1].insert(0, place)
+        size = tensors[place].shape.num_elements()  # None where it is not known yet
+        held_bytes += num_bytes if size is None else size * tensors[place].dtype.size
+    return found
+
+
 def _is_aligned(tensor: tf.Tensor) -> bool:
     size = tensor.shape.num_elements()
     return size is not None and size * tensor.dtype.size % _ALIGNMENT_BYTES == 0

@@ -12,6 +12,7 @@ import tensorflow as tf
 import hfdt
 from hfdt import gradients, runtime
 from hfdt.communicator import HorovodCommunicator
+from hfdt.operations import ObservedCommunicator
 from hfdt.options import Options
 
 hfdt.init()
@@ -48,6 +49,31 @@ def wire_types_round_twice():
         scale = np.tensordot(SHARES, np.abs(ALL), 1)
         assert np.all(np.abs(found - exact) <= relative * scale + 1e-7), wire
         assert np.any(found != exact.astype("float32")), f"{wire} was not used"
+
+
+def buckets_give_the_same_sums():
+    shapes = [(7, 5), (300,), (3,), (40, 10), ()]
+    types = ["float32", "float32", "float64", "float16", "float32"]
+    drawn = [np.random.default_rng(1).normal(size=(SIZE, *s))[RANK] for s in shapes]
+    own = [tf.constant(d, t) for d, t in zip(drawn, types, strict=True)]
+    variables = [keras.Variable(np.zeros(s), dtype=t) for s, t in zip(shapes, types)]
+    seen = []
+    observed = ObservedCommunicator(RANKS, [seen.append])
+
+    def sums(num_bytes):
+        reduction = gradients.Reduction(observed, Options(bucket_bytes=num_bytes))
+        name, share = f"buckets.{num_bytes}", tf.constant(SHARES[RANK])
+        optimizer = keras.optimizers.SGD()
+        return reduction(optimizer, own, variables, share, name).gradients
+
+    expected = [one.numpy() for one in sums(0)]
+    # One operation for each type in a bucket, eagerly and in a graph.
+    for num_bytes, operations in ((0, 3), (1, 5), (1000, 4)):
+        for call in (sums, tf.function(sums)):
+            seen.clear()
+            for one, other in zip(call(num_bytes), expected, strict=True):
+                np.testing.assert_array_equal(one, other)
+            assert len(seen) == operations, (num_bytes, seen)
 
 
 def a_rank_without_samples_may_hold_nan():
@@ -131,6 +157,7 @@ def process_sets_train_apart():
 for check in (
     mean_is_weighted_by_shares,
     wire_types_round_twice,
+    buckets_give_the_same_sums,
     a_rank_without_samples_may_hold_nan,
     duplicate_rows_are_merged,
     adasum_of_equal_gradients_is_the_gradient,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hfdt.vectors import vectors
+from hfdt.vectors import buckets, vectors
 
 SHAPES = [(3,), (4, 16), (), (5, 7), (32,)]
 
@@ -42,6 +42,36 @@ def test_each_type_has_a_vector():
 def test_what_is_aligned_comes_first():
     (vector,) = vectors(tensors())
     assert vector.places == [1, 4, 0, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "expected"),
+    [
+        (0, [[0, 1, 3, 4]]),
+        (1, [[4], [3], [1], [0]]),
+        (400, [[3, 4], [1], [0]]),
+        (401, [[1, 3, 4], [0]]),
+        (10**9, [[0, 1, 3, 4]]),
+    ],
+)
+def test_the_last_tensors_are_in_the_first_bucket(num_bytes, expected):
+    given = [tf.zeros(n) for n in (10, 200, 7, 90, 10)]
+    assert buckets([0, 1, 3, 4], given, num_bytes) == expected
+
+
+def test_no_bucket_for_no_tensors():
+    assert buckets([], [], 0) == buckets([], [], 100) == []
+
+
+def test_a_tensor_of_unknown_size_ends_a_bucket():
+    @tf.function(input_signature=[tf.TensorSpec([None]), tf.TensorSpec([3])])
+    def traced(one, two):
+        found.append(buckets([0, 1, 2], [two, one, two], 100))
+        return one
+
+    found = []
+    traced(tf.zeros(5), tf.zeros(3))
+    assert found == [[[1, 2], [0]]]
 
 
 def test_no_tensors_no_vector():
