@@ -59,11 +59,11 @@ def buckets_give_the_same_sums():
     variables = [keras.Variable(np.zeros(s), dtype=t) for s, t in zip(shapes, types)]
     seen = []
     observed = ObservedCommunicator(RANKS, [seen.append])
+    optimizer = keras.optimizers.SGD()
 
     def sums(num_bytes):
         reduction = gradients.Reduction(observed, Options(bucket_bytes=num_bytes))
         name, share = f"buckets.{num_bytes}", tf.constant(SHARES[RANK])
-        optimizer = keras.optimizers.SGD()
         return reduction(optimizer, own, variables, share, name).gradients
 
     expected = [one.numpy() for one in sums(0)]
