@@ -2,7 +2,8 @@
 
 ``... profile`` shows one step of HFDT, ``... exchange`` one exchange of NFDT, and
 ``... truth`` how near its simulator comes to real runs; ``... steps`` measures what a
-step costs, ``... hosts`` jobs on several machines.
+step costs, ``... hosts`` jobs on several machines, ``... wire`` what they gain from
+sending less.
 """
 
 import tempfile
@@ -19,6 +20,7 @@ from benchmarks.options import measuring
 from benchmarks.running import ContenderError, run
 from benchmarks.settings import REFERENCES, Settings
 from benchmarks.steps.command import small_steps, steps
+from benchmarks.wire import wire
 from benchmarks.work import WORKS
 
 EXCHANGE = "exchange"  # not a work, but chosen as one
@@ -73,6 +75,7 @@ def _measure(settings: Settings, output: Path) -> None:
 
 main.add_command(steps)
 main.add_command(hosts)
+main.add_command(wire)
 
 
 @main.command()

@@ -15,6 +15,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from benchmarks.contenders import shared
+
 WARM_UP = 2  # steps of an epoch that do not count: tracing, and what was under way
 TAIL = 1  # at its end, where a worker may have no batch any more
 LOOK_S = 0.02
@@ -73,15 +75,18 @@ def main() -> None:
     generator = np.random.default_rng(0)
     images = generator.random((options.batch * options.steps, 784), np.float32)
     labels = generator.integers(0, 10, len(images))
-    layers = keras.layers
-    model = keras.Sequential(
-        [
-            layers.Input((784,)),
-            layers.Dense(options.width, "relu"),
-            layers.Dense(options.width, "relu"),
-            layers.Dense(10),
-        ]
-    )
+    if not options.width:
+        images, model = images.reshape(-1, 28, 28, 1), shared.build_model("cnn")
+    else:
+        layers = keras.layers
+        model = keras.Sequential(
+            [
+                layers.Input((784,)),
+                layers.Dense(options.width, "relu"),
+                layers.Dense(options.width, "relu"),
+                layers.Dense(10),
+            ]
+        )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(0.01), loss)
     if options.before:

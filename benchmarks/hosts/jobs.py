@@ -25,12 +25,14 @@ class Payload:
     """What is trained: two dense layers and ten classes, at a small batch.
 
     Args:
-        width: Units of each layer.
+        width: Units of each layer; 0: the CNN of the other benchmarks.
         steps: Of each rank or worker in an epoch.
+        batch_per_rank: Images of each in a step.
     """
 
     width: int
     steps: int
+    batch_per_rank: int = BATCH_PER_RANK
 
     @property
     def parameters(self) -> int:
@@ -64,6 +66,7 @@ class Job:
         options: Of ``run``.
         environ: Further variables.
         before: Epochs before the first that counts.
+        links: Mbit/s of each epoch that counts; empty: the usual ones.
     """
 
     program: str
@@ -73,10 +76,13 @@ class Job:
     options: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
     before: int = 0
+    links: tuple[int, ...] = ()
 
     @property
     def rates(self) -> tuple[int, ...]:
         """The links that it trains over, in Mbit/s; 0: none, as all are on one host."""
+        if self.links:
+            return self.links
         return RATES if self.hosts > 1 else (0,)
 
     def words(self, payload: Payload, folder: str) -> list[str]:
@@ -96,7 +102,7 @@ class Job:
         run += ["-np", str(self.processes), "-H", names, *self.options]
         sizes = {
             "width": payload.width,
-            "batch": BATCH_PER_RANK * shares,
+            "batch": payload.batch_per_rank * shares,
             "steps": steps,
             "phases": len(self.rates),
             "before": self.before,
