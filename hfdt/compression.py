@@ -20,14 +20,12 @@ from fdtcore.compression.power_sgd import PowerSGD
 from fdtcore.compression.sign import Sign
 from fdtcore.compression.sparsity import TrainedSoFar
 from fdtcore.compression.specification import Specification
-from fdtcore.compression.top_k import TopK
+from fdtcore.compression.top_k import SMALL, TopK
 from fdtcore.engine import KeptValue
 from fdtcore.glue import binding, state, wrappers
 from fdtcore.keras_types import Optimizer, Variable
 from hfdt.compressed_sum import CompressedSum, Saved, line
 
-# A smaller variable is sent as it is: the way costs as much.
-_MIN_ELEMENTS = 1024
 _COMPRESSED = (tf.float32, tf.float16, tf.bfloat16)
 
 
@@ -72,7 +70,7 @@ class Compression:
             if isinstance(g, tf.Tensor)
             and g.dtype in _COMPRESSED
             and len(variables[i].shape) > 1
-            and math.prod(variables[i].shape) >= _MIN_ELEMENTS
+            and math.prod(variables[i].shape) >= SMALL
         ]
         check(self._chosen, optimizer)
         if not places:

@@ -9,6 +9,8 @@ from dataclasses import field
 from typing import ClassVar
 
 from fdtcore import options
+from fdtcore.compression import specification
+from fdtcore.compression.specification import Specification
 from fdtcore.keras_types import Optimizer
 from fdtcore.validation import demand
 from nfdt import algorithms, consistency
@@ -20,6 +22,13 @@ from nfdt.protocol.controllers import (
     StaleSynchronous,
 )
 from nfdt.protocol.gradients import WIRE_TYPES
+
+
+def _is_wire(value: object) -> bool:
+    if value in ("own", *WIRE_TYPES):
+        return True
+    return specification.is_stateful(value) and str(value).strip().startswith("topk")
+
 
 # Marks what has no meaning where one process plays all workers in virtual time.
 _REAL_RUNS_ONLY = {"real_runs_only": True}
@@ -71,12 +80,17 @@ class Options(options.FrameworkOptions):
     )
     wire: str = field(
         default="own",
-        metadata=options.choice(
-            ("own", *WIRE_TYPES),
+        metadata=options.custom(
             "Type of gradients, and of the parameters that answer them, during "
-            "transfer; `own`: that of the parameters.",
-            metavar="TYPE",
-            details="Parameters never travel in a type wider than their own. The "
+            "transfer, or which part of them is sent; `own`: that of the parameters.",
+            rule=f"must be one of {', '.join(('own', *WIRE_TYPES))}, topk:RATIO",
+            holds=_is_wire,
+            metavar="TYPE|topk:RATIO",
+            way_out="Write own, or topk:0.01 for a hundredth both ways.",
+            details="`topk:0.01`: the hundredth of a gradient's elements that is "
+            "largest, the rest is added to the next one, and in answer the hundredth "
+            "of the parameters that differs most from what the worker has; "
+            "docs/wire.md. Parameters never travel in a type wider than their own. The "
             "servers keep them in that one, and workers get them so at the end of each "
             "epoch, for validation and for saving. `bfloat16` has the range of "
             "`float32`; in `float16`, values beyond 65504 are infinite.",
@@ -85,7 +99,7 @@ class Options(options.FrameworkOptions):
     full_parameters: bool = field(
         default=False,
         metadata=options.switch(
-            "Return parameters in their own type even where `wire` is narrower.",
+            "Return all parameters, in their own type, whatever `wire` is.",
             details="Workers then compute at exactly what the servers have: of use "
             "where a model is to fit its data more exactly than the narrow type can "
             "say, and where the way back is not the limit.",
@@ -190,6 +204,7 @@ class Options(options.FrameworkOptions):
         _check_waiting(self)
         _check_own_steps(self)
         _check_overlap(self)
+        _check_wire(self)
         demand(
             self.resume != "auto" or bool(self.checkpoint),
             "resume=auto goes on from the folder of checkpoints",
@@ -209,6 +224,11 @@ class Options(options.FrameworkOptions):
         return self.checkpoint if self.resume == "auto" else self.resume
 
     @property
+    def density(self) -> float:
+        """Part of the elements of a gradient that is sent; 0: all."""
+        return Specification.parse(self.wire).ratio if ":" in self.wire else 0.0
+
+    @property
     def trains_locally(self) -> bool:
         """Whether workers have parameters of their own, which they train."""
         apart = bool(self.worker_optimizer or self.server_optimizer)
@@ -220,6 +240,24 @@ def real_runs_only() -> tuple[str, ...]:
     """Returns the options that a simulation does not have."""
     fields = dataclasses.fields(Options)
     return tuple(f.name for f in fields if f.metadata.get("real_runs_only"))
+
+
+def _check_wire(options: Options) -> None:
+    demand(
+        not options.density or options.servers == 1,
+        "one server takes a part of a gradient",
+        "Use one server, or a type such as bfloat16.",
+        wire=options.wire,
+        servers=options.servers,
+    )
+    demand(
+        not (options.density and options.trains_locally),
+        "only gradients are sent in part, not what local steps have come to",
+        "Use a type such as bfloat16, or no local steps.",
+        wire=options.wire,
+        algorithm=options.algorithm,
+        consistency=options.consistency,
+    )
 
 
 def _check_waiting(options: Options) -> None:

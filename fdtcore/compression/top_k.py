@@ -12,6 +12,9 @@ from fdtcore.compression.exchange import Message
 from fdtcore.compression.layout import Layout, Vector, blocks
 from fdtcore.compression.selection import Selected
 
+# Variables of fewer elements are sent whole: the way costs as much.
+SMALL = 1024
+
 
 class SparseCompressor(GatheringCompressor):
     """Sends the largest elements of what waits to be sent, by indices and values.
@@ -20,6 +23,7 @@ class SparseCompressor(GatheringCompressor):
         layout: The variables.
         density: Part of each variable's elements that is sent, at least one of each.
         dtype: Type of gradients.
+        small: Variables of fewer elements are sent whole.
     """
 
     def __init__(
@@ -27,9 +31,11 @@ class SparseCompressor(GatheringCompressor):
         layout: Layout,
         density: float,
         dtype: type[np.floating] = np.float32,
+        *,
+        small: int = 0,
     ):
         super().__init__(layout, dtype)
-        self.density = density
+        self.density, self._small = density, small
 
     def _waiting(self, gradient: Vector, part: slice) -> Vector:
         """Returns a part of what waits to be sent, this step's gradient among it."""
@@ -37,9 +43,12 @@ class SparseCompressor(GatheringCompressor):
 
     def message_bytes(self) -> int:
         """Returns how many bytes a rank brings to the next step, if it is not dense."""
-        sizes = (stop - start for start, stop in self.layout.ranges)
-        count = sum(math.ceil(self.density * size) for size in sizes)
+        count = sum(self._count(stop - start) for start, stop in self.layout.ranges)
         return count * (np.dtype(np.int32).itemsize + np.dtype(self.dtype).itemsize)
+
+    def _count(self, size: int) -> int:
+        """Returns how many elements of a variable of a size are sent."""
+        return size if size < self._small else math.ceil(self.density * size)
 
     def encode(self, gradient: Vector) -> Message:
         """Returns indices, ascending, and values."""
@@ -50,7 +59,7 @@ class SparseCompressor(GatheringCompressor):
         found: list[Selected] = []
         with np.errstate(all="ignore"):  # what is not finite is told by the message
             for start, stop in self.layout.ranges:
-                count = math.ceil(self.density * (stop - start))
+                count = self._count(stop - start)
                 found.append(selection.largest(waiting, start, stop, count))
         return (
             np.concatenate([one.indices for one in found]),
@@ -83,8 +92,10 @@ class TopK(SparseCompressor):
         layout: Layout,
         density: float,
         dtype: type[np.floating] = np.float32,
+        *,
+        small: int = 0,
     ):
-        super().__init__(layout, density, dtype)
+        super().__init__(layout, density, dtype, small=small)
         self._residual = self.state["residual"] = self._zeros()
 
     def _waiting(self, gradient: Vector, part: slice) -> Vector:

@@ -124,7 +124,8 @@ class MpiTransport:
             message, payload_bytes = read_header(bytes(data))
             if not payload_bytes:
                 return message
-            fits = message.kind is Kind.PARAMS and into is not None
+            is_whole = message.kind is Kind.PARAMS and not message.parts
+            fits = is_whole and into is not None
             payload: Any = into if fits else np.empty(payload_bytes, np.uint8)
             self._peers.receive(rank, as_bytes(payload), Tag.ANSWER_PAYLOAD)
         except PeerLost as error:

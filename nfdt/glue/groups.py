@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from fdtcore import output
+from fdtcore.compression.layout import Layout
+from fdtcore.compression.top_k import SMALL, SparseCompressor, TopK
 from fdtcore.engine import Collectives
 from fdtcore.glue.wrappers import steps_of
 from fdtcore.keras_types import Model, Optimizer, Variable
@@ -23,7 +25,7 @@ from nfdt.glue.optimizer_state import build, follow, optimizers_of, path_of
 from nfdt.glue.variable_group import VariableGroup, dtype_of
 from nfdt.options import Options
 from nfdt.protocol.client import NotFinite, ShardedVector
-from nfdt.protocol.gradients import narrower
+from nfdt.protocol.gradients import WIRE_TYPES, narrower
 from nfdt.protocol.group_spec import GroupSpec, size_of
 from nfdt.protocol.transport import Transport
 
@@ -132,7 +134,9 @@ class VariableGroups:
         shard_factory.check(algorithm, config, self._transport.num_servers)
         limits = server_optimizer.described(variables, self._transport.num_servers)
         dtype = dtype_of(variables)
-        wire = dtype if self._options.wire == "own" else self._options.wire
+        density = self._options.density
+        is_own = bool(density) or self._options.wire == "own"
+        wire = dtype if is_own else self._options.wire
         full = self._options.full_parameters
         returned = dtype if full else narrower(dtype, wire)
         shapes = tuple((path_of(v), tuple(v.shape)) for v in variables)
@@ -144,6 +148,7 @@ class VariableGroups:
             dtype,
             wire,
             returned,
+            compressor=_compressor(shapes, density, dtype),
         )
         made = VariableGroup(
             vector,
@@ -160,6 +165,7 @@ class VariableGroups:
             dtype=dtype,
             wire=wire,
             returned=returned,
+            answered=0.0 if full else density,
             constraints=tuple(limits),
             undecayed=tuple(optimizer_config.undecayed(served, variables)),
         )
@@ -300,6 +306,15 @@ def _build(model: Model, optimizer: Optimizer, variables: Sequence[Variable]) ->
         build(model.optimizer, model.trainable_variables)
     shares = model.optimizer is not optimizer and optimizer in steps_of(model.optimizer)
     build(optimizer, variables if shares else model.trainable_variables)
+
+
+def _compressor(
+    shapes: Sequence[tuple[str, Any]], density: float, dtype: str
+) -> SparseCompressor | None:
+    if not density:
+        return None
+    layout = Layout(tuple(tuple(shape) for _, shape in shapes))
+    return TopK(layout, density, WIRE_TYPES[dtype].type, small=SMALL)
 
 
 _ORDINAL_BIT = 32

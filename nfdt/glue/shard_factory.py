@@ -103,6 +103,7 @@ def maker(
             learning_rate=rate if isinstance(rate, int | float) else 0.0,
             schedule=_schedule(config),
             returned=WIRE_TYPES[spec.returned or spec.dtype],
+            answered=spec.answered,
         )
 
     return make

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from nfdt.protocol import serialization, topology
+from fdtcore.compression.top_k import SparseCompressor
+from nfdt.protocol import elements, serialization, topology
+from nfdt.protocol.elements import ELEMENTS, Elements
 from nfdt.protocol.gradients import WIRE_TYPES, Dense, Rows, pack_gradient
 from nfdt.protocol.group_spec import GroupSpec
 from nfdt.protocol.messages import Kind, Message
@@ -51,6 +53,7 @@ class ShardedVector:
         wire: Type of gradients on the way, of ``gradients.WIRE_TYPES``.
         returned: Type of the parameters that answer a push, of the same; empty:
             ``dtype``.
+        compressor: Chooses the elements of a gradient that are sent; None: all are.
         now: A clock, in seconds.
     """
 
@@ -64,10 +67,12 @@ class ShardedVector:
         wire: str,
         returned: str = "",
         *,
+        compressor: SparseCompressor | None = None,
         now: Callable[[], float] = time.perf_counter,
     ):
         self._transport, self._worker, self._index = transport, worker, index
         self._wire, self._now = wire, now
+        self._compressor = compressor
         self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
         self.shards = topology.split(int(self.starts[-1]), transport.num_servers)
         # As pulled last, or as a push was answered; rounded in the latter case.
@@ -77,7 +82,9 @@ class ShardedVector:
         self._narrow: Vector | None = None  # where narrower parameters arrive
         if returned not in ("", dtype):
             self._narrow = np.empty(self.params.size, WIRE_TYPES[returned])
-        self._is_rounded = False  # whether all of ``params`` came in a narrower type
+        # Whether ``params`` came in a narrower type, or are in part older.
+        self._is_rounded = False
+        self._is_as_sent = True  # whether they are what the servers have sent here
         self.clock = 0  # pushes and steps so far
         self.version = 0  # of the parameters, on server 0
         self.learning_rate = math.nan  # in force on the servers
@@ -141,6 +148,7 @@ class ShardedVector:
         sent = narrow if narrow is not None and self._is_rounded else self.params
         self.params[...] = np.frombuffer(values, sent.dtype)
         self.version, self.learning_rate = version, learning_rate
+        self._is_as_sent = False
         self._begun_s = self._now()
 
     def load(
@@ -202,8 +210,12 @@ class ShardedVector:
             ServerLost: A server is gone.
         """
         about = {"epoch": epoch, "number": number, "rate": rate, "loss": loss}
+        about["version"] = self.version if self._is_as_sent else -1
         with self._exchange(Kind.PUSH, **about) as message:
-            self._call(self._pushes(gradients, message), self._narrow)
+            if self._compressor is None:
+                self._call(self._pushes(gradients, message), self._narrow)
+            else:
+                self._push_elements(self._compressor, gradients, message)
 
     def step(
         self,
@@ -270,6 +282,25 @@ class ShardedVector:
             for server, (parts, payload) in enumerate(packed)
         }
 
+    def _push_elements(
+        self,
+        compressor: SparseCompressor,
+        gradients: Sequence[Dense | Rows],
+        message: Message,
+    ) -> None:
+        """Sends some elements to the one server; keeps the others, once it has them."""
+        if any(isinstance(gradient, Rows) for gradient in gradients):
+            self._gradient[...] = 0
+            for gradient in gradients:
+                gradient.add_to(self._gradient)
+            whole = self._gradient
+        else:
+            whole = self._joined(gradients)
+        chosen = compressor.encode(whole)
+        payload = Elements(*chosen).pack()
+        self._call({0: dataclasses.replace(message, parts=ELEMENTS, payload=payload)})
+        compressor.commit(whole, chosen)
+
     def _joined(self, gradients: Sequence[Dense | Rows]) -> Vector:
         """Returns the gradients of all variables, in the type of the wire."""
         first = gradients[0].values
@@ -290,10 +321,16 @@ class ShardedVector:
         into = self._into if narrow is None else self._parts_of(narrow)
         answers = self._transport.call_all(messages, into)
         for server, answer in answers.items():
-            if answer.kind is Kind.PARAMS and answer.payload is not self._into[server]:
-                self._into[server][...] = answer.payload
+            own = self._into[server]
+            if answer.kind is Kind.PARAMS and answer.parts == ELEMENTS:
+                found = elements.unpack(answer.payload, own.size, own.dtype)
+                own[found.places] = found.values
+            elif answer.kind is Kind.PARAMS and answer.payload is not own:
+                own[...] = answer.payload
         if all(answer.kind is Kind.PARAMS for answer in answers.values()):
-            self._is_rounded = narrow is not None
+            in_part = any(answer.parts for answer in answers.values())
+            self._is_rounded = narrow is not None or in_part
+            self._is_as_sent = True
         for server, answer in answers.items():
             if answer.kind is Kind.REFUSED and answer.number >= 0:
                 start = self.shards[server].start

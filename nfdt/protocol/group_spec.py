@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fdtcore.validation import is_number
 from nfdt.protocol import serialization
 from nfdt.protocol.gradients import WIRE_TYPES
 from nfdt.rules.blocks import empty_like
@@ -42,6 +43,7 @@ class GroupSpec:
             has noted it.
         returned: Type of the parameters that answer a push, of the same as ``wire``;
             empty: that of the parameters.
+        answered: Part of the parameters that answer a push; 0: all.
     """
 
     algorithm: str
@@ -54,6 +56,7 @@ class GroupSpec:
     shard: int = 0
     opened_by: int = -1
     returned: str = ""
+    answered: float = 0.0
 
     @property
     def size(self) -> int:
@@ -143,6 +146,7 @@ def _wrong_field(spec: GroupSpec) -> str:
         "constraints": len(spec.constraints) in (0, len(shapes)),
         "shard": _is_count(spec.shard),
         "opened_by": _is_count(spec.opened_by) or spec.opened_by == -1,
+        "answered": is_number(spec.answered, at_least=0) and spec.answered <= 1,
     }
     return next((name for name, is_fit in fits.items() if not is_fit), "")
 

@@ -57,11 +57,13 @@ class Message:
         worker: Who sends it; in an answer, whom it is for.
         group: Index of the group of variables that one optimizer trains.
         clock: Pushes and steps that the worker has told of, this one included.
-        version: Updates applied to the parameters in the payload.
+        version: Updates applied to the parameters in the payload; in a push to those
+            that the worker has as they were sent to it, -1 where they are others'.
         number: Number of a batch in its epoch; -1 for none.
         epoch: The epoch, as :class:`nfdt.protocol.epoch_id.EpochId` packs it; -1 for
             none.
-        parts: Segments in a payload that holds rows; 0 for a plain vector.
+        parts: Segments in a payload that holds rows; 0 for a plain vector, ``ELEMENTS``
+            for some elements of one.
         rate: The worker's learning rate where it has changed; NaN where not.
         loss: Loss of the batch; NaN where it is not known.
         compute_s: Time from the last release to this push or step.

@@ -6,6 +6,7 @@ no Keras: the same object serves a cluster, the tests and the simulator.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fdtcore.compression import selection
 from nfdt.protocol.controllers import Controller, Decision
+from nfdt.protocol.elements import ELEMENTS, Elements
 from nfdt.protocol.event_log import EventLog
 from nfdt.protocol.events import Use, event_of, unpacked
 from nfdt.protocol.messages import Kind, Message
@@ -40,6 +43,8 @@ class ShardServer:
         schedule: The rate as a function of the version, where it follows one.
         returned: Type of the parameters that answer a push; None: their own, in which
             all others are answered.
+        answered: Part of the parameters that answer a push: those that differ most from
+            what the worker has, in their own type; 0: all.
     """
 
     def __init__(
@@ -51,9 +56,11 @@ class ShardServer:
         learning_rate: float = 0.0,
         schedule: Callable[[int], float] | None = None,
         returned: npt.DTypeLike | None = None,
+        answered: float = 0.0,
     ):
         self.params = params
         self._returned = params.dtype if returned is None else np.dtype(returned)
+        self._answered = answered
         self.update = update
         self.controller = controller
         self.version = 0  # updates applied; never decreases
@@ -159,6 +166,7 @@ class ShardServer:
         if self._schedule is None and not math.isnan(message.rate):
             self.learning_rate = message.rate
         one = self.progress[message.worker]
+        one.has_pulled = message.version == one.version(self.version)
         held = one.arrived(message, lead, self.version)
         measured = self.update.measure(self.params, self._late(held))
         if refusal := self._refusals.find(message, self.version, measured):
@@ -204,7 +212,8 @@ class ShardServer:
             self._use(self._take(worker), now_s, Use.DROPPED)
         used = [self._take(worker) for worker in decision.apply]
         # Only now: a place that a gradient needs as long as it is held is free.
-        places = [self._place_for(w, self._returned) for w in decision.release]
+        whole = [] if self._answered else decision.release
+        places = [self._place_for(w, self._returned) for w in whole]
         if used:
             self._apply(used, now_s, adds_up=decision.adds_up, copies=places)
         else:
@@ -213,6 +222,8 @@ class ShardServer:
             self.records.happen(now_s, decision.note)
         for worker in decision.release:
             self._release(worker, now_s)
+        if self._answered:
+            return [self._differing_for(worker) for worker in decision.release]
         pairs = zip(decision.release, places, strict=True)
         return [self._sent(worker, place) for worker, place in pairs]
 
@@ -266,6 +277,26 @@ class ShardServer:
         place = self._place_for(worker, self.params.dtype)
         self._copy_to([place])
         return self._sent(worker, place)
+
+    def _differing_for(self, worker: int) -> Message:
+        """Answers with what differs most from what the worker has."""
+        one, params = self.progress[worker], self.params
+        known = None if one.pulled is None else one.pulled.params
+        if known is None or not one.has_pulled:
+            return self._params_for(worker)
+        # What a held gradient was computed at is still needed.
+        place = known.copy() if one.held else known
+        count = math.ceil(self._answered * params.size)
+        found = selection.largest(
+            lambda part: params[part] - place[part], 0, params.size, count
+        )
+        if not found.is_finite:
+            return self._params_for(worker)
+        # The values, not the differences: so both have the same, bit by bit.
+        sent = Elements(found.indices, params[found.indices])
+        place[sent.places] = sent.values
+        answer = self._sent(worker, place)
+        return dataclasses.replace(answer, parts=ELEMENTS, payload=sent.pack())
 
     def _place_for(self, worker: int, dtype: np.dtype[Any]) -> Vector:
         return self.progress[worker].place_for(self.params.size, dtype)

@@ -110,6 +110,8 @@ class WorkerProgress:
     held: Held | None = None
     # When its push arrived, seconds; None once it is released. Set in HELD and WAITING.
     waiting_since_s: float | None = None
+    # Whether what it has is what it was sent last, as it says with a push.
+    has_pulled: bool = True
     # Its push among all pushes to this shard: held gradients and waiting workers are
     # taken in this order. Counts while ``held`` or ``waiting_since_s`` is set.
     arrival: int = 0

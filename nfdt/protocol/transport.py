@@ -175,7 +175,7 @@ class LocalTransport:
             is_awaited = self._waits and message.kind is Kind.LEASE
             find = self._awaited if is_awaited else self._found
             answer = find(server, message)
-        if answer is not None and answer.kind is Kind.PARAMS:
+        if answer is not None and answer.kind is Kind.PARAMS and not answer.parts:
             into = np.empty_like(answer.payload) if into is None else into
             np.copyto(into, answer.payload)
             return dataclasses.replace(answer, payload=into)

@@ -9,6 +9,7 @@ import time
 import keras
 
 from fdtcore.process import Process
+from fdtcore.validation import demand
 from nfdt import algorithms
 from nfdt.clusters.cluster import Cluster
 from nfdt.glue.engine import ParameterServerEngine
@@ -42,6 +43,12 @@ class SimulatedEngine(ParameterServerEngine):
 
     def __init__(self, options: Options, cluster: Cluster, seed: int = 0):
         supported.check(options, cluster)  # as the user gave them
+        demand(
+            not options.density,
+            "a simulation sends gradients whole",
+            "Use a type, such as bfloat16.",
+            wire=options.wire,
+        )
         options = dataclasses.replace(options, servers=cluster.servers.count)
         count = len(cluster.members())
         roles = Roles(count + options.servers, options.servers)
