@@ -33,7 +33,7 @@ from nfdt.glue.shard_factory import lanes, maker
 from nfdt.options import Options
 from nfdt.protocol.checkpoints import Mismatch, check_batches
 from nfdt.protocol.epoch_id import EpochId
-from nfdt.protocol.messages import Kind, Message
+from nfdt.protocol.messages import Kind, Message, as_bytes
 from nfdt.protocol.server import Service, Wait
 from nfdt.protocol.step_times import TimeShares
 from nfdt.telemetry import trace
@@ -145,9 +145,12 @@ class ServerLoop:
         if worker not in self.service.present or (self.failure and not is_end):
             return  # it has been told already
         if kind is Kind.PUSH:
+            self._count(message)
             message = self.pushes.decoded(message)
         for answer in self._answers(message, now_s):
             self.wire.send(answer)
+            if kind is Kind.PUSH:
+                self._count(answer)
             if answer.kind is Kind.REFUSED and answer.number >= 0:
                 self.recording.note(trace.REFUSED, now_s, worker)
                 self._end_at_refusals(answer)
@@ -160,6 +163,18 @@ class ServerLoop:
             self._judge(self.membership.finish(worker, early=bool(message.parts)))
         elif kind is Kind.FAIL:
             self._take_failure(message, now_s)
+
+    def _count(self, message: Message) -> None:
+        """Counts the bytes of a vector of which a part is sent, or may be."""
+        if not self.options.density or message.kind not in (Kind.PUSH, Kind.PARAMS):
+            return
+        summary = self.recording.summary
+        whole = self.service.groups[message.group].params.nbytes
+        sent = as_bytes(message.payload).nbytes
+        if message.kind is Kind.PUSH:
+            summary.pushed = summary.pushed.more(sent, whole)
+        else:
+            summary.answered = summary.answered.more(sent, whole)
 
     def _answers(self, message: Message, now_s: float) -> list[Message]:
         if message.kind in (Kind.NOTE, Kind.RECALL):

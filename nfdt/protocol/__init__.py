@@ -13,6 +13,7 @@ client          a worker's side: a vector on the servers
 transport       how a worker reaches its servers; the way within a process
 topology        which part of the vector, which rank is whose
 gradients       gradients as bytes: vectors and rows
+elements        some elements of a vector as bytes
 group_spec      what a worker says of a group of variables when it opens it
 serialization   descriptions, lists and the state of rules as bytes
 checkpoints     what a server keeps of a run, with worker 0's notes

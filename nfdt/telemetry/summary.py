@@ -64,6 +64,21 @@ def time_of_all_s(groups: Iterable[Cycles]) -> float:
     return whole_s + longest_s
 
 
+class Traffic(NamedTuple):
+    """Bytes of vectors of which a part was sent."""
+
+    sent: int = 0
+    whole: int = 0  # of the same vectors, had they been sent as they are
+
+    def more(self, sent: int, whole: int) -> Traffic:
+        """Returns it with one more vector."""
+        return Traffic(self.sent + sent, self.whole + whole)
+
+    def line(self) -> str:
+        """Says which part was sent."""
+        return f"1/{self.whole / self.sent:.3g}" if self.sent else "none"
+
+
 _NAMED_WORKERS = 4  # more would not fit in a line, each with its share
 
 
@@ -84,6 +99,7 @@ class Summary:
         self.workers: dict[int, dict[int, Cycles]] = {}  # worker -> group -> time
         self.uses: dict[int, dict[int, int]] = {}  # worker -> Use -> pushes or steps
         self.times: dict[int, TimeShares] = {}  # worker -> where its steps' time went
+        self.pushed, self.answered = Traffic(), Traffic()  # where parts are sent
         self._leads: dict[int, int] = {}  # Use -> highest lead
         self._versions: dict[int, tuple[int, int]] = {}  # group -> first and last
         self._times_s: tuple[float, float] | None = None  # of first and last update
@@ -207,7 +223,12 @@ class Summary:
             f"waiting    {self._waiting()}",
         ]
         mean = TimeShares.mean(self.times.values())
-        return [*lines, f"a step     {mean.line()}"] if mean.steps else lines
+        if mean.steps:
+            lines.append(f"a step     {mean.line()}")
+        if self.pushed.whole:
+            parts = f"gradients {self.pushed.line()}, parameters {self.answered.line()}"
+            lines.append(f"wire       {parts} of the bytes of whole ones")
+        return lines
 
     def to_json(self) -> str:
         """Returns what :meth:`from_json` makes the same summary of."""
@@ -217,6 +238,8 @@ class Summary:
                 "workers": self.workers,
                 "uses": self.uses,
                 "times": self.times,
+                "pushed": self.pushed,
+                "answered": self.answered,
                 "leads": self._leads,
                 "versions": self._versions,
                 "times_s": self._times_s,
@@ -238,6 +261,8 @@ class Summary:
             for worker, uses in found["uses"].items()
         }
         self.times = {int(w): TimeShares(*t) for w, t in found["times"].items()}
+        self.pushed = Traffic(*found["pushed"])
+        self.answered = Traffic(*found["answered"])
         self._leads = {int(use): lead for use, lead in found["leads"].items()}
         self._versions = {int(k): (v[0], v[1]) for k, v in found["versions"].items()}
         self._times_s = tuple(found["times_s"]) if found["times_s"] else None

@@ -54,6 +54,15 @@ def test_dsp(tmp_path):
     assert report.write(tmp_path / "trace").picture.exists()
 
 
+def test_parts_of_gradients_and_parameters(tmp_path):
+    # Three of four parameters answer a push: 12 bytes and their places, of 16.
+    job = run(tmp_path, CASE, "--wire", "topk:0.75", np=3)
+    assert job.code == 0, job.text
+    assert real_runs.visits(tmp_path) == every_batch_once()
+    (line,) = said(job, "nfdt: wire ")
+    assert "gradients 1/0.5, parameters 1/0.6" in line
+
+
 def test_local_steps(tmp_path):
     # A worker whose steps have come to NaN goes on from the shared parameters. The
     # trace does not tell of a push that was refused: worker 1's only one may not be.

@@ -51,7 +51,8 @@ def test_a_spec_lies_in_checkpoints_as_it_always_did():
     found = GroupSpec.from_json(kept)
     assert found == dataclasses.replace(SPEC, constraints=(None, None), opened_by=1)
     # A field that is newer has a default, which old checkpoints are read with.
-    assert json.loads(json.dumps(found.to_json())) == {**kept, "returned": ""}
+    newer = {"returned": "", "answered": 0.0}
+    assert json.loads(json.dumps(found.to_json())) == kept | newer
 
 
 def test_the_size_is_that_of_all_variables():
@@ -74,6 +75,8 @@ def test_the_size_is_that_of_all_variables():
         ({"dtype": "object"}, "dtype"),
         ({"wire": "int8"}, "wire"),
         ({"returned": "int8"}, "returned"),
+        ({"answered": 1.5}, "answered"),
+        ({"answered": "all"}, "answered"),
         ({"constraints": [None]}, "constraints"),
         ({"undecayed": [1]}, "paths"),
         ({"shard": -1}, "shard"),

@@ -42,6 +42,8 @@ DEFAULT = [
     *("embedding_adam", "mixed_float16", "own_train_step", "two_optimizers"),
     *("tape_loop_graph", "muon", "several_fits"),
 ]
+# With all of the elements: by the way of a part of them.
+IN_PARTS = ["sgd_momentum", "adam", "embedding_adam", "mixed_float16", "several_fits"]
 ROUNDED_ON_THEIR_WAY = ["sgd_momentum", "embedding_sgd_momentum"]
 # Name of a job -> its choices, and its rows.
 JOBS = {
@@ -52,6 +54,7 @@ JOBS = {
         wire: ({"NFDT_ALGORITHM": "asgd", "NFDT_WIRE": wire}, ROUNDED_ON_THEIR_WAY)
         for wire in WIRES
     },
+    "all elements": ({"NFDT_WIRE": "topk:1", "NFDT_ALGORITHM": "asgd"}, IN_PARTS),
 }
 
 

@@ -131,6 +131,16 @@ def test_lines_of_two_workers():
     ]
 
 
+def test_parts_of_vectors_are_compared_with_whole_ones():
+    made = summary(run([0.1, 0.2, 0.3], 300))
+    for _ in range(3):
+        made.pushed = made.pushed.more(80, 4000)
+        made.answered = made.answered.more(100, 4000)
+    text = "wire       gradients 1/50, parameters 1/40 of the bytes of whole ones"
+    assert made.lines()[-1] == text
+    assert Summary.from_json(made.to_json()).lines()[-1] == text
+
+
 def test_many_workers_stay_on_one_line():
     waited = [0.01 * (7 * worker % 100) for worker in range(100)]
     events = [
