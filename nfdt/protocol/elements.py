@@ -46,7 +46,7 @@ def unpack(
         dtype: Type of the values.
 
     Raises:
-        ValueError: They are not of such a vector.
+        ValueError: The payload is of no such vector.
     """
     view = as_bytes(payload)
     count, rest = divmod(len(view), _PLACE.itemsize + dtype.itemsize)
