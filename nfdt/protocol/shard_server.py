@@ -281,11 +281,11 @@ class ShardServer:
     def _differing_for(self, worker: int) -> Message:
         """Answers with what differs most from what the worker has."""
         one, params = self.progress[worker], self.params
-        known = None if one.pulled is None else one.pulled.params
-        if known is None or not one.has_pulled:
+        place = None if one.pulled is None else one.pulled.params
+        # A controller releases a worker when its gradient is used or dropped: nothing
+        # that is held was computed at these.
+        if place is None or not one.has_pulled or one.held is not None:
             return self._params_for(worker)
-        # What a held gradient was computed at is still needed.
-        place = known.copy() if one.held else known
         count = math.ceil(self._answered * params.size)
         found = selection.largest(
             lambda part: params[part] - place[part], 0, params.size, count

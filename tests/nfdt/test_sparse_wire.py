@@ -16,7 +16,6 @@ from nfdt.protocol.client import NotFinite, ShardedVector
 from nfdt.protocol.elements import ELEMENTS, Elements
 from nfdt.protocol.gradients import WIRE_TYPES, Dense, Rows, unpack_gradient
 from nfdt.protocol.group_spec import GroupSpec
-from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 from nfdt.protocol.shard_server import ShardServer
 from nfdt.protocol.transport import LocalTransport
@@ -212,25 +211,6 @@ def test_values_that_are_older_are_not_brought_to_the_server():
     vector.load(values)
     newest[3] = 9
     assert same_bits(job.server.params, newest)
-
-
-def test_what_a_held_gradient_was_computed_at_stays():
-    """A late one is kept for the next round, and its worker goes on meanwhile."""
-    params, workers = START.copy(), 3
-    update = rules.update("dc-asgd-a", params, workers)
-    controller = rules.CONTROLLERS["partial keep"]
-    server = ShardServer(params, update, controller, workers, RATE, answered=RATIO)
-    for worker in range(workers):
-        server.handle(Message(Kind.PULL, worker), 0.0)
-    for worker, gradient in enumerate(drawn(2)):
-        server.handle(Message(Kind.PUSH, worker, payload=gradient), 0.0)
-    assert server.version == 1
-    late = Message(Kind.PUSH, 2, payload=drawn(1, seed=4)[0])
-    (answer,) = server.handle(late, 0.0)
-    assert (answer.worker, answer.parts) == (2, ELEMENTS)
-    one = server.progress[2]
-    assert same_bits(one.held.pulled.params, START)
-    assert not same_bits(one.pulled.params, START)
 
 
 def test_rows_of_a_table_are_a_part_of_the_gradient():
