@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from fdtcore import text_values
+from fdtcore.text_values import read_integer, read_number
 
 TYPES = ("none", "fp16", "bf16")  # the type of what is sent, and nothing else
 TOP_K, DEEP_GRADIENT, SIGN, POWER_SGD = "topk", "dgc", "sign", "powersgd"
@@ -57,8 +57,8 @@ class Specification:
             epochs, steps = _warmup(more.get("warmup", "4"))
             return cls(kind, _ratio(first), warmup_epochs=epochs, warmup_steps=steps)
         if kind == POWER_SGD and more.keys() <= {"start"}:
-            start = text_values.read_integer(more.get("start", "100"), 0)
-            rank = text_values.read_integer(first, 1)
+            start = read_integer(more.get("start", "100"), 0)
+            rank = read_integer(first, 1)
             return cls(kind, rank=rank, start_steps=start)
         raise ValueError(text)
 
@@ -80,7 +80,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _ratio(text: str) -> float:
-    ratio = text_values.read_number(text)
+    ratio = read_number(text)
     if not 0 < ratio <= 1:
         raise ValueError(text)
     return ratio
@@ -88,8 +88,8 @@ def _ratio(text: str) -> float:
 
 def _warmup(text: str) -> tuple[float, int]:
     if text.endswith(_STEPS):
-        return 0.0, text_values.read_integer(text.removesuffix(_STEPS).strip(), 1)
-    epochs = text_values.read_number(text)
+        return 0.0, read_integer(text.removesuffix(_STEPS).strip(), 1)
+    epochs = read_number(text)
     if epochs < 0:
         raise ValueError(text)
     return epochs, 0
