@@ -156,7 +156,9 @@ class CompressedSum:
             compressor.density = self._density(int(compressor.steps[0]))
         dense_bytes = ring_bytes(gradient.nbytes, size)
         gathered = compressor.message_bytes() * (size - 1)
-        is_dense = self._taken < _DENSE_STEPS or gathered >= dense_bytes > 0
+        # Counted over all lives of a job: on several ranks the two ways round apart.
+        is_first = compressor.steps[0] < _DENSE_STEPS
+        is_dense = bool(is_first) or gathered >= dense_bytes > 0
         begun_s = time.perf_counter()
         self._note_interval(begun_s)
         exchange = HorovodExchange(communicator, name)

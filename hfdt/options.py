@@ -77,8 +77,8 @@ class Options(options.FrameworkOptions):
     compression: str = field(
         default="none",
         metadata=options.custom(
-            "Type of gradients during transfer, or which part of them is sent; "
-            "`none`: all, in their own.",
+            "Type of gradients during transfer, or what is sent of them: `topk:0.01`, "
+            "`dgc:0.001`, `powersgd:4` or `sign`; `none`: all, in their own type.",
             rule=f"must be one of {', '.join(specification.TYPES)}, "
             f"{specification.FORMS}",
             holds=_is_compression,

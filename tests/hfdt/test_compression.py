@@ -147,6 +147,37 @@ def test_half_types_are_summed_in_float32():
     assert total.compressor.state["residual"].dtype == np.float32
 
 
+def test_what_is_kept_is_of_no_scale():
+    variable = keras.Variable(np.zeros((40, 40)))
+    one = HorovodCommunicator(0, 1)
+    gradients = np.random.default_rng(0).normal(size=(3, 40, 40)).astype("float32")
+    _, plain = reduced([], "topk:0.1", SGD(), [tf.constant(gradients[0])], [variable])
+    _, scaled = reduced([], "topk:0.1", SGD(), [tf.constant(gradients[0])], [variable])
+    for gradient, scale in zip(gradients, (4.0, 1024.0, 2.0), strict=True):
+        (expected,) = plain([tf.constant(gradient)], None, one, "x")
+        (found,) = scaled([tf.constant(scale * gradient)], tf.constant(scale), one, "x")
+        np.testing.assert_array_equal(found / scale, expected)
+    kept = [total.compressor.state["residual"] for total in (plain, scaled)]
+    np.testing.assert_array_equal(*kept)
+
+
+def test_the_first_steps_of_a_job_are_dense_and_not_those_after_a_resume():
+    variable = keras.Variable(np.zeros((40, 40)))
+    gradient, seen = tf.ones((40, 40)), []
+    _, total = reduced([], "topk:0.1", SGD(), [gradient], [variable])
+    compressor, inner = total.compressor, total.compressor.reduce
+
+    def noted(*args, dense):
+        seen.append(dense)
+        return inner(*args, dense=dense)
+
+    compressor.reduce = noted
+    for steps in (0, 11, 12, 500):
+        compressor.steps[...] = steps
+        total([gradient], None, HorovodCommunicator(0, 1), "x")
+    assert seen == [True, True, False, False]
+
+
 @pytest.mark.parametrize(
     ("saved", "text"),
     [

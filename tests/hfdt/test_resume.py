@@ -149,3 +149,17 @@ def test_a_loop_of_an_explicit_script_goes_on(command, tmp_path):
     ):
         for name in one.files:
             np.testing.assert_array_equal(other[name], one[name])
+
+
+def test_what_the_ranks_have_not_sent_goes_on(tmp_path):
+    job = HERE / "compressed_resume_job.py"
+    compression = ("--compression", "dgc:0.05,warmup=1")
+    done = life(tmp_path, 3, *compression, job, out="undisturbed", kill="0")
+    assert done.returncode == 0, done.stderr
+    for kill in ("14", "20"):
+        words = (*compression, *SNAPSHOT, job)
+        assert life(tmp_path, 3, *words, kill=kill).returncode == KILLED
+    done = life(tmp_path, 3, *compression, *SNAPSHOT, job, kill="0")
+    assert "goes on in fit 1" in done.stderr
+    expected = (tmp_path / "undisturbed").read_bytes()
+    assert (tmp_path / "resumed").read_bytes() == expected

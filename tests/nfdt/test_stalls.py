@@ -61,6 +61,7 @@ def test_a_stopped_server_is_named_by_the_workers(tmp_path, consistency):
     assert "in <module>" in job.text  # the stack of the worker that has found it
 
 
+@pytest.mark.long
 def test_under_plain_mpirun_the_same(tmp_path):
     job = mpirun(tmp_path, "stop1@4", NFDT_STALL_TIMEOUT=str(STALL_S))
     assert job.code != 0
