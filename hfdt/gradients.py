@@ -13,7 +13,7 @@ from hfdt.communicator import HorovodCommunicator
 from hfdt.compressed_sum import CompressedSum
 from hfdt.compression import Compression, loss_scale
 from hfdt.options import Options
-from hfdt.vectors import buckets, vectors
+from hfdt.vectors import buckets, made_order, vectors
 
 # What Horovod can add up; narrower floats travel as float32.
 _REDUCIBLE = (tf.float16, tf.float32, tf.float64, tf.int32, tf.int64)
@@ -190,7 +190,8 @@ class Reduction:
             reduced |= zip(dense, checked, strict=True)
         else:
             checked = []
-            for bucket in buckets(dense, gradients, self._options.bucket_bytes):
+            leaving = made_order(dense, gradients)
+            for bucket in buckets(leaving, gradients, self._options.bucket_bytes):
                 given = [gradients[i] for i in bucket]
                 joined = vectors(given)
                 own = [_weighted(vector.values, weight) for vector in joined]

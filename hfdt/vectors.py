@@ -52,31 +52,54 @@ def vectors(tensors: Sequence[tf.Tensor]) -> list[Vector]:
     return found
 
 
+def made_order(places: Sequence[int], tensors: Sequence[tf.Tensor]) -> list[int]:
+    """Returns places of gradients in the order in which a backward pass makes them.
+
+    A graph holds operations in the order in which the program has added them, which is
+    alike on all ranks. Where there is no graph, or each gradient was worked on after
+    the pass, one variable after the other, the last variable's gradient is the first.
+
+    Args:
+        places: Those of the gradients that are to be put in order, ascending.
+        tensors: All gradients, in the order of their variables.
+    """
+    backwards = list(reversed(places))
+    if tf.executing_eagerly():
+        return backwards
+    graph = tf.compat.v1.get_default_graph()
+    numbers = {operation.name: i for i, operation in enumerate(graph.get_operations())}
+
+    def made(place: int) -> int:
+        tensor = tensors[place]
+        is_here = tf.is_symbolic_tensor(tensor) and tensor.graph is graph
+        return numbers[tensor.op.name] if is_here else -1  # it is there already
+
+    in_order = sorted(places, key=made)
+    return backwards if in_order == list(places) else in_order
+
+
 def buckets(
     places: Sequence[int], tensors: Sequence[tf.Tensor], num_bytes: int
 ) -> list[list[int]]:
-    """Returns which tensors travel together, the last ones first.
-
-    A backward pass makes the gradients of the last layers first, so what holds them may
-    leave while it goes on.
+    """Returns which tensors travel together, in the order of ``places``.
 
     Args:
-        places: Those of the tensors that travel.
+        places: Those of the tensors that travel, the first to leave first.
         tensors: All of them.
         num_bytes: How many are enough for a bucket; 0: all travel together.
     """
     if not num_bytes or not places:
-        return [list(places)] if places else []
+        return [sorted(places)] if places else []
     found: list[list[int]] = [[]]
     held_bytes = 0
-    for place in reversed(places):
+    for place in places:
         if held_bytes >= num_bytes:
             found.append([])
             held_bytes = 0
-        found[-1].insert(0, place)
+        found[-1].append(place)
         size = tensors[place].shape.num_elements()  # None where it is not known yet
         held_bytes += num_bytes if size is None else size * tensors[place].dtype.size
-    return found
+    return [sorted(bucket) for bucket in found]
 
 
 def _is_aligned(tensor: tf.Tensor) -> bool:
