@@ -104,6 +104,7 @@ class CompressedSum:
     ):
         self.compressor = compressor
         self._density = density
+        self._gradient: Vector | None = None
         self._taken = 0  # by this process
         self._times_s: dict[bool, list[float]] = {False: [], True: []}
         self._begun: tuple[float, bool, float] | None = None
@@ -124,17 +125,14 @@ class CompressedSum:
             communicator: Operations among the ranks.
             name: Of the operations.
         """
-        flat = tf.concat(
-            [tf.reshape(tf.cast(g, tf.float32), [-1]) for g in gradients], 0
-        )
-        if scale is not None:
-            # What is kept is of no scale.
-            flat /= tf.cast(scale, tf.float32)
+        given = [tf.cast(g, tf.float32) for g in gradients]
+        # What is kept is of no scale.
+        given.append(tf.cast(1.0 if scale is None else scale, tf.float32))
         reduce = functools.partial(self._reduce, communicator, name)
         if tf.executing_eagerly():
-            total = tf.constant(reduce(flat.numpy()))
+            total = tf.constant(reduce(*(one.numpy() for one in given)))
         else:
-            total = tf.numpy_function(reduce, [flat], tf.float32)
+            total = tf.numpy_function(reduce, given, tf.float32)
             total = tf.ensure_shape(total, [self.compressor.layout.size])
         if scale is not None:
             total *= tf.cast(scale, tf.float32)
@@ -149,8 +147,9 @@ class CompressedSum:
         ]
 
     def _reduce(
-        self, communicator: HorovodCommunicator, name: str, gradient: Vector
+        self, communicator: HorovodCommunicator, name: str, *given: Vector
     ) -> Vector:
+        gradient = self._joined(given[:-1], given[-1])
         compressor, size = self.compressor, communicator.size
         if self._density is not None and isinstance(compressor, SparseCompressor):
             compressor.density = self._density(int(compressor.steps[0]))
@@ -170,6 +169,22 @@ class CompressedSum:
         self._dense_bytes += dense_bytes
         self._taken += 1
         return total
+
+    def _joined(self, gradients: Sequence[Vector], scale: Vector) -> Vector:
+        """Returns gradients as one vector, which is written again at the next step."""
+        if self._gradient is None:
+            # Once: the pages of a new one cost more than what is copied.
+            self._gradient = np.empty(self.compressor.layout.size, np.float32)
+        for one, (start, stop) in zip(
+            gradients, self.compressor.layout.ranges, strict=True
+        ):
+            part, values = self._gradient[start:stop], one.reshape(-1)
+            if scale == 1:
+                np.copyto(part, values)
+            else:
+                with np.errstate(all="ignore"):  # of what is not finite, all hear
+                    np.divide(values, scale, out=part)
+        return self._gradient
 
     def _note_interval(self, now_s: float) -> None:
         """Notes how long the step before has taken; what was compressed in vain not."""

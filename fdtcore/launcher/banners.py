@@ -39,6 +39,7 @@ _EVENTS = b"[warn] Epoll "
 _PEER_ENDED = re.compile(
     rb"\[[-\d]+ [\d:.]+: E \S+horovod/common/operations\.cc:\d+\] "
 )
+_PART_OF_PEER_ENDED = re.compile(rb"\[[-\d]*(?: [\d:.]*(?: (?:E(?: \S*)?)?)?)?")
 # Of a peer that a library of MPI's has lost, of ssh, and of a group of processes.
 _HOST_TAG = re.compile(rb"\[[\w.-]+:\d+\] ")
 _PART_OF_TAG = re.compile(rb"\[[\w.-]*(:\d*\]?)?")
@@ -169,7 +170,9 @@ class BannerFilter:
         if tag := _HOST_TAG.match(partial):
             words = partial[tag.end() :]
             return any(o.startswith(words) or words.startswith(o) for o in _OF_A_HOST)
-        is_tag = _PART_OF_TAG.fullmatch(partial) is not None
+        parts = (_PART_OF_TAG, _PART_OF_PEER_ENDED)
+        is_tag = any(part.fullmatch(partial) for part in parts)
+        is_noise = is_noise or _PEER_ENDED.match(partial) is not None
         is_rule = _PART_OF_RULE.fullmatch(partial) is not None
         return is_noise or is_tag or is_rule
 

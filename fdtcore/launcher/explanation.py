@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from fdtcore.failures import GONE, Failure
+from fdtcore.failures import EXCEPTION, GONE, Failure
 from fdtcore.launcher.banners import Ended
 from fdtcore.launcher.hosts import is_local
 from fdtcore.launcher.supervisor import Outcome
@@ -101,7 +101,7 @@ def exit_code(outcome: Outcome, failure: Failure | None) -> int:
     """Returns the exit code of a job: that of the rank which failed first.
 
     A rank that vanishes on another machine is first missed by its peers, and the code
-    that mpirun gives is theirs.
+    that mpirun gives is theirs; so it may be where a rank has failed there.
 
     Args:
         outcome: How the job ended.
@@ -110,6 +110,14 @@ def exit_code(outcome: Outcome, failure: Failure | None) -> int:
     is_gone = failure is not None and failure.kind == GONE and not outcome.received
     if is_gone and not outcome.lost_host and not _saw(outcome.ended, failure):
         return 128 + signal.SIGKILL
+    if failure is None or failure.kind != EXCEPTION or outcome.received:
+        return outcome.code
+    if outcome.code and failure.type == SystemExit.__name__:
+        # As Python takes it: a text is code 1.
+        said = failure.message
+        return int(said) & 0xFF if said.removeprefix("-").isdecimal() else 1
+    if outcome.ended is not None and not _saw(outcome.ended, failure):
+        return 1
     return outcome.code
 
 

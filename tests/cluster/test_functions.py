@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import signal
 import sys
 
@@ -76,8 +77,9 @@ def test_results_come_from_hosts_that_share_no_disk(hosts, program):
 @pytest.mark.parametrize(
     ("how", "code", "said"),
     [
-        ("raise", 1, "rank 1/3 (node2) failed: ValueError: this machine is not as the"),
-        ("kill", 137, "rank 1/3 (node2) was killed by signal 9 (SIGKILL)."),
+        ("raise", 1, r"rank 1/3 \(node2\) failed: ValueError: this machine is not as"),
+        # How it died mpirun may tell after its peers have missed it.
+        ("kill", 137, r"rank 1/3 \(node2.*\) .*killed by (a )?signal"),
         (
             "set",
             1,
@@ -90,7 +92,7 @@ def test_a_failure_there_is_raised_here(hosts, folder, how, code, said):
     call = f"hfdt.run(functions.fails, ('node2', {how!r}), np=3, hosts={THREE!r})"
     [kind, text, rank, host, exit_code], _ = result(hosts, folder, call)
     assert (kind, rank, host, exit_code) == ("RunError", 1, "node2", code)
-    assert said in text
+    assert re.search(said, text)
     assert ("functions.py" in text) == ("Traceback" in text) == (how == "raise")
 
 

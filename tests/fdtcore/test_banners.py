@@ -224,6 +224,14 @@ def test_what_mpich_says_of_an_end_goes(size):
         assert banners.has_died
 
 
+@pytest.mark.parametrize("size", [1, 12, 40, 10_000])
+def test_what_a_rank_over_gloo_says_of_a_peer_goes(size):
+    said = "[2026-11-29 18:11:44.507912: E /b/horovod/common/operations.cc:697] "
+    others = "[2026-11-29] [0.5, 1.0]\n[2026-11-29 18:11:44.5: W a.cc:3] b\n"
+    text = f"a\n{said}[0]: Read error\n{others}[2026-11-29 18:11"
+    assert run(text, size) == (f"a\n{others}[2026-11-29 18:11", None)
+
+
 def test_why_srun_starts_nothing_is_shown():
     text = "srun: error: Unable to create step for job 9: Requested nodes are busy\n"
     assert run(text, 5) == (text, None)

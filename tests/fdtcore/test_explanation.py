@@ -49,6 +49,22 @@ def test_a_death_that_peers_have_seen_first_is_the_ranks_own():
     assert exit_code(Outcome(1, 0, 0, None), FAILURE) == 1
 
 
+@pytest.mark.parametrize(
+    ("type", "message", "code"),
+    [
+        ("SystemExit", "7", 7),
+        ("SystemExit", "-1", 255),
+        ("SystemExit", "no data here", 1),
+        ("ValueError", "7", 1),
+    ],
+)
+def test_the_exit_code_of_a_rank_that_failed_is_its_own(type, message, code):
+    failed = dataclasses.replace(FAILURE, type=type, message=message)
+    of_a_peer = Outcome(14, 0, 0, Ended(0, "", 14, 0))
+    assert exit_code(of_a_peer, failed) == code
+    assert exit_code(of_a_peer._replace(received=2, code=130), failed) == 130
+
+
 def test_what_the_launcher_had_to_end_is_told_by_the_record():
     cut_off = dataclasses.replace(FAILURE, kind=CUT_OFF, message="b cannot be reached")
     outcome = Outcome(1, 0, 0, Ended(0, "", 14, 0))

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from fdtcore.snapshots import tensor_file
 from fdtcore.snapshots.stop_requests import STOPPED_CODE
 from tests.hfdt.real_jobs import MPIRUN_PYTHON, NO_STALL_TIMEOUT, RUN
 from tests.hfdt.test_jobs import HERE
@@ -163,3 +164,18 @@ def test_what_the_ranks_have_not_sent_goes_on(tmp_path):
     assert "goes on in fit 1" in done.stderr
     expected = (tmp_path / "undisturbed").read_bytes()
     assert (tmp_path / "resumed").read_bytes() == expected
+
+
+def test_what_more_ranks_have_not_sent_goes_on_with_fewer(tmp_path):
+    words = ("--compression", "topk:0.01", *SNAPSHOT, HERE / "unsent_job.py")
+    assert life(tmp_path, 3, *words, kill="14").returncode == KILLED
+    done = life(tmp_path, 2, *words, kill="0")
+    assert done.returncode == 0, done.stderr
+    assert "goes on in fit 1" in done.stderr
+    arrays = tensor_file.read(tmp_path / "s" / "fit-0001.safetensors").arrays
+    (weights,) = (one for one in arrays.values() if one.shape == (64, 32))
+    unsent = [one for name, one in arrays.items() if name.startswith("kept.1.rank.")]
+    assert len(unsent) == 2 and np.any(weights == 0)
+    # What was sent and what was not are all gradients that were made.
+    made = 20 * np.tile(np.arange(1, 33), (64, 1))
+    np.testing.assert_allclose(sum(unsent).reshape(64, 32) - weights, made, rtol=1e-5)

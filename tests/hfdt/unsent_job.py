@@ -1,0 +1,33 @@
+"""A fit whose gradient is the same in each step; killed after ``KILL`` batches.
+
+The gradient of element (i, j) is j + 1, whatever the weights and the samples are.
+"""
+
+import os
+import signal
+
+import keras
+import numpy as np
+
+ROWS, COLUMNS, STEPS = 64, 32, 20
+model = keras.Sequential(
+    [keras.Input((ROWS,)), keras.layers.Dense(COLUMNS, use_bias=False)]
+)
+model.set_weights([np.zeros((ROWS, COLUMNS), "float32")])
+model.compile(
+    keras.optimizers.SGD(1.0),
+    lambda y_true, y_pred: keras.ops.sum(y_pred * np.arange(1.0, COLUMNS + 1), -1),
+)
+
+
+class Kill(keras.callbacks.Callback):
+    batches = 0  # of the class: what an object holds comes back from a snapshot
+
+    def on_train_batch_end(self, batch, logs=None):
+        Kill.batches += 1
+        if Kill.batches == int(os.environ["KILL"]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+x = np.ones((12 * STEPS, ROWS), "float32")
+model.fit(x, x, batch_size=12, verbose=0, callbacks=[Kill()])
