@@ -62,29 +62,31 @@ class Reader:
         self._kind, self._layout, self._dtype = chosen.kind, layout, dtype
         self._factors = Factors(layout, chosen.rank)
 
-    def add(self, payload: memoryview, total: Vector) -> None:
-        """Adds what the bytes of a message stand for.
+    def read(self, payload: memoryview, out: Vector) -> None:
+        """Writes what the bytes of a message stand for.
 
         Args:
             payload: As :func:`packed` returned it.
-            total: A vector of all variables, [n]; written.
+            out: A vector of all variables, [n]; written.
 
         Raises:
             ValueError: The bytes are no message of these variables.
         """
         message = self._unpacked(payload)
+        if self._kind == specification.POWER_SGD:
+            self._factors.write(message, out)
+            return
+        out.fill(0)
         if self._kind == specification.SIGN:
-            add_signs(message, self._layout, total)
-        elif self._kind == specification.POWER_SGD:
-            self._factors.add(message, total)
+            add_signs(message, self._layout, out)
         else:
             places = message[0]
-            if len(places) and not 0 <= places.min() <= places.max() < total.size:
+            if len(places) and not 0 <= places.min() <= places.max() < out.size:
                 raise ValueError(
                     "elements must lie within the vector. Received: places "
-                    f"{places.min()} to {places.max()} in a vector of {total.size}."
+                    f"{places.min()} to {places.max()} in a vector of {out.size}."
                 )
-            add_elements(message, self._layout, total)
+            add_elements(message, self._layout, out)
 
     def _unpacked(self, payload: memoryview) -> Message:
         found: list[npt.NDArray[Any]] = []

@@ -68,7 +68,7 @@ class PowerSGD(Sender):
 
     def add(self, message: Message, total: Vector) -> None:
         """Adds P Q^T of each variable."""
-        self._factors.add(message, total)
+        total += self._applied(message)
 
     def commit(self, gradient: Vector, message: Message) -> None:
         """Keeps what the matrices leave out, and Q for the next step."""
@@ -121,9 +121,9 @@ class PowerSGD(Sender):
         return first, second
 
     def _applied(self, message: Message) -> Vector:
-        total = self._zeros()
-        self.add(message, total)
-        return total
+        out = self._zeros()
+        self._factors.write(message, out)
+        return out
 
     def _keep(self, waiting: Vector, applied: Vector, second: Vector) -> None:
         self._second[...] = second
@@ -180,15 +180,18 @@ class Factors:
         """Returns each variable's Q."""
         return _split(second, self._seconds)
 
-    def add(self, message: Message, total: Vector) -> None:
-        """Adds what P and Q stand for to a vector, [n]."""
+    def write(self, message: Message, out: Vector) -> None:
+        """Writes what P and Q stand for into a vector of all variables, [n]."""
         first, second = message
         with np.errstate(all="ignore"):  # what is not finite is told by it
-            for out, left, right, rank in zip(
-                *(self.of(total), self.firsts(first), self.seconds(second), self.ranks),
+            for matrix, left, right, rank in zip(
+                *(self.of(out), self.firsts(first), self.seconds(second), self.ranks),
                 strict=True,
             ):
-                out += left @ right.T if rank else left
+                if rank:
+                    np.matmul(left, right.T, out=matrix)
+                else:
+                    matrix[...] = left
 
 
 def _orthogonal(matrix: Vector) -> Vector:

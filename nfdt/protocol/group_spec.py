@@ -90,8 +90,7 @@ class GroupSpec:
         if push.parts >= 0:
             unpack_gradient(push.parts, push.payload, vector, self.wire)
             return
-        vector[...] = 0
-        self._reader.add(as_bytes(push.payload), vector)
+        self._reader.read(as_bytes(push.payload), vector)
 
     @property
     def size(self) -> int:

@@ -503,10 +503,10 @@ def test_a_reader_has_what_a_compressor_sends(wire, dtype):
     gradient = np.random.default_rng(4).normal(size=layout.size).astype(dtype)
     for _ in range(2):
         message = made.encode(gradient)
-        total, found = np.zeros(layout.size, dtype), np.zeros(layout.size, dtype)
+        total, found = np.zeros(layout.size, dtype), np.ones(layout.size, dtype)
         made.add(message, total)
         reader = Reader(Specification.parse(wire), layout, np.dtype(dtype))
-        reader.add(memoryview(making.packed(message)), found)
+        reader.read(memoryview(making.packed(message)), found)
         assert same_bits(found, total)
         for start, stop in layout.wholes:
             assert same_bits(found[start:stop], gradient[start:stop])
@@ -519,7 +519,7 @@ def test_what_is_no_message_is_refused(wire):
     reader = Reader(Specification.parse(wire), layout, np.dtype(np.float32))
     total = np.zeros(layout.size, np.float32)
     with pytest.raises(ValueError, match=r"of these variables\. Received: 3 bytes"):
-        reader.add(memoryview(b"abc"), total)
+        reader.read(memoryview(b"abc"), total)
 
 
 @pytest.mark.parametrize("place", [-1, 2007])
@@ -528,7 +528,7 @@ def test_places_beyond_the_vector_are_refused(place):
     reader = Reader(Specification.parse(TOP_K), layout, np.dtype(np.float32))
     message = np.array([place], np.int32), np.ones(8, np.float32)
     with pytest.raises(ValueError, match=f"places {place} to {place} in a vector"):
-        reader.add(memoryview(making.packed(message)), np.zeros(2007, np.float32))
+        reader.read(memoryview(making.packed(message)), np.zeros(2007, np.float32))
 
 
 # --- Options --------------------------------------------------------------------------

@@ -99,7 +99,7 @@ def test_clipping_is_that_of_keras(norm, factor):
         own = SGD(1.0, loss_scale_factor=factor, **{norm: 2.0})
         kernel, bias = scale * gradient[:KERNEL], scale * gradient[KERNEL:]
         variables = [keras.Variable(np.zeros_like(one)) for one in (kernel, bias)]
-        own.apply([kernel, bias], variables)
+        own.apply([keras.ops.convert_to_tensor(g) for g in (kernel, bias)], variables)
         expected = np.concatenate([-np.asarray(v) for v in variables])
         given = [Dense(0, kernel), Dense(KERNEL, bias)]
         (found,) = made("topk:0.1", own).prepared(given, -1, -1)

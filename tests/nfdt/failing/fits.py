@@ -136,7 +136,9 @@ def main():
         y[76] = np.nan
     units = 2 if PLAN.get(-1) == "fewer" else 1
     scaled = keras.layers.Rescaling([0.01, 1.0, 1.0])
-    wide = [keras.layers.Dense(400)] if "wide" in CASE else []
+    wide = []
+    if "wide" in CASE:
+        wide = [keras.layers.Dense(400), keras.layers.Rescaling(0.1)]
     model = Model([keras.Input((3,)), scaled, *wide, keras.layers.Dense(units)])
     optimizer = keras.optimizers.SGD(0.02, 0.9 if "momentum" in CASE else 0.0)
     if "broken" in CASE:
