@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fdtcore.compression import making, sparsity, specification
+from fdtcore.compression import factory, sparsity, specification
 from fdtcore.compression.layout import Layout, is_large
 from fdtcore.compression.sparsity import TrainedSoFar
 from fdtcore.compression.specification import Specification
@@ -89,7 +89,7 @@ class Compression:
                 f"compression: the momentum {momentum:g} of SGD acts before "
                 "the exchange on what is compressed (momentum correction)."
             )
-        compressor = making.compressor(
+        compressor = factory.compressor(
             chosen, layout, momentum=momentum, nesterov=nesterov
         )
         self._say(

@@ -1,4 +1,4 @@
-"""What a compression of gradients takes over from optimizers, and what it refuses."""
+"""The part of optimizers in a compression of gradients, and what it refuses."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fdtcore.compression import making, sparsity, specification
+from fdtcore.compression import factory, sparsity, specification
 from fdtcore.compression.layout import Layout
 from fdtcore.compression.sparsity import TrainedSoFar
 from fdtcore.compression.specification import Specification
@@ -61,7 +61,7 @@ class GradientCompression:
             algorithm, num_workers
         )
         self._momentum = optimizer.momentum if self._has_momentum else 0.0
-        self.compressor = making.compressor(
+        self.compressor = factory.compressor(
             chosen,
             layout,
             momentum=self._momentum,

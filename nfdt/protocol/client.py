@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fdtcore.compression import making
+from fdtcore.compression import factory
 from fdtcore.compression.compressor import Sender
 from nfdt.protocol import elements, serialization, topology
 from nfdt.protocol.elements import ELEMENTS
@@ -301,7 +301,7 @@ class ShardedVector:
         payload: Any = whole.view(np.uint8)
         if not compressor.sends_whole:
             sent = compressor.encode(whole)
-            parts, payload = -compressor.count(sent), making.packed(sent)
+            parts, payload = -compressor.count(sent), factory.packed(sent)
         if sent is not None and payload.nbytes >= whole.nbytes:
             # The same, and no more bytes than that takes.
             plain = np.zeros_like(whole)

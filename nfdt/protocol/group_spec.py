@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fdtcore.compression import specification
+from fdtcore.compression.factory import Reader
 from fdtcore.compression.layout import Layout, is_large
-from fdtcore.compression.making import Reader
 from fdtcore.compression.specification import Specification
 from fdtcore.validation import is_number
 from nfdt.protocol import serialization

@@ -64,7 +64,7 @@ class Message:
             none.
         parts: Segments in a payload that holds rows; 0 for a plain vector. Of an answer
             ``ELEMENTS`` for some elements of one; of a push -n for a compressed one
-            that tells of n elements.
+            in which n elements are not left out.
         rate: The worker's learning rate where it has changed; NaN where not.
         loss: Loss of the batch; NaN where it is not known.
         compute_s: Time from the last release to this push or step.

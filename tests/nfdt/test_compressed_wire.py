@@ -9,9 +9,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from fdtcore.compression import making
+from fdtcore.compression import factory
+from fdtcore.compression.factory import Reader
 from fdtcore.compression.layout import Layout
-from fdtcore.compression.making import Reader
 from fdtcore.compression.specification import Specification
 from nfdt.options import Options
 from nfdt.protocol import elements
@@ -87,7 +87,7 @@ class Job:
             chosen = wire and Specification.parse(wire)
             vector = ShardedVector(
                 *(transport, worker, 0, [KERNEL, BIAS], "float32", "float32", returned),
-                compressor=making.compressor(chosen, spec.layout, **momentum)
+                compressor=factory.compressor(chosen, spec.layout, **momentum)
                 if chosen
                 else None,
             )
@@ -499,14 +499,14 @@ def test_a_reader_has_what_a_compressor_sends(wire, dtype):
     layout = Layout(
         ((50, 40), (7,), (30, 3), (3, 3, 20, 9)), (False, True, True, False)
     )
-    made = making.compressor(Specification.parse(wire), layout, dtype=dtype)
+    made = factory.compressor(Specification.parse(wire), layout, dtype=dtype)
     gradient = np.random.default_rng(4).normal(size=layout.size).astype(dtype)
     for _ in range(2):
         message = made.encode(gradient)
         total, found = np.zeros(layout.size, dtype), np.ones(layout.size, dtype)
         made.add(message, total)
         reader = Reader(Specification.parse(wire), layout, np.dtype(dtype))
-        reader.read(memoryview(making.packed(message)), found)
+        reader.read(memoryview(factory.packed(message)), found)
         assert same_bits(found, total)
         for start, stop in layout.wholes:
             assert same_bits(found[start:stop], gradient[start:stop])
@@ -528,7 +528,7 @@ def test_places_beyond_the_vector_are_refused(place):
     reader = Reader(Specification.parse(TOP_K), layout, np.dtype(np.float32))
     message = np.array([place], np.int32), np.ones(8, np.float32)
     with pytest.raises(ValueError, match=f"places {place} to {place} in a vector"):
-        reader.read(memoryview(making.packed(message)), np.zeros(2007, np.float32))
+        reader.read(memoryview(factory.packed(message)), np.zeros(2007, np.float32))
 
 
 # --- Options --------------------------------------------------------------------------
