@@ -132,6 +132,7 @@ def test_the_server_knows_what_each_worker_has(row, wire):
         job.push(worker, gradient)
         vector = job.vectors[worker]
         assert same_bits(vector.params, job.known(worker))
+    for vector in job.vectors:
         assert not same_bits(vector.params, job.server.params)
 
 

@@ -186,7 +186,7 @@ REFUSALS = {
     "clipping of a part": (
         "topk:0.1",
         lambda: Adam(clipnorm=1.0, gradient_accumulation_steps=2),
-        "gradient_accumulation_steps=2 of adam. Leave it out, or use powersgd.",
+        "gradient_accumulation_steps=2 of Adam. Leave it out, or use powersgd.",
     ),
 }
 

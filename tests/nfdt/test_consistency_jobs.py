@@ -68,7 +68,7 @@ def test_parts_of_gradients_and_parameters(tmp_path):
 
 
 def test_signs_and_narrow_parameters(tmp_path):
-    job = run(tmp_path, f"{CASE},wide", "--wire", "sign", np=3)
+    job = run(tmp_path, "wide", "--wire", "sign")
     assert job.code == 0, job.text
     assert real_runs.visits(tmp_path) == every_batch_once()
     (line,) = said(job, "nfdt: wire  ")  # 150 + 4 + 3204 bytes, and 4002, of 8004
