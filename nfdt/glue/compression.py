@@ -157,6 +157,6 @@ def check(chosen: Specification, optimizer: Optimizer, dtype: str) -> None:
         what = "clips" if clips else "has momentum on"
         raise ValueError(
             f"a worker {what} each gradient, before the server accumulates them. "
-            f"Received: gradient_accumulation_steps={steps} of {type(optimizer).__name__}. "
-            f"Leave it out, or use {'powersgd' if clips else topk}."
+            f"Received: gradient_accumulation_steps={steps} of "
+            f"{type(optimizer).__name__}. Leave it out, or use {'powersgd' if clips else topk}."
         )
