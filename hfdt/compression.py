@@ -12,17 +12,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fdtcore.compression import sparsity, specification
-from fdtcore.compression.compressor import Compressor
-from fdtcore.compression.deep_gradient import DeepGradient
-from fdtcore.compression.layout import Layout
-from fdtcore.compression.power_sgd import PowerSGD
-from fdtcore.compression.sign import Sign
+from fdtcore.compression import factory, sparsity, specification
+from fdtcore.compression.layout import Layout, is_large
 from fdtcore.compression.sparsity import TrainedSoFar
 from fdtcore.compression.specification import Specification
-from fdtcore.compression.top_k import SMALL, TopK
 from fdtcore.engine import KeptValue
-from fdtcore.glue import binding, state, wrappers
+from fdtcore.glue import binding, compression, state, wrappers
 from fdtcore.keras_types import Optimizer, Variable
 from hfdt.compressed_sum import CompressedSum, Saved, line
 
@@ -69,10 +64,9 @@ class Compression:
             for i, g in enumerate(gradients)
             if isinstance(g, tf.Tensor)
             and g.dtype in _COMPRESSED
-            and len(variables[i].shape) > 1
-            and math.prod(variables[i].shape) >= SMALL
+            and is_large(variables[i].shape)
         ]
-        check(self._chosen, optimizer)
+        compression.check(self._chosen, optimizer)
         if not places:
             return [], None
         known = self._sums.setdefault(optimizer, {})
@@ -85,24 +79,19 @@ class Compression:
     def _new(self, layout: Layout, optimizer: Optimizer, count: int) -> CompressedSum:
         chosen = self._chosen
         density: Callable[[int], float] | None = None
-        compressor: Compressor
-        if chosen.kind == specification.TOP_K:
-            compressor = TopK(layout, chosen.ratio)
-        elif chosen.kind == specification.SIGN:
-            compressor = Sign(layout)
-        elif chosen.kind == specification.POWER_SGD:
-            compressor = PowerSGD(layout, chosen.rank, chosen.start_steps)
-        else:
+        momentum, nesterov = 0.0, False
+        if chosen.kind == specification.DEEP_GRADIENT:
             (sgd,) = wrappers.steps_of(optimizer)
-            compressor = DeepGradient(
-                layout, chosen.ratio, sgd.momentum, nesterov=sgd.nesterov
-            )
+            momentum, nesterov = sgd.momentum, sgd.nesterov
             density = self._density
-            if sgd.momentum:
-                self._say(
-                    f"compression: the momentum {sgd.momentum:g} of SGD acts before "
-                    "the exchange on what is compressed (momentum correction)."
-                )
+        if momentum:
+            self._say(
+                f"compression: the momentum {momentum:g} of SGD acts before "
+                "the exchange on what is compressed (momentum correction)."
+            )
+        compressor = factory.compressor(
+            chosen, layout, momentum=momentum, nesterov=nesterov
+        )
         self._say(
             f"compression: {layout.size:,} elements of {len(layout.shapes)} of {count} "
             "gradients are compressed; small ones, vectors and rows go as they are."
@@ -132,7 +121,7 @@ class Compression:
 
         Source: Lin et al., 2018, arXiv:1712.01887, sec. 3.2.
         """
-        one = _clipping(self._chosen, optimizer)
+        one = compression.clipping(self._chosen, optimizer)
         if one is None:
             return list(gradients)
         scale = loss_scale(optimizer)
@@ -160,7 +149,7 @@ class Compression:
 
         def apply(gradients: Any, variables: Any) -> Any:
             with contextlib.ExitStack() as stack:
-                one = _clipping(self._chosen, optimizer)
+                one = compression.clipping(self._chosen, optimizer)
                 if one is not None:
                     for name in ("clipnorm", "global_clipnorm"):
                         stack.enter_context(binding.replaced(one, name, None))
@@ -220,60 +209,12 @@ class Compression:
         return [line(one) for one in self.saved if one.dense_bytes]
 
 
-def check(chosen: Specification, optimizer: Optimizer) -> None:
-    """Refuses what a compression cannot train with.
-
-    Raises:
-        ValueError: The optimizer, or how it clips.
-    """
-    steps = wrappers.steps_of(optimizer)
-    if chosen.kind == specification.DEEP_GRADIENT:
-        others = [one for one in steps if not _is_sgd(one)]
-        if others or len(steps) != 1:
-            names = ", ".join(type(one).__name__ for one in others or steps)
-            raise ValueError(
-                "dgc is defined for one keras.optimizers.SGD, whose momentum it "
-                f"takes over. Received: {names}. Write topk:{chosen.ratio:g}."
-            )
-    if chosen.kind not in (specification.TOP_K, specification.DEEP_GRADIENT):
-        return
-    for one in steps:
-        if one.clipvalue:
-            raise ValueError(
-                "values cannot be clipped before they are compressed. Received: "
-                f"clipvalue={one.clipvalue:g} of {one.name}. Use clipnorm or "
-                "global_clipnorm, or compression powersgd."
-            )
-        if len(steps) > 1 and (one.clipnorm or one.global_clipnorm):
-            raise ValueError(
-                "with several optimizers none may clip before the compression. "
-                f"Received: a clipnorm of {one.name}. Clip in one optimizer for all, "
-                "or use compression powersgd."
-            )
-
-
 def loss_scale(optimizer: Optimizer) -> tf.Tensor | None:
     """Returns what the gradients of an optimizer are multiplied by, if anything."""
     for one in (optimizer, *wrappers.within(optimizer)):
         if isinstance(one, keras.optimizers.LossScaleOptimizer) and one.built:
             return tf.convert_to_tensor(one.dynamic_scale)
     return None
-
-
-def _clipping(chosen: Specification, optimizer: Optimizer) -> Any:
-    """Returns the optimizer that clips, where that is done before the compression."""
-    steps = wrappers.steps_of(optimizer)
-    if chosen.kind not in (specification.TOP_K, specification.DEEP_GRADIENT):
-        return None
-    if len(steps) == 1 and (steps[0].clipnorm or steps[0].global_clipnorm):
-        return steps[0]
-    return None
-
-
-def _is_sgd(optimizer: Optimizer) -> bool:
-    sgd = keras.optimizers.SGD
-    own = type(optimizer).update_step is sgd.update_step
-    return isinstance(optimizer, sgd) and own
 
 
 def _without_momentum(sgd: Any, compressed: set[int]) -> Callable:

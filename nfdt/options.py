@@ -22,12 +22,11 @@ from nfdt.protocol.controllers import (
     StaleSynchronous,
 )
 from nfdt.protocol.gradients import WIRE_TYPES
+from nfdt.rules.corrections import GapAware
 
 
 def _is_wire(value: object) -> bool:
-    if value in ("own", *WIRE_TYPES):
-        return True
-    return specification.is_stateful(value) and str(value).strip().startswith("topk")
+    return value in ("own", *WIRE_TYPES) or specification.is_stateful(value)
 
 
 # Marks what has no meaning where one process plays all workers in virtual time.
@@ -83,14 +82,18 @@ class Options(options.FrameworkOptions):
         metadata=options.custom(
             "Type of gradients, and of the parameters that answer them, during "
             "transfer, or which part of them is sent; `own`: that of the parameters.",
-            rule=f"must be one of {', '.join(('own', *WIRE_TYPES))}, topk:RATIO",
+            rule="must be one of "
+            f"{', '.join(('own', *WIRE_TYPES))}, {specification.FORMS}",
             holds=_is_wire,
-            metavar="TYPE|topk:RATIO",
+            metavar="TYPE|FORM",
             way_out="Write own, or topk:0.01 for a hundredth both ways.",
             details="`topk:0.01`: the hundredth of a gradient's elements that is "
             "largest, the rest is added to the next one, and in answer the hundredth "
-            "of the parameters that differs most from what the worker has; "
-            "docs/wire.md. Parameters never travel in a type wider than their own. The "
+            "of the parameters that differs most from what the worker has. "
+            "`dgc:0.001`: the same of an accumulated momentum. `powersgd:4` and "
+            "`sign`: thin matrices, or one bit an element, and in answer all "
+            f"parameters in `bfloat16`. Forms: {specification.FORMS}; docs/wire.md. "
+            "Parameters never travel in a type wider than their own. The "
             "servers keep them in that one, and workers get them so at the end of each "
             "epoch, for validation and for saving. `bfloat16` has the range of "
             "`float32`; in `float16`, values beyond 65504 are infinite.",
@@ -223,10 +226,12 @@ class Options(options.FrameworkOptions):
         """The folder of checkpoints to go on from; empty where none is."""
         return self.checkpoint if self.resume == "auto" else self.resume
 
-    @property
-    def density(self) -> float:
-        """Part of the elements of a gradient that is sent; 0: all."""
-        return Specification.parse(self.wire).ratio if ":" in self.wire else 0.0
+    @functools.cached_property
+    def compression(self) -> Specification | None:
+        """What is sent of gradients; None: all of them, in a type."""
+        if self.wire in ("own", *WIRE_TYPES):
+            return None
+        return Specification.parse(self.wire)
 
     @property
     def trains_locally(self) -> bool:
@@ -243,15 +248,26 @@ def real_runs_only() -> tuple[str, ...]:
 
 
 def _check_wire(options: Options) -> None:
+    chosen, algorithm = options.compression, algorithms.find(options.algorithm)
     demand(
-        not options.density or options.servers == 1,
+        not chosen or options.servers == 1,
         "one server takes a part of a gradient",
         "Use one server, or a type such as bfloat16.",
         wire=options.wire,
         servers=options.servers,
     )
     demand(
-        not (options.density and options.trains_locally),
+        not (
+            chosen and chosen.is_sparse and isinstance(algorithm.correction, GapAware)
+        ),
+        f"{algorithm.name} compares each gradient with the mean of all before it, and "
+        "here most have nothing of an element",
+        "Use powersgd or sign, or --algorithm dc-asgd-a.",
+        wire=options.wire,
+        algorithm=algorithm.name,
+    )
+    demand(
+        not (chosen and options.trains_locally),
         "only gradients are sent in part, not what local steps have come to",
         "Use a type such as bfloat16, or no local steps.",
         wire=options.wire,

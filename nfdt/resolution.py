@@ -49,7 +49,7 @@ def fit_to(algorithm: Algorithm, config: Mapping[str, Any], num_workers: int) ->
     own = plain_sgd(config)
     if algorithm.sends == ELASTIC:
         return Rule(algorithm.correction, algorithm.optimizer)
-    if algorithm.optimizer is None or num_workers == 1:
+    if algorithm.optimizer is None or runs_users(algorithm, num_workers):
         return Rule(algorithm.correction, own)
     momentum = own.momentum if own else 0.0
     if algorithm.sends == LOOKAHEAD:
@@ -67,6 +67,16 @@ def fit_to(algorithm: Algorithm, config: Mapping[str, Any], num_workers: int) ->
         optimizer=describe(config),
     )
     return Rule(algorithm.correction, _averaging(algorithm.optimizer, own))
+
+
+def runs_users(algorithm: Algorithm, num_workers: int) -> bool:
+    """Whether the user's optimizer makes the updates, with the momentum that it has.
+
+    Args:
+        algorithm: Algorithm of the job.
+        num_workers: Number of workers, M.
+    """
+    return algorithm.optimizer is None or num_workers == 1
 
 
 def plain_sgd(config: Mapping[str, Any]) -> Sgd | None:

@@ -49,7 +49,7 @@ GIVEN = {
         "algorithm": {"asgd": "asgd"},
         "consistency": {"ssp:3": "ssp:3"},
         "servers": {"2": 2},
-        "wire": {"bfloat16": "bfloat16", "topk:0.01": "topk:0.01"},
+        "wire": {"bfloat16": "bfloat16", "topk:0.01": "topk:0.01", "sign": "sign"},
         "full_parameters": {"1": True, "off": False},
         "local_steps": {"4": 4},
         "worker_optimizer": {"adam": "adam"},

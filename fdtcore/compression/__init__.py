@@ -14,5 +14,6 @@ deep_gradient        the same with momentum correction: Deep Gradient Compressio
 sparsity             the warm-up of its sparsity
 sign                 signs and one scale for each variable, with error feedback
 power_sgd            matrices of low rank, with error feedback
+factory              the compressor of a choice, and the reader of its messages
 ===================  =============================================================
 """

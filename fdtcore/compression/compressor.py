@@ -55,32 +55,51 @@ class Compressor(abc.ABC):
         return found
 
 
-class GatheringCompressor(Compressor):
-    """Sends every rank's message to all, each of which adds them up."""
+class Sender(Compressor):
+    """Makes a message of a gradient, and keeps what the message leaves out.
+
+    Where only one side compresses, the message is sent to the other one, and the state
+    follows when it was taken there.
+    """
+
+    @property
+    def sends_whole(self) -> bool:
+        """Whether this step's gradient is sent as it is, and changes no state."""
+        return False
 
     @abc.abstractmethod
     def encode(self, gradient: Vector) -> Message:
-        """Returns what this rank sends; the state is left as it is.
+        """Returns what is sent; the state is left as it is.
 
-        Where the gradient is not finite, `is_finite` says so of what is returned.
+        Where the gradient of a variable is not finite, what its message stands for is
+        not, either.
         """
-
-    @abc.abstractmethod
-    def add(self, message: Message, total: Vector) -> None:
-        """Adds a rank's message to a sum, [n]."""
-
-    @abc.abstractmethod
-    def is_finite(self, message: Message) -> bool:
-        """Whether the gradient was that a message was made of."""
 
     @abc.abstractmethod
     def commit(self, gradient: Vector, message: Message) -> None:
         """Changes the state: the message is part of a step.
 
         Args:
-            gradient: This rank's, which the message was made of.
+            gradient: Which the message was made of.
             message: What was sent.
         """
+
+    @abc.abstractmethod
+    def add(self, message: Message, total: Vector) -> None:
+        """Adds what a message stands for to a sum, [n]."""
+
+    def count(self, message: Message) -> int:
+        """Returns of how many elements a message tells."""
+        del message
+        return self.layout.size
+
+
+class GatheringCompressor(Sender):
+    """Sends every rank's message to all, each of which adds them up."""
+
+    @abc.abstractmethod
+    def is_finite(self, message: Message) -> bool:
+        """Whether the gradient was that a message was made of."""
 
     def reduce(self, gradient: Vector, exchange: Exchange, *, dense: bool) -> Vector:
         """Returns what is now applied of the sum of the ranks' gradients."""

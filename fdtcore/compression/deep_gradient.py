@@ -17,9 +17,9 @@ class DeepGradient(SparseCompressor):
         u = m u + g,   v = v + u                    (Nesterov: v = v + m u + g)
         sent = v on S,   v = 0 on S,   u = 0 on S
 
-    The last is left out where all elements are sent: there a velocity is never stale,
-    and the rule is SGD with momentum. Clipping comes before, the step is taken after
-    without a momentum of the optimizer's own.
+    The last is left out where all elements are sent, and in variables that go whole:
+    there a velocity is never stale, and the rule is SGD with momentum. Clipping comes
+    before, the step is taken after without a momentum of the optimizer's own.
 
     Args:
         layout: The variables.
@@ -68,7 +68,6 @@ class DeepGradient(SparseCompressor):
             velocity = self._velocity_after(gradient, block)
             self._unsent[block] = self._unsent_after(gradient, velocity, block)
             self._velocity[block] = velocity
-        indices = message[0]
-        self._unsent[indices] = 0
-        if len(indices) < gradient.size:
-            self._velocity[indices] = 0
+        self._clear(self._unsent, message)
+        if self.count(message) < gradient.size:
+            self._velocity[message[0]] = 0

@@ -34,6 +34,11 @@ class Specification:
     warmup_steps: int = 0
     start_steps: int = 0
 
+    @property
+    def is_sparse(self) -> bool:
+        """Whether some elements are sent, and nothing of the others."""
+        return self.kind in (TOP_K, DEEP_GRADIENT)
+
     @classmethod
     def parse(cls, text: str) -> Specification:
         """Reads what a user has written.

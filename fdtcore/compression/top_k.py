@@ -12,9 +12,6 @@ from fdtcore.compression.exchange import Message
 from fdtcore.compression.layout import Layout, Vector, blocks
 from fdtcore.compression.selection import Selected
 
-# Variables of fewer elements are sent whole: the way costs as much.
-SMALL = 1024
-
 
 class SparseCompressor(GatheringCompressor):
     """Sends the largest elements of what waits to be sent, by indices and values.
@@ -23,19 +20,13 @@ class SparseCompressor(GatheringCompressor):
         layout: The variables.
         density: Part of each variable's elements that is sent, at least one of each.
         dtype: Type of gradients.
-        small: Variables of fewer elements are sent whole.
     """
 
     def __init__(
-        self,
-        layout: Layout,
-        density: float,
-        dtype: type[np.floating] = np.float32,
-        *,
-        small: int = 0,
+        self, layout: Layout, density: float, dtype: type[np.floating] = np.float32
     ):
         super().__init__(layout, dtype)
-        self.density, self._small = density, small
+        self.density = density
 
     def _waiting(self, gradient: Vector, part: slice) -> Vector:
         """Returns a part of what waits to be sent, this step's gradient among it."""
@@ -43,37 +34,59 @@ class SparseCompressor(GatheringCompressor):
 
     def message_bytes(self) -> int:
         """Returns how many bytes a rank brings to the next step, if it is not dense."""
-        count = sum(self._count(stop - start) for start, stop in self.layout.ranges)
-        return count * (np.dtype(np.int32).itemsize + np.dtype(self.dtype).itemsize)
+        count = sum(self._count(stop - start) for start, stop in self.layout.compressed)
+        value_bytes = np.dtype(self.dtype).itemsize
+        num_bytes = count * (np.dtype(np.int32).itemsize + value_bytes)
+        return num_bytes + self.layout.size_of_wholes * value_bytes
 
     def _count(self, size: int) -> int:
         """Returns how many elements of a variable of a size are sent."""
-        return size if size < self._small else math.ceil(self.density * size)
+        return math.ceil(self.density * size)
+
+    def count(self, message: Message) -> int:
+        """Returns of how many elements a message tells."""
+        return len(message[1])
 
     def encode(self, gradient: Vector) -> Message:
-        """Returns indices, ascending, and values."""
+        """Returns indices, ascending, and their values; behind them, whole variables.
+
+        The latter have no indices.
+        """
 
         def waiting(part: slice) -> Vector:
             return self._waiting(gradient, part)
 
         found: list[Selected] = []
         with np.errstate(all="ignore"):  # what is not finite is told by the message
-            for start, stop in self.layout.ranges:
+            for start, stop in self.layout.compressed:
                 count = self._count(stop - start)
                 found.append(selection.largest(waiting, start, stop, count))
+            wholes = [waiting(slice(*one)) for one in self.layout.wholes]
         return (
-            np.concatenate([one.indices for one in found]),
-            np.concatenate([one.values for one in found]),
+            np.concatenate([np.empty(0, np.int32), *(one.indices for one in found)]),
+            np.concatenate([*(one.values for one in found), *wholes]),
         )
 
     def add(self, message: Message, total: Vector) -> None:
         """Adds a rank's elements, of which none is there twice."""
-        indices, values = message
-        total[indices] += values
+        add_elements(message, self.layout, total)
 
     def is_finite(self, message: Message) -> bool:
         """Whether the gradient was that a message was made of."""
         return bool(np.isfinite(message[1]).all())
+
+    def _clear(self, vector: Vector, message: Message) -> None:
+        """Leaves nothing where elements were sent."""
+        vector[message[0]] = 0
+        for start, stop in self.layout.wholes:
+            vector[start:stop] = 0
+
+
+def add_elements(message: Message, layout: Layout, total: Vector) -> None:
+    """Adds the elements of a message to a vector, [n]."""
+    indices, values = message
+    total[indices] += values[: len(indices)]
+    layout.add_wholes(values[len(indices) :], total)
 
 
 class TopK(SparseCompressor):
@@ -88,14 +101,9 @@ class TopK(SparseCompressor):
     """
 
     def __init__(
-        self,
-        layout: Layout,
-        density: float,
-        dtype: type[np.floating] = np.float32,
-        *,
-        small: int = 0,
+        self, layout: Layout, density: float, dtype: type[np.floating] = np.float32
     ):
-        super().__init__(layout, density, dtype, small=small)
+        super().__init__(layout, density, dtype)
         self._residual = self.state["residual"] = self._zeros()
 
     def _waiting(self, gradient: Vector, part: slice) -> Vector:
@@ -105,4 +113,4 @@ class TopK(SparseCompressor):
         """Keeps what was not sent."""
         for block in blocks(0, gradient.size):
             self._residual[block] += gradient[block]
-        self._residual[message[0]] = 0
+        self._clear(self._residual, message)

@@ -18,7 +18,7 @@ import numpy as np
 
 from fdtcore.control.control_line import ControlLine
 from nfdt.cluster.mpi import PeerLost, Peers, PollingBackoff, Tag
-from nfdt.protocol.gradients import WIRE_TYPES, unpack_gradient
+from nfdt.protocol.gradients import WIRE_TYPES
 from nfdt.protocol.messages import HEADER_BYTES, Kind, Message, as_bytes, read_header
 from nfdt.protocol.server import Service
 from nfdt.protocol.step_times import StopWatch
@@ -234,8 +234,7 @@ class Pushes:
         if self._is_plain(message):
             return message
         vector = self._vector(message.group)
-        wire = self._service.specs[message.group].wire
-        unpack_gradient(message.parts, message.payload, vector, wire)
+        self._service.specs[message.group].read(message, vector)
         return dataclasses.replace(message, payload=vector)
 
     def give_back(self, message: Message) -> None:

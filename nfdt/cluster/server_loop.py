@@ -165,8 +165,9 @@ class ServerLoop:
             self._take_failure(message, now_s)
 
     def _count(self, message: Message) -> None:
-        """Counts the bytes of a vector of which a part is sent, or may be."""
-        if not self.options.density or message.kind not in (Kind.PUSH, Kind.PARAMS):
+        """Counts the bytes of a vector where fewer may be sent than it has."""
+        is_vector = message.kind in (Kind.PUSH, Kind.PARAMS)
+        if self.options.wire == "own" or not is_vector:
             return
         summary = self.recording.summary
         whole = self.service.groups[message.group].params.nbytes

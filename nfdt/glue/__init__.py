@@ -14,6 +14,7 @@ collectives        what all workers tell each other; ``communicator``: how
 absence            whether servers wait for the pushes of a worker
 replicated_steps   steps that all workers make, in loops without a data set
 local_training     a worker's own optimizer, and what it then sends
+compression        what is done to gradients of which a part is sent
 monitor            how a worker and its machine fare, for DSP
 layer_state        what layers count and average, brought together
 optimizer_state    the state of an optimizer, here and in pieces on the servers

@@ -49,7 +49,7 @@ class ParameterServerEngine:
         epochs = Epochs(transport, worker, process.size)
         self.collectives = WorkerCollectives(process, transport, epochs)
         absence = Absence(transport, worker)
-        groups = VariableGroups(transport, process, options, placement)
+        groups = VariableGroups(transport, process, options, placement, epochs.over)
         self.resumption = Resumption(transport, worker, options)
         self.replicated_steps = ReplicatedSteps(self.collectives, absence)
         self.strategy = ParameterServerTraining(

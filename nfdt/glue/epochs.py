@@ -6,6 +6,7 @@ Where the batches of each epoch lie in the passes over the data.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -35,6 +36,8 @@ class Epochs:
         self.fit = 0  # fits so far, this one included
         self._skipped = 0  # passes over the data that an earlier run has made
         self._epoch = -1  # in the fit; counted by passes over the data
+        self._before = 0  # epochs of earlier fits
+        self._length = 0  # batches of the epoch, where they are leased
         self._in_hand: list[tuple[int, int]] = []  # leased, and neither pushed nor done
 
     @property
@@ -44,6 +47,7 @@ class Epochs:
 
     def begin_fit(self) -> None:
         """Begins to count anew: every worker is at the beginning of the same fit."""
+        self._before += self._epoch + 1
         self.fit, self._epoch, self.is_stopped = self.fit + 1, -1, False
 
     def skip(self, num_epochs: int) -> None:
@@ -64,6 +68,7 @@ class Epochs:
 
     def leases(self, epoch: int, num_batches: int) -> Iterator[int]:
         """Yields the numbers of the batches that this worker is given."""
+        self._length = num_batches
         while True:
             ask = Message(Kind.LEASE, self.worker, epoch=epoch, parts=num_batches)
             answer = self._transport.call_all({0: ask}, {})[0]
@@ -74,6 +79,22 @@ class Epochs:
             self._in_hand.append((epoch, answer.number))
             self.taken += 1
             yield answer.number
+
+    def over(self, epoch: int, number: int) -> float:
+        """Returns how many epochs of all fits were over before a batch.
+
+        Args:
+            epoch: Epoch of the batch, as :class:`EpochId` packs it; < 0: of none.
+            number: Of the batch; < 0: it has none, as in a stream, whose epochs are
+                counted whole.
+
+        Returns:
+            NaN for a batch of no epoch.
+        """
+        if epoch < 0:
+            return math.nan
+        part = max(number, 0) / self._length if self._length else 0.0
+        return self._before + EpochId.unpack(epoch).epoch + part
 
     def pushed(self, epoch: int, number: int) -> None:
         """Notes that a batch has been pushed, which the server sees by itself."""

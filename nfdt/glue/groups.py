@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import weakref
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fdtcore import output
-from fdtcore.compression.layout import Layout
-from fdtcore.compression.top_k import SMALL, SparseCompressor, TopK
 from fdtcore.engine import Collectives
 from fdtcore.glue.wrappers import steps_of
 from fdtcore.keras_types import Model, Optimizer, Variable
 from fdtcore.process import Process
 from nfdt import algorithms
+from nfdt.algorithms import Algorithm
 from nfdt.glue import learning_rates, optimizer_config, server_optimizer, shard_factory
+from nfdt.glue.compression import GradientCompression
 from nfdt.glue.local_training import OptimizerPlacement
 from nfdt.glue.optimizer_state import build, follow, optimizers_of, path_of
 from nfdt.glue.variable_group import VariableGroup, dtype_of
 from nfdt.options import Options
 from nfdt.protocol.client import NotFinite, ShardedVector
-from nfdt.protocol.gradients import WIRE_TYPES, narrower
+from nfdt.protocol.gradients import narrower
 from nfdt.protocol.group_spec import GroupSpec, size_of
 from nfdt.protocol.transport import Transport
 
@@ -38,6 +39,7 @@ class VariableGroups:
         process: This worker among the workers.
         options: The user's options: the algorithm and the types on the way are read.
         placement: Which optimizer runs where.
+        over: From epoch and number of a batch to how many epochs were over before it.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class VariableGroups:
         process: Process,
         options: Options,
         placement: OptimizerPlacement,
+        over: Callable[[int, int], float],
     ):
         self._transport, self._process, self._options = transport, process, options
         self._found: weakref.WeakKeyDictionary[Any, dict[tuple, VariableGroup]] = (
@@ -56,7 +59,7 @@ class VariableGroups:
         )
         self._count = 0  # optimizers so far
         self._wrappers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
-        self.placement = placement
+        self.placement, self._over = placement, over
         # Held, so that no new variable gets the identity of an old one.
         self._retired: dict[tuple, VariableGroup] = {}
         self._replaced: set[tuple] = set()  # in the fit that runs
@@ -134,21 +137,28 @@ class VariableGroups:
         shard_factory.check(algorithm, config, self._transport.num_servers)
         limits = server_optimizer.described(variables, self._transport.num_servers)
         dtype = dtype_of(variables)
-        density = self._options.density
-        is_own = bool(density) or self._options.wire == "own"
-        wire = dtype if is_own else self._options.wire
-        full = self._options.full_parameters
-        returned = dtype if full else narrower(dtype, wire)
         shapes = tuple((path_of(v), tuple(v.shape)) for v in variables)
+        spec = GroupSpec(
+            algorithm=algorithm.name,
+            optimizer=config,
+            variables=shapes,
+            dtype=dtype,
+            constraints=tuple(limits),
+            undecayed=tuple(optimizer_config.undecayed(served, variables)),
+            **_way(self._options, dtype),
+        )
+        compression = self._compression(served, algorithm, spec)
+        if compression is not None:
+            spec = dataclasses.replace(spec, optimizer=compression.served(config))
         vector = ShardedVector(
             self._transport,
             self._process.rank,
             _index(self.note(optimizer), shapes),
             [size_of(shape) for _, shape in shapes],
             dtype,
-            wire,
-            returned,
-            compressor=_compressor(shapes, density, dtype),
+            spec.wire,
+            spec.returned,
+            compressor=None if compression is None else compression.compressor,
         )
         made = VariableGroup(
             vector,
@@ -157,21 +167,30 @@ class VariableGroups:
             config=config,
             part=self.placement.worker_part(algorithm, config, vector.params),
             local_optimizer=self.placement.on_worker(optimizer),
-        )
-        spec = GroupSpec(
-            algorithm=algorithm.name,
-            optimizer=config,
-            variables=shapes,
-            dtype=dtype,
-            wire=wire,
-            returned=returned,
-            answered=0.0 if full else density,
-            constraints=tuple(limits),
-            undecayed=tuple(optimizer_config.undecayed(served, variables)),
+            compression=compression,
         )
         vector.open(spec, made.flat())
         made.bring_state()
         made.assign()
+        return made
+
+    def _compression(
+        self, served: Optimizer, algorithm: Algorithm, spec: GroupSpec
+    ) -> GradientCompression | None:
+        """Returns what is done to gradients that are sent in part; says so."""
+        if self._options.compression is None:
+            return None
+        made = GradientCompression(
+            self._options.compression,
+            served,
+            algorithm,
+            self._process.size,
+            spec.layout,
+            spec.dtype,
+            self._over,
+        )
+        for line in made.lines():
+            output.say(self._process, line)
         return made
 
     def flush(self) -> None:
@@ -308,13 +327,18 @@ def _build(model: Model, optimizer: Optimizer, variables: Sequence[Variable]) ->
     build(optimizer, variables if shares else model.trainable_variables)
 
 
-def _compressor(
-    shapes: Sequence[tuple[str, Any]], density: float, dtype: str
-) -> SparseCompressor | None:
-    if not density:
-        return None
-    layout = Layout(tuple(tuple(shape) for _, shape in shapes))
-    return TopK(layout, density, WIRE_TYPES[dtype].type, small=SMALL)
+def _way(options: Options, dtype: str) -> dict[str, Any]:
+    """Returns how gradients and parameters travel, as fields of :class:`GroupSpec`."""
+    chosen, full = options.compression, options.full_parameters
+    if chosen is None:
+        wire = dtype if options.wire == "own" else options.wire
+        returned = dtype if full else narrower(dtype, wire)
+        return {"wire": wire, "returned": returned}
+    found = {"wire": dtype, "returned": dtype, "compression": options.wire.strip()}
+    if chosen.is_sparse:
+        return found | {"answered": 0.0 if full else chosen.ratio}
+    # All elements have changed: there are no few of them that differ most.
+    return found if full else found | {"returned": narrower(dtype, "bfloat16")}
 
 
 _ORDINAL_BIT = 32

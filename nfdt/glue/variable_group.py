@@ -14,6 +14,7 @@ from fdtcore import evidence
 from fdtcore.glue import keras_internals, state
 from fdtcore.keras_types import Optimizer, Variable
 from nfdt.glue import learning_rates, optimizer_state
+from nfdt.glue.compression import GradientCompression
 from nfdt.glue.local_training import OnServers, WorkerPart
 from nfdt.glue.optimizer_state import has_stepped, path_of
 from nfdt.protocol.client import ShardedVector
@@ -68,6 +69,7 @@ class VariableGroup:
         config: The optimizer as the servers make it.
         part: What this worker does besides sending gradients.
         local_optimizer: The optimizer of this worker's local steps, if it makes any.
+        compression: What is done to gradients of which a part is sent.
     """
 
     def __init__(
@@ -79,11 +81,12 @@ class VariableGroup:
         config: Mapping[str, Any],
         part: WorkerPart,
         local_optimizer: Optimizer | None = None,
+        compression: GradientCompression | None = None,
     ):
         self.vector, self.optimizer = vector, optimizer
         self.variables, self.config = list(variables), config
         self.part = part
-        self._local_optimizer = local_optimizer
+        self._local_optimizer, self._compression = local_optimizer, compression
         self._kept: list[tuple[Variable, np.ndarray]] | None = None  # of it: _keep
         self._steps = 0  # since an exchange
         self._pending: Future | None = None  # a push whose answer is not used yet
@@ -238,7 +241,10 @@ class VariableGroup:
         changed = own if own != self._rate else math.nan
         if not learning_rates.is_served(self.config) and not math.isnan(rate):
             changed = rate
-        gradients = self._gradients(are_rows, values)
+        gradients: Sequence[Dense | Rows] = self._gradients(are_rows, values)
+        if self._compression is not None:
+            of = about.get("epoch", -1), about.get("number", -1)
+            gradients = self._compression.prepared(gradients, *of)
         if self.part.transform is not None:
             whole = np.zeros_like(self.vector.params)
             for gradient in gradients:

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from fdtcore.compression.top_k import SparseCompressor
+from fdtcore.compression import factory
+from fdtcore.compression.compressor import Sender
 from nfdt.protocol import elements, serialization, topology
-from nfdt.protocol.elements import ELEMENTS, Elements
+from nfdt.protocol.elements import ELEMENTS
 from nfdt.protocol.gradients import WIRE_TYPES, Dense, Rows, pack_gradient
 from nfdt.protocol.group_spec import GroupSpec
 from nfdt.protocol.messages import Kind, Message
@@ -53,7 +54,7 @@ class ShardedVector:
         wire: Type of gradients on the way, of ``gradients.WIRE_TYPES``.
         returned: Type of the parameters that answer a push, of the same; empty:
             ``dtype``.
-        compressor: Chooses the elements of a gradient that are sent; None: all are.
+        compressor: Makes what is sent of a gradient, to one server; None: all is sent.
         now: A clock, in seconds.
     """
 
@@ -67,7 +68,7 @@ class ShardedVector:
         wire: str,
         returned: str = "",
         *,
-        compressor: SparseCompressor | None = None,
+        compressor: Sender | None = None,
         now: Callable[[], float] = time.perf_counter,
     ):
         self._transport, self._worker, self._index = transport, worker, index
@@ -215,7 +216,7 @@ class ShardedVector:
             if self._compressor is None:
                 self._call(self._pushes(gradients, message), self._narrow)
             else:
-                self._push_elements(self._compressor, gradients, message)
+                self._push_compressed(self._compressor, gradients, message)
 
     def step(
         self,
@@ -282,13 +283,13 @@ class ShardedVector:
             for server, (parts, payload) in enumerate(packed)
         }
 
-    def _push_elements(
+    def _push_compressed(
         self,
-        compressor: SparseCompressor,
+        compressor: Sender,
         gradients: Sequence[Dense | Rows],
         message: Message,
     ) -> None:
-        """Sends some elements to the one server; keeps the others, once it has them."""
+        """Sends a part to the one server; keeps the rest, once it has taken that."""
         if any(isinstance(gradient, Rows) for gradient in gradients):
             self._gradient[...] = 0
             for gradient in gradients:
@@ -296,10 +297,21 @@ class ShardedVector:
             whole = self._gradient
         else:
             whole = self._joined(gradients)
-        chosen = compressor.encode(whole)
-        payload = Elements(*chosen).pack()
-        self._call({0: dataclasses.replace(message, parts=ELEMENTS, payload=payload)})
-        compressor.commit(whole, chosen)
+        parts, sent = 0, None
+        payload: Any = whole.view(np.uint8)
+        if not compressor.sends_whole:
+            sent = compressor.encode(whole)
+            parts, payload = -compressor.count(sent), factory.packed(sent)
+        if sent is not None and payload.nbytes >= whole.nbytes:
+            # The same, and no more bytes than that takes.
+            plain = np.zeros_like(whole)
+            compressor.add(sent, plain)
+            parts, payload = 0, plain.view(np.uint8)
+        push = dataclasses.replace(message, parts=parts, payload=payload)
+        self._call({0: push}, self._narrow)
+        if sent is not None:
+            compressor.commit(whole, sent)
+        compressor.steps += 1
 
     def _joined(self, gradients: Sequence[Dense | Rows]) -> Vector:
         """Returns the gradients of all variables, in the type of the wire."""

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 ELEMENTS = -1  # in place of the number of segments of a payload
-MAX_SIZE = 1 << 31  # of a vector whose places are 32-bit integers
 _PLACE = np.dtype("<i4")
+
+
+PLACE_BYTES = _PLACE.itemsize
 
 
 class Elements(NamedTuple):

@@ -4,7 +4,7 @@ The types of gradients, and of parameters on their way back.
 
 Where all of a gradient is dense, the payload is the vector itself; else it is made of
 segments: ``[n, row size, starts of the n rows..., values]``, in little-endian 64-bit
-integers and values of the wire's type. Where only some elements are sent, it is these.
+integers and values of the wire's type.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from nfdt.protocol import elements
-from nfdt.protocol.elements import ELEMENTS
 from nfdt.protocol.messages import as_bytes
 from nfdt.protocol.topology import Range, overlap
 from nfdt.rules.corrections import Vector
@@ -107,7 +105,7 @@ def unpack_gradient(
     """Writes a packed gradient into a vector, with zeros where it says nothing.
 
     Args:
-        parts: Number of segments, 0 for a plain vector, ``ELEMENTS`` for some elements.
+        parts: Number of segments, 0 for a plain vector.
         payload: Bytes or a contiguous array, as :func:`pack_gradient` made it.
         vector: The shard's, [P]; written.
         wire: Type of the values.
@@ -122,10 +120,6 @@ def unpack_gradient(
         vector[...] = np.frombuffer(view, dtype)
         return
     vector[...] = 0
-    if parts == ELEMENTS:
-        found = elements.unpack(view, vector.size, dtype)
-        vector[found.places] = found.values
-        return
     for _ in range(parts):
         view = _unpack_segment(view, vector, dtype)
     _demand_fit(not view, len(view), vector)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fdtcore.compression import specification
+from fdtcore.compression.factory import Reader
+from fdtcore.compression.layout import Layout, is_large
+from fdtcore.compression.specification import Specification
 from fdtcore.validation import is_number
 from nfdt.protocol import serialization
-from nfdt.protocol.gradients import WIRE_TYPES
+from nfdt.protocol.gradients import WIRE_TYPES, unpack_gradient
+from nfdt.protocol.messages import Message, as_bytes
 from nfdt.rules.blocks import empty_like
 from nfdt.rules.corrections import Vector
 
@@ -44,6 +50,7 @@ class GroupSpec:
         returned: Type of the parameters that answer a push, of the same as ``wire``;
             empty: that of the parameters.
         answered: Part of the parameters that answer a push; 0: all.
+        compression: What is sent of gradients, as users write it; empty: all.
     """
 
     algorithm: str
@@ -57,6 +64,33 @@ class GroupSpec:
     opened_by: int = -1
     returned: str = ""
     answered: float = 0.0
+    compression: str = ""
+
+    @functools.cached_property
+    def layout(self) -> Layout:
+        """Where each variable lies, and which are not compressed."""
+        shapes = tuple(shape for _, shape in self.variables)
+        return Layout(shapes, tuple(not is_large(shape) for shape in shapes))
+
+    @functools.cached_property
+    def _reader(self) -> Reader:
+        chosen = Specification.parse(self.compression)
+        return Reader(chosen, self.layout, WIRE_TYPES[self.wire])
+
+    def read(self, push: Message, vector: Vector) -> None:
+        """Writes the gradient of a push into a vector.
+
+        Args:
+            push: As it was sent.
+            vector: The shard's, [P]; zeros where the push says nothing.
+
+        Raises:
+            ValueError: The payload is no gradient of this group.
+        """
+        if push.parts >= 0:
+            unpack_gradient(push.parts, push.payload, vector, self.wire)
+            return
+        self._reader.read(as_bytes(push.payload), vector)
 
     @property
     def size(self) -> int:
@@ -147,6 +181,8 @@ def _wrong_field(spec: GroupSpec) -> str:
         "shard": _is_count(spec.shard),
         "opened_by": _is_count(spec.opened_by) or spec.opened_by == -1,
         "answered": is_number(spec.answered, at_least=0) and spec.answered <= 1,
+        "compression": not spec.compression
+        or specification.is_stateful(spec.compression),
     }
     return next((name for name, is_fit in fits.items() if not is_fit), "")
 

@@ -62,8 +62,9 @@ class Message:
         number: Number of a batch in its epoch; -1 for none.
         epoch: The epoch, as :class:`nfdt.protocol.epoch_id.EpochId` packs it; -1 for
             none.
-        parts: Segments in a payload that holds rows; 0 for a plain vector, ``ELEMENTS``
-            for some elements of one.
+        parts: Segments in a payload that holds rows; 0 for a plain vector. Of an answer
+            ``ELEMENTS`` for some elements of one; of a push -n for a compressed one
+            in which n elements are not left out.
         rate: The worker's learning rate where it has changed; NaN where not.
         loss: Loss of the batch; NaN where it is not known.
         compute_s: Time from the last release to this push or step.

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from fdtcore.compression import selection
 from nfdt.protocol.controllers import Controller, Decision
-from nfdt.protocol.elements import ELEMENTS, Elements
+from nfdt.protocol.elements import ELEMENTS, PLACE_BYTES, Elements
 from nfdt.protocol.event_log import EventLog
 from nfdt.protocol.events import Use, event_of, unpacked
 from nfdt.protocol.messages import Kind, Message
@@ -44,7 +44,8 @@ class ShardServer:
         returned: Type of the parameters that answer a push; None: their own, in which
             all others are answered.
         answered: Part of the parameters that answer a push: those that differ most from
-            what the worker has, in their own type; 0: all.
+            what the worker has, in their own type; 0: all. All as well where places
+            and values are no fewer bytes.
     """
 
     def __init__(
@@ -167,6 +168,7 @@ class ShardServer:
             self.learning_rate = message.rate
         one = self.progress[message.worker]
         one.has_pulled = message.version == one.version(self.version)
+        one.sent = max(0, -message.parts)
         held = one.arrived(message, lead, self.version)
         measured = self.update.measure(self.params, self._late(held))
         if refusal := self._refusals.find(message, self.version, measured):
@@ -286,7 +288,10 @@ class ShardServer:
         # that is held was computed at these.
         if place is None or not one.has_pulled or one.held is not None:
             return self._params_for(worker)
-        count = math.ceil(self._answered * params.size)
+        # At least as many as it has sent: so many have changed by its own push.
+        count = max(math.ceil(self._answered * params.size), one.sent)
+        if count * (PLACE_BYTES + params.itemsize) >= params.nbytes:
+            return self._params_for(worker)
         found = selection.largest(
             lambda part: params[part] - place[part], 0, params.size, count
         )

@@ -64,7 +64,8 @@ class Held(NamedTuple):
             # A worker that has never pulled began with the first values.
             pulled = params if self.pulled.params is None else self.pulled.params
         measured = self.measured if self.arrived_at == version else None
-        return Late(push, self.message.payload, pulled, measured)
+        in_part = 0 < -self.message.parts < params.size
+        return Late(push, self.message.payload, pulled, measured, in_part=in_part)
 
 
 class WorkerState(Enum):
@@ -112,6 +113,8 @@ class WorkerProgress:
     waiting_since_s: float | None = None
     # Whether what it has is what it was sent last, as it says with a push.
     has_pulled: bool = True
+    # Of how many elements its last push has told, where it was compressed.
+    sent: int = 0
     # Its push among all pushes to this shard: held gradients and waiting workers are
     # taken in this order. Counts while ``held`` or ``waiting_since_s`` is set.
     arrival: int = 0

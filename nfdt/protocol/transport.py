@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nfdt.protocol.gradients import unpack_gradient
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.server import Service
 from nfdt.rules.blocks import empty_like
@@ -212,6 +211,5 @@ class LocalTransport:
 def _received(service: Service, message: Message) -> Message:
     """Copies a gradient, as a network would: its sender goes on to write the next."""
     vector = empty_like(service.groups[message.group].params)
-    wire = service.specs[message.group].wire
-    unpack_gradient(message.parts, message.payload, vector, wire)
-    return dataclasses.replace(message, parts=0, payload=vector)
+    service.specs[message.group].read(message, vector)
+    return dataclasses.replace(message, parts=min(message.parts, 0), payload=vector)

@@ -36,11 +36,21 @@ def cut(state: State, block: slice) -> State:
     return state._replace(**cuts)
 
 
-def write(places: Sequence[Vector], values: Sequence[Any]) -> None:
-    """Writes arrays in place."""
+def write(
+    places: Sequence[Vector],
+    values: Sequence[Any],
+    where: npt.NDArray[np.bool_] | bool = True,
+) -> None:
+    """Writes arrays in place.
+
+    Args:
+        places: The arrays.
+        values: What they are to be.
+        where: The elements that are written.
+    """
     for place, value in zip(places, values, strict=True):
         if value is not place:
-            place[...] = value
+            np.copyto(place, value, where=where)
 
 
 def restored(state: State, values: Sequence[Any]) -> State:

@@ -43,6 +43,7 @@ class Late(NamedTuple):
     # [P]: the parameters it was computed at, in the type in which they were sent.
     pulled: Vector | None
     measured: GradientSums | None = None  # at the parameters now; None: not yet
+    in_part: bool = False  # whether only what is not 0 was sent
 
 
 class Update(Protocol):
@@ -93,6 +94,9 @@ class Update(Protocol):
 
 class Corrected:
     """The correction half of an update: its state, and a group made one gradient.
+
+    Of a gradient that was sent in part, what a correction keeps of each element changes
+    where elements were sent: else a mean square would be of zeros.
 
     Args:
         correction: Correction that is applied to each late gradient.
@@ -151,7 +155,8 @@ class Corrected:
                 compute.num_taken = num_kept
                 part = _block(params, late, block)
                 gradient, after = self.correction.correct(part, state, own, compute)
-                write(arrays_of(state), arrays_of(after))
+                sent = part.gradient != 0 if late.in_part else True
+                write(arrays_of(state), arrays_of(after), sent)
                 if total is None:  # it may be what has arrived: not to be written
                     total = gradient
                 elif index == 1:

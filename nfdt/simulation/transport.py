@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from nfdt.protocol.epoch_id import EpochId
-from nfdt.protocol.gradients import unpack_gradient
 from nfdt.protocol.messages import Kind, Message
 from nfdt.protocol.rendezvous import Meetings
 from nfdt.protocol.server import Service
@@ -150,8 +149,7 @@ class VirtualTransport:
         for server, message in messages.items():
             service = self.services[server]
             vector = np.empty_like(service.groups[message.group].params)
-            wire = service.specs[message.group].wire
-            unpack_gradient(message.parts, message.payload, vector, wire)
+            service.specs[message.group].read(message, vector)
             parts.append(vector)
         vector = parts[0] if len(parts) == 1 else np.concatenate(parts)
         first = messages[0]

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from fdtcore.compression.specification import Specification
-from hfdt import compression
+from fdtcore.glue import compression
 from hfdt.communicator import HorovodCommunicator
 from hfdt.compressed_sum import Saved, line, ring_bytes
 from hfdt.compression import Compression

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import re
 
 import pytest
 
@@ -55,12 +56,23 @@ def test_dsp(tmp_path):
 
 
 def test_parts_of_gradients_and_parameters(tmp_path):
-    # Three of four parameters answer a push: 12 bytes and their places, of 16.
-    job = run(tmp_path, CASE, "--wire", "topk:0.75", np=3)
+    # Of 2001 elements 1200 are compressed: in the first epoch to 269, then to 60, with
+    # their places. As many answer them, all of the others among them; at first all.
+    wire = ("--wire", "dgc:0.05,warmup=1")
+    job = run(tmp_path, f"{CASE},wide,momentum", *wire, np=3)
     assert job.code == 0, job.text
     assert real_runs.visits(tmp_path) == every_batch_once()
-    (line,) = said(job, "nfdt: wire ")
-    assert "gradients 1/0.5, parameters 1/0.6" in line
+    assert said(job, "wire: the momentum 0.9 of SGD acts on each worker")
+    (line,) = said(job, "nfdt: wire  ")
+    assert re.search(r"gradients 1/1\.8\d, parameters 1/1\.1", line)
+
+
+def test_signs_and_narrow_parameters(tmp_path):
+    job = run(tmp_path, "wide", "--wire", "sign")
+    assert job.code == 0, job.text
+    assert real_runs.visits(tmp_path) == every_batch_once()
+    (line,) = said(job, "nfdt: wire  ")  # 150 + 4 + 3204 bytes, and 4002, of 8004
+    assert "gradients 1/2.38, parameters 1/2 of" in line
 
 
 def test_local_steps(tmp_path):

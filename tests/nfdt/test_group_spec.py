@@ -51,7 +51,7 @@ def test_a_spec_lies_in_checkpoints_as_it_always_did():
     found = GroupSpec.from_json(kept)
     assert found == dataclasses.replace(SPEC, constraints=(None, None), opened_by=1)
     # A field that is newer has a default, which old checkpoints are read with.
-    newer = {"returned": "", "answered": 0.0}
+    newer = {"returned": "", "answered": 0.0, "compression": ""}
     assert json.loads(json.dumps(found.to_json())) == kept | newer
 
 
@@ -77,6 +77,8 @@ def test_the_size_is_that_of_all_variables():
         ({"returned": "int8"}, "returned"),
         ({"answered": 1.5}, "answered"),
         ({"answered": "all"}, "answered"),
+        ({"compression": "topk"}, "compression"),
+        ({"compression": "bfloat16"}, "compression"),
         ({"constraints": [None]}, "constraints"),
         ({"undecayed": [1]}, "paths"),
         ({"shard": -1}, "shard"),

@@ -22,9 +22,12 @@ ROUNDED = {
     "float8_accumulates": "sums of gradients are divided on the server",
 }
 TOLERANCE = 1e-5
-# Job -> how far all of its rows may be off: one sums elsewhere, two round gradients
+# Job -> how far all of its rows may be off: two sum elsewhere, two round gradients
 # to 11 and to 8 bits on their way.
-TOLERANCES = {"two shards": TOLERANCE, "float16": 5e-4, "bfloat16": 2e-2}
+TOLERANCES = {
+    **dict.fromkeys(("two shards", "own momentum"), TOLERANCE),
+    **{"float16": 5e-4, "bfloat16": 2e-2},
+}
 WIRES = ["float16", "bfloat16"]
 # With several servers: rules that look at each element alone.
 SHARED = [
@@ -44,6 +47,8 @@ DEFAULT = [
 ]
 # With all of the elements: by the way of a part of them.
 IN_PARTS = ["sgd_momentum", "adam", "embedding_adam", "mixed_float16", "several_fits"]
+# With what SGD does besides its step done by the worker.
+BY_WORKERS = ["sgd_momentum", "embedding_sgd_momentum", "clip_norm", "clip_global_norm"]
 ROUNDED_ON_THEIR_WAY = ["sgd_momentum", "embedding_sgd_momentum"]
 # Name of a job -> its choices, and its rows.
 JOBS = {
@@ -55,6 +60,7 @@ JOBS = {
         for wire in WIRES
     },
     "all elements": ({"NFDT_WIRE": "topk:1", "NFDT_ALGORITHM": "asgd"}, IN_PARTS),
+    "own momentum": ({"NFDT_WIRE": "dgc:1", "NFDT_ALGORITHM": "asgd"}, BY_WORKERS),
 }
 
 

@@ -44,7 +44,7 @@ class SimulatedEngine(ParameterServerEngine):
     def __init__(self, options: Options, cluster: Cluster, seed: int = 0):
         supported.check(options, cluster)  # as the user gave them
         demand(
-            not options.density,
+            not options.compression,
             "a simulation sends gradients whole",
             "Use a type, such as bfloat16.",
             wire=options.wire,

@@ -5,9 +5,10 @@ batch in hand, ``stop1@4`` stops it there, ``hold1@4`` makes that step last 3 s,
 ``raise0@4`` raises there, ``exit1@4`` leaves with code 3, ``fewer1`` gives worker 1
 another model; ``killlast1`` kills it in the last epoch, when most batches are done,
 ``killserver0@4`` and ``stopserver0@4`` kill and stop the server, ``nan`` makes one
-sample NaN, ``momentum`` gives SGD some, ``broken`` is an optimizer that fails on the
-server, ``byhand`` a loop of ``train_on_batch``, ``slow`` makes steps last 50 ms,
-``lag2`` those of worker 2 four times as long.
+sample NaN, ``momentum`` gives SGD some, ``wide`` is a model with a large kernel,
+``broken`` is an optimizer that fails on the server, ``byhand`` a loop of
+``train_on_batch``, ``slow`` makes steps last 50 ms, ``lag2`` those of worker 2 four
+times as long.
 
 Workers wait for the first step of those that have a case, so that none of these is
 still traced when the others have done all batches.
@@ -135,7 +136,10 @@ def main():
         y[76] = np.nan
     units = 2 if PLAN.get(-1) == "fewer" else 1
     scaled = keras.layers.Rescaling([0.01, 1.0, 1.0])
-    model = Model([keras.Input((3,)), scaled, keras.layers.Dense(units)])
+    wide = []
+    if "wide" in CASE:
+        wide = [keras.layers.Dense(400), keras.layers.Rescaling(0.1)]
+    model = Model([keras.Input((3,)), scaled, *wide, keras.layers.Dense(units)])
     optimizer = keras.optimizers.SGD(0.02, 0.9 if "momentum" in CASE else 0.0)
     if "broken" in CASE:
         optimizer = Broken(0.02)
