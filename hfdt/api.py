@@ -100,7 +100,7 @@ def distribute(
     import keras
 
     from fdtcore.glue import bind, loops, refusals, state
-    from hfdt import snapshots, tracing
+    from hfdt import snapshots, traces
     from hfdt.refusals import check_horovod
 
     if not isinstance(model, keras.Model):
@@ -111,7 +111,7 @@ def distribute(
     engine = runtime.engine(options)
     engine.choose(options)
     snapshots.choose(engine, options)
-    tracing.choose(engine, options)
+    traces.choose(engine, options)
     refusals.check_strategy(engine.process, model.distribute_strategy)
     check_horovod(engine.process, [optimizer, getattr(model, "optimizer", None)])
     bound = bind.bind(engine)

@@ -18,7 +18,7 @@ from fdtcore.compression.exchange import Message
 from fdtcore.compression.layout import Vector
 from fdtcore.compression.top_k import SparseCompressor
 from hfdt.communicator import HorovodCommunicator
-from hfdt.ring import ring_bytes, sent_bytes
+from hfdt.ring_bytes import ring_bytes, sent_bytes
 
 # The first steps of a job go as whole vectors, so that their time is known.
 _DENSE_STEPS = 12

@@ -88,6 +88,12 @@ class SynchronousTraining:
             self._collectives.communicator, options, self.compression
         )
 
+    def record(self, recorder: Recorder) -> None:
+        """Tells a recorder of what the ranks exchange from now on."""
+        self.recorder = recorder
+        self._collectives.observe(recorder.operation, of_work=True)
+        self.choose(self.options)  # sums through what tells of them
+
     def fit(
         self, model: Model, arguments: dict[str, Any], run: Callable[[], Any]
     ) -> Any:

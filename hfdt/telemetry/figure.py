@@ -19,7 +19,7 @@ from fdtcore.telemetry.theme import (
     Theme,
     png,
 )
-from hfdt.telemetry.steps import Line, RankSteps
+from hfdt.telemetry.steps import RankSteps, StepTimeline, TimedExchange
 from hfdt.telemetry.summary import RankSummary
 
 if TYPE_CHECKING:
@@ -34,11 +34,15 @@ _NEAR_STEPS = 3
 _MOST_NEAR = 4  # ranks whose steps are drawn near by
 _MOST_DOTS = 3000
 _LEAST_WIDTH = 0.035  # of the axes, for a size to be written in a bar
+_MOST_LANES = 3
+_INSIDE: dict[str, Any] = {
+    **{"ha": "center", "va": "center", "fontsize": 6.5, "color": "black"}
+}
 _ALIKE = 0.005
 
 
 def draw(
-    line: Line,
+    line: StepTimeline,
     ranks: Sequence[RankSummary],
     ends: Mapping[int, tuple[float, str]],
     title: str,
@@ -56,10 +60,9 @@ def draw(
         theme: Colours of the picture.
     """
     near = _near(line)
-    near_rows = sum(2 for _ in near)
     heights = [
         rows.height_inches(len(line.ranks)),
-        max(1.4, 0.42 * near_rows),
+        max(1.4, 0.96 * len(near)),
         max(2.2, rows.height_inches(len(line.ranks))),
     ]
     with_bytes = any(_differs(steps) for steps in line.ranks.values())
@@ -79,7 +82,9 @@ def draw(
     return png(fill, heights, theme)
 
 
-def _whole(axes: Axes, line: Line, ends: Mapping[int, tuple[float, str]]) -> None:
+def _whole(
+    axes: Axes, line: StepTimeline, ends: Mapping[int, tuple[float, str]]
+) -> None:
     is_fine = max(len(s.ended_s) for s in line.ranks.values()) <= rows.MOST_SPANS
     for row, (rank, steps) in enumerate(line.ranks.items()):
         edges = [np.maximum(edge, 0.0) for edge in steps.edges]
@@ -98,7 +103,7 @@ def _whole(axes: Axes, line: Line, ends: Mapping[int, tuple[float, str]]) -> Non
     axes.set_title(f"What the ranks did{how}")
 
 
-def _near(line: Line) -> dict[int, slice]:
+def _near(line: StepTimeline) -> dict[int, slice]:
     """Returns by rank some steps in the middle, of which the times are usual."""
     first = next(iter(line.ranks.values()))
     length = len(first.ended_s)
@@ -120,7 +125,9 @@ def _near(line: Line) -> dict[int, slice]:
     return found
 
 
-def _closely(axes: Axes, line: Line, near: Mapping[int, slice], theme: Theme) -> None:
+def _closely(
+    axes: Axes, line: StepTimeline, near: Mapping[int, slice], theme: Theme
+) -> None:
     """Draws some steps: what each rank did, and below it its gradients on their way."""
     first = next(iter(near))
     steps = line.ranks[first]
@@ -132,9 +139,8 @@ def _closely(axes: Axes, line: Line, near: Mapping[int, slice], theme: Theme) ->
         steps = line.ranks[rank]
         edges = [1e3 * (edge[some] - begins_s) for edge in steps.edges]
         rows.draw_spans(axes, 2 * index, edges, _PARTS)
-        _draw_exchanges(
-            axes, 2 * index + 1, steps.exchanges[some], begins_s, width_ms, theme
-        )
+        found = [one for step in steps.exchanges[some] for one in step]
+        _draw_exchanges(axes, 2 * index + 1, found, begins_s, width_ms, theme)
         names += [f"rank {rank}", "its gradients"]
     rows.name_rows(axes, names)
     axes.set_xlim(0, width_ms or 1)
@@ -144,47 +150,39 @@ def _closely(axes: Axes, line: Line, near: Mapping[int, slice], theme: Theme) ->
     )
     parts = "one bar" if most == 1 else f"{most} bars"
     axes.set_title(
-        f"Some steps near by: gradients on their way ({parts} a step), under what the "
-        "rank does"
+        "Some steps, closer: below each rank its gradients on their way "
+        f"({parts} a step)"
     )
 
 
 def _draw_exchanges(
     axes: Axes,
     row: int,
-    found: Sequence[Sequence[Any]],
+    found: Sequence[TimedExchange],
     begins_s: float,
     width_ms: float,
     theme: Theme,
 ) -> None:
-    all_of_them = [one for step in found for one in step]
-    lanes = 1 + max((one.lane for one in all_of_them), default=0)
-    height = 0.8 / lanes
-    for one in all_of_them:
-        left_ms = 1e3 * (one.begun_s - begins_s)
-        length_ms = 1e3 * (one.ended_s - one.begun_s)
-        top = row - 0.4 + one.lane * height
-        axes.broken_barh(
-            [(left_ms, length_ms)],
-            (top, height),
-            facecolor=EXCHANGING,
-            edgecolor=theme.paper,
-            lw=0.8,
-        )
-        is_inside = left_ms >= 0 and left_ms + length_ms <= width_ms
-        if is_inside and length_ms > _LEAST_WIDTH * width_ms and lanes <= 2:
-            axes.text(
-                left_ms + length_ms / 2,
-                top + height / 2,
+    lanes = 1 + max((one.lane for one in found), default=0)
+    height = 0.9 / lanes
+    for one in found:
+        begun_ms, met_ms, ended_ms = (1e3 * (time_s - begins_s) for time_s in one[:3])
+        top = row - 0.45 + one.lane * height
+        bars = [(begun_ms, met_ms - begun_ms), (met_ms, ended_ms - met_ms)]
+        axes.broken_barh(bars, (top, height), color=(WAITING, EXCHANGING), lw=0)
+        whole = (begun_ms, ended_ms - begun_ms)
+        axes.broken_barh([whole], (top, height), fc="none", ec=theme.paper, lw=1.2)
+        is_inside = begun_ms >= 0 and ended_ms <= width_ms
+        is_wide = ended_ms - begun_ms > _LEAST_WIDTH * width_ms
+        if is_inside and is_wide and lanes <= _MOST_LANES:
+            axes.annotate(
                 write_bytes(round(one.sent_bytes)),
-                ha="center",
-                va="center",
-                fontsize=7 if lanes == 1 else 6,
-                color="black",
+                ((begun_ms + ended_ms) / 2, top + height / 2),
+                **_INSIDE,
             )
 
 
-def _step_times(axes: Axes, line: Line) -> None:
+def _step_times(axes: Axes, line: StepTimeline) -> None:
     highest = []
     for index, (rank, steps) in enumerate(line.ranks.items()):
         times_ms = 1e3 * (steps.ended_s - steps.start_s)
@@ -229,7 +227,7 @@ def _means(axes: Axes, ranks: Sequence[RankSummary]) -> None:
     axes.set_title("Where the time of a step goes")
 
 
-def _bytes(axes: Axes, line: Line) -> None:
+def _bytes(axes: Axes, line: StepTimeline) -> None:
     from matplotlib.ticker import FuncFormatter
 
     steps = next(iter(line.ranks.values()))

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from fdtcore.telemetry.perfetto import counter, instant, meta, span
-from hfdt.telemetry.steps import Line, RankSteps
+from hfdt.telemetry.steps import RankSteps, StepTimeline
 
 _PARTS = ("compute", "select", "wait for the last rank", "reduce")
 _SHORTEST_US = 1.0
 
 
 def events(
-    line: Line, happenings: Sequence[tuple[float, str]]
+    line: StepTimeline, happenings: Sequence[tuple[float, str]]
 ) -> Iterator[dict[str, Any]]:
     """Yields the trace events, those of a track by time.
 

@@ -11,7 +11,7 @@ from fdtcore.telemetry import html_page, report_files
 from fdtcore.telemetry.report_files import Report
 from fdtcore.telemetry.theme import Theme, check_matplotlib
 from hfdt.telemetry import figure, perfetto, steps, summary
-from hfdt.telemetry.trace import Trace, read
+from hfdt.telemetry.trace import JobRecord, read
 
 _SHOWN = "What the ranks did, some steps near by, times of steps and of their parts."
 
@@ -79,5 +79,5 @@ def headline(facts: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _about(trace: Trace) -> Mapping[str, Any]:
+def _about(trace: JobRecord) -> Mapping[str, Any]:
     return {"framework": "hfdt", **trace.facts}

@@ -18,18 +18,19 @@ import numpy as np
 import numpy.typing as npt
 
 from fdtcore.telemetry.rows import Times
-from hfdt.ring import ring_bytes, sent_bytes
-from hfdt.telemetry.trace import Life, Operation, RankRecord
+from hfdt.ring_bytes import ring_bytes, sent_bytes
+from hfdt.telemetry.trace import Life, RankRecord, RecordedOperation
 
 _GRADIENTS = re.compile(r"gradients\.(\d+\.\d+)(?:\.|$)")
 _COMPRESSED = ".compressed"
 Key = tuple[str, int]  # of which gradients, and how many of them were before
 
 
-class Exchange(NamedTuple):
+class TimedExchange(NamedTuple):
     """One operation of a step: a bucket of gradients on its way."""
 
     begun_s: float  # when this rank's tensors were there
+    met_s: float  # ... those of the last rank
     ended_s: float
     lane: int  # of those that are on their way at one time, each has another
     sent_bytes: float
@@ -56,7 +57,7 @@ class RankSteps(NamedTuple):
     sent_bytes: Times
     dense_bytes: Times
     counts: npt.NDArray[np.bool_]  # a step that is traced in its first run does not
-    exchanges: list[list[Exchange]]  # [N]
+    exchanges: list[list[TimedExchange]]  # [N]
 
     @property
     def edges(self) -> tuple[Times, ...]:
@@ -64,7 +65,7 @@ class RankSteps(NamedTuple):
         return self.start_s, self.computed_s, self.ready_s, self.met_s, self.ended_s
 
 
-class Line(NamedTuple):
+class StepTimeline(NamedTuple):
     """A run; all times but ``origin_s`` count from there."""
 
     origin_s: float  # on the first rank's clock
@@ -76,11 +77,11 @@ class Line(NamedTuple):
 @dataclasses.dataclass
 class _Step:
     key: Key
-    operations: list[Operation] = field(default_factory=list)
-    works: list[Operation] = field(default_factory=list)
+    operations: list[RecordedOperation] = field(default_factory=list)
+    works: list[RecordedOperation] = field(default_factory=list)
 
     @property
-    def plain(self) -> list[Operation]:
+    def plain(self) -> list[RecordedOperation]:
         return [one for one in self.operations if _COMPRESSED not in one.name]
 
     @property
@@ -100,12 +101,25 @@ class _Step:
         first = [min(within)] if within else []
         return max([self.computed_s, *(one.begun_s for one in self.plain), *first])
 
+    def moments(self) -> Iterator[tuple[object, float]]:
+        """Yields what all ranks have to come to, and when this one did."""
+        yield self.key, self.ready_s
+        for what, one in self.named():
+            yield what, one.begun_s
+
+    def named(self) -> Iterator[tuple[object, RecordedOperation]]:
+        """Yields its operations, by names that are the same on all ranks."""
+        counts: dict[str, int] = {}
+        for one in self.operations:
+            counts[one.name] = counts.get(one.name, 0) + 1
+            yield (self.key, one.name, counts[one.name]), one
+
     @property
     def ended_s(self) -> float:
         return max(one.ended_s for one in (*self.operations, *self.works))
 
 
-def build(lives: Sequence[Life]) -> Line:
+def build(lives: Sequence[Life]) -> StepTimeline:
     """Returns the timeline of a run.
 
     Args:
@@ -117,23 +131,23 @@ def build(lives: Sequence[Life]) -> Line:
         found = {rank: list(_steps(record)) for rank, record in life.items()}
         shift_s = {rank: _shift_s(life[0], record) for rank, record in life.items()}
         shifts.append(shift_s)
-        met_s: dict[Key, float] = {}
+        met_s: dict[object, float] = {}
         for rank, steps in found.items():
-            for step in steps:
-                there_s = step.ready_s + shift_s[rank]
-                met_s[step.key] = max(there_s, met_s.get(step.key, there_s))
+            for what, there_s in ((w, t) for step in steps for w, t in step.moments()):
+                at_s = there_s + shift_s[rank]
+                met_s[what] = max(at_s, met_s.get(what, at_s))
         for rank, steps in found.items():
             made = _rank(life[rank], steps, met_s, shift_s[rank])
             parts.setdefault(rank, []).append(made)
     ranks = {rank: _joined(parts[rank]) for rank in sorted(parts)}
     known = [one for one in ranks.values() if len(one.ended_s)]
     if not known:
-        return Line(0.0, 0.0, {}, shifts)
+        return StepTimeline(0.0, 0.0, {}, shifts)
     # The first step may have begun long before, while it was traced.
     origin_s = min(_first_s(one) for one in known)
     moved = {rank: _moved(one, -origin_s) for rank, one in ranks.items()}
     end_s = max(float(one.ended_s[-1]) for one in moved.values() if len(one.ended_s))
-    return Line(origin_s, end_s, moved, shifts)
+    return StepTimeline(origin_s, end_s, moved, shifts)
 
 
 def _steps(record: RankRecord) -> Iterator[_Step]:
@@ -141,7 +155,7 @@ def _steps(record: RankRecord) -> Iterator[_Step]:
     found: dict[Key, _Step] = {}
     counts: dict[str, int] = {}
 
-    def step(one: Operation) -> _Step | None:
+    def step(one: RecordedOperation) -> _Step | None:
         match = _GRADIENTS.match(one.name)
         if match is None:
             return None
@@ -187,7 +201,7 @@ def _ends(record: RankRecord) -> Iterator[float]:
 def _rank(
     record: RankRecord,
     steps: Sequence[_Step],
-    met_s: Mapping[Key, float],
+    met_s: Mapping[object, float],
     shift_s: float,
 ) -> RankSteps:
     size = record.facts["ranks"]
@@ -228,7 +242,8 @@ def _rank(
                 _dense_bytes(record, step, size),
             )
         )
-        exchanges.append(_lanes(step.operations, sent))
+        met = [met_s[what] - shift_s for what, _ in step.named()]
+        exchanges.append(_lanes(step.operations, met, sent))
         before_s = ended_s
     table = np.array(columns, float).reshape(-1, 10).T
     counts = np.array([step.key not in traced for step in steps], bool)
@@ -256,17 +271,23 @@ def _dense_bytes(record: RankRecord, step: _Step, size: int) -> float:
     return ring_bytes(known[-1], size) if known else np.nan
 
 
-def _lanes(operations: Sequence[Operation], sent: Sequence[float]) -> list[Exchange]:
+def _lanes(
+    operations: Sequence[RecordedOperation],
+    met_s: Sequence[float],
+    sent: Sequence[float],
+) -> list[TimedExchange]:
     """Returns operations by time, those that are under way together in other lanes."""
     free_s: list[float] = []  # by lane
     found = []
-    pairs = zip(operations, sent, strict=True)
-    for one, num_bytes in sorted(pairs, key=lambda pair: pair[0].begun_s):
+    rows = zip(operations, met_s, sent, strict=True)
+    for one, there_s, num_bytes in sorted(rows, key=lambda row: row[0].begun_s):
         lanes = [lane for lane, end_s in enumerate(free_s) if end_s <= one.begun_s]
         lane = lanes[0] if lanes else len(free_s)
         free_s[lane : lane + 1] = [one.ended_s]
         name = one.name.removeprefix("gradients.")
-        found.append(Exchange(one.begun_s, one.ended_s, lane, num_bytes, name))
+        there_s = min(max(there_s, one.begun_s), one.ended_s)
+        times_s = one.begun_s, there_s, one.ended_s
+        found.append(TimedExchange(*times_s, lane, num_bytes, name))
     return found
 
 
@@ -285,11 +306,14 @@ def _first_s(one: RankSteps) -> float:
 
 def _moved(one: RankSteps, by_s: float) -> RankSteps:
     times = {name: getattr(one, name) + by_s for name in RankSteps._fields[:5]}
-    exchanges = [
-        [e._replace(begun_s=e.begun_s + by_s, ended_s=e.ended_s + by_s) for e in step]
-        for step in one.exchanges
-    ]
+    exchanges = [[_later(e, by_s) for e in step] for step in one.exchanges]
     return one._replace(**times, exchanges=exchanges)
+
+
+def _later(one: TimedExchange, by_s: float) -> TimedExchange:
+    return one._replace(
+        begun_s=one.begun_s + by_s, met_s=one.met_s + by_s, ended_s=one.ended_s + by_s
+    )
 
 
 def _joined(parts: Sequence[RankSteps]) -> RankSteps:

@@ -11,8 +11,8 @@ import numpy as np
 from fdtcore.message_log import write_bytes, write_time
 from fdtcore.telemetry import html_page
 from fdtcore.telemetry.words import grouped, percent
-from hfdt.telemetry.steps import Line, RankSteps
-from hfdt.telemetry.trace import FAILED, FINISHED, Trace
+from hfdt.telemetry.steps import RankSteps, StepTimeline
+from hfdt.telemetry.trace import FAILED, FINISHED, JobRecord
 
 CUT_OFF = "cut off"
 _ALIKE = 0.005  # bytes that differ by a smaller part are the same
@@ -72,7 +72,7 @@ def of_rank(rank: int, steps: RankSteps, end: str = "") -> RankSummary:
     )
 
 
-def of_ranks(trace: Trace, line: Line) -> list[RankSummary]:
+def of_ranks(trace: JobRecord, line: StepTimeline) -> list[RankSummary]:
     """Returns the means of all ranks that have left a file."""
     last = trace.lives[-1]
     shifts = line.shifts[-1]
@@ -88,7 +88,9 @@ def of_ranks(trace: Trace, line: Line) -> list[RankSummary]:
     return found
 
 
-def lines(trace: Trace, line: Line, ranks: Sequence[RankSummary]) -> list[str]:
+def lines(
+    trace: JobRecord, line: StepTimeline, ranks: Sequence[RankSummary]
+) -> list[str]:
     """Returns the lines of the report above its table."""
     first = min(ranks, key=lambda one: one.rank)
     steps_s = 1 / first.step_s if first.step_s > 0 else float("nan")
@@ -184,7 +186,7 @@ def _share(share: float) -> str:
     return "-" if np.isnan(share) else percent(share)
 
 
-def happenings(trace: Trace, line: Line) -> list[tuple[float, str]]:
+def happenings(trace: JobRecord, line: StepTimeline) -> list[tuple[float, str]]:
     """Returns when what happened, as sentences, from the origin of the timeline."""
     found = []
     for number, (life, shifts) in enumerate(
@@ -204,7 +206,7 @@ def happenings(trace: Trace, line: Line) -> list[tuple[float, str]]:
     return sorted((max(0.0, at_s - line.origin_s), words) for at_s, words in found)
 
 
-def ends(trace: Trace, line: Line) -> dict[int, tuple[float, str]]:
+def ends(trace: JobRecord, line: StepTimeline) -> dict[int, tuple[float, str]]:
     """Returns when and how each rank ended that has not finished."""
     found = {}
     last, shifts = trace.lives[-1], line.shifts[-1]

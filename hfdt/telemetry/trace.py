@@ -13,7 +13,7 @@ from fdtcore.telemetry.trace_file import FACTS, FAILED, FINISHED
 from hfdt.telemetry.recorder import GRADIENTS, OPERATION, WORK
 
 
-class Operation(NamedTuple):
+class RecordedOperation(NamedTuple):
     """An operation, or the work around some; times are those of the rank's clock."""
 
     name: str  # without the framework's
@@ -24,7 +24,7 @@ class Operation(NamedTuple):
     is_traced: bool
 
 
-class Gradients(NamedTuple):
+class RecordedGradients(NamedTuple):
     """An optimizer that a step was traced with."""
 
     name: str
@@ -37,9 +37,9 @@ class RankRecord:
     """What one rank has written in one life of the job."""
 
     facts: Mapping[str, Any]
-    operations: list[Operation] = field(default_factory=list)
-    works: list[Operation] = field(default_factory=list)
-    gradients: list[Gradients] = field(default_factory=list)
+    operations: list[RecordedOperation] = field(default_factory=list)
+    works: list[RecordedOperation] = field(default_factory=list)
+    gradients: list[RecordedGradients] = field(default_factory=list)
     happenings: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -62,7 +62,7 @@ class RankRecord:
 Life = dict[int, RankRecord]  # by rank
 
 
-class Trace(NamedTuple):
+class JobRecord(NamedTuple):
     """What a job has left."""
 
     lives: list[Life]  # by time; the first rank is in each
@@ -76,7 +76,7 @@ class Trace(NamedTuple):
         return {name: value for name, value in facts.items() if name not in own}
 
 
-def read(directory: str | Path) -> Trace:
+def read(directory: str | Path) -> JobRecord:
     """Reads the files of all ranks, also of a run which goes on or was killed.
 
     Args:
@@ -101,7 +101,7 @@ def read(directory: str | Path) -> Trace:
         )
     wanted = {rank for life in lives.values() for rank in range(life[0].facts["ranks"])}
     found = {rank for life in lives.values() for rank in life}
-    return Trace([lives[one] for one in sorted(lives)], sorted(wanted - found))
+    return JobRecord([lives[one] for one in sorted(lives)], sorted(wanted - found))
 
 
 def _records(path: Path) -> list[RankRecord]:
@@ -137,7 +137,7 @@ class _OfAnotherFramework(Exception):
 def _take(record: RankRecord, line: dict[str, Any]) -> None:
     kind = line["kind"]
     if kind in (OPERATION, WORK):
-        one = Operation(
+        one = RecordedOperation(
             line["name"],
             line.get("what", kind),
             int(line.get("bytes", 0)),
@@ -148,7 +148,7 @@ def _take(record: RankRecord, line: dict[str, Any]) -> None:
         (record.works if kind == WORK else record.operations).append(one)
     elif kind == GRADIENTS:
         record.gradients.append(
-            Gradients(line["name"], float(line["time_s"]), int(line["bytes"]))
+            RecordedGradients(line["name"], float(line["time_s"]), int(line["bytes"]))
         )
     else:
         float(line["time_s"])  # every happening has its time

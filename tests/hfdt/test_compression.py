@@ -15,7 +15,7 @@ from hfdt.communicator import HorovodCommunicator
 from hfdt.compressed_sum import Saved, line
 from hfdt.compression import Compression
 from hfdt.options import Options
-from hfdt.ring import ring_bytes
+from hfdt.ring_bytes import ring_bytes
 
 SGD = keras.optimizers.SGD
 

@@ -55,8 +55,7 @@ def begin(engine: HorovodEngine, options: Options) -> None:
         made = Recorder(options.trace, process.rank, facts, goes_on=word == str(True))
     except ValueError as error:
         raise JobError(str(error)) from None
-    collectives.observe(made.operation, of_work=True)
-    engine.strategy.recorder = made
+    engine.strategy.record(made)
     _note_end(made)
 
 
