@@ -99,7 +99,7 @@ def _whole(
     rows.name_rows(axes, [f"rank {rank}" for rank in line.ranks])
     axes.set_xlim(0, line.end_s or 1)
     axes.set_xlabel("time in s, from the first gradient")
-    how = "" if is_fine else "; the height of a colour is its share of time"
+    how = "" if is_fine else "; heights are shares of time"
     axes.set_title(f"What the ranks did{how}")
 
 
