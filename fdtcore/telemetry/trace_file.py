@@ -124,7 +124,10 @@ def read(path: Path, take: Callable[[dict[str, Any]], None], program: str) -> No
         ) from error
     for number, line in enumerate(lines, start=1):
         try:
-            take(json.loads(line))
+            found = json.loads(line)
+            author = _author(found)
+            if author in (None, program):
+                take(found)
         except (ValueError, KeyError, TypeError) as error:
             if number == len(lines):
                 break  # the job was killed while it wrote
@@ -132,6 +135,16 @@ def read(path: Path, take: Callable[[dict[str, Any]], None], program: str) -> No
                 f"a trace must be one JSON object a line. Received: line {number} of "
                 f"{path}: {line[:60]!r}. Delete that line to read the rest."
             ) from error
+        if author not in (None, program):
+            raise ValueError(
+                f"{program} report draws traces of {program} run. Received: {path} of "
+                f"{author} run. Run: {author} report {path.parent}"
+            )
+
+
+def _author(line: dict[str, Any]) -> str | None:
+    """Returns the framework that has written a trace, from its facts."""
+    return line.get("framework", "nfdt") if line["kind"] == FACTS else None
 
 
 def strict_json(value: object) -> str:

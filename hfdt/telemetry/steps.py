@@ -1,4 +1,4 @@
-"""When each rank computed, waited and exchanged, from its operations.
+"""The steps of each rank, from its operations: computing, waiting, exchanging.
 
 A step is one update of an optimizer with the gradients of all ranks. Pure arithmetic.
 Letters: N steps of one rank.

@@ -109,8 +109,6 @@ def _records(path: Path) -> list[RankRecord]:
 
     def take(line: dict[str, Any]) -> None:
         if line["kind"] == FACTS:
-            if line.get("framework") != "hfdt":
-                raise _OfAnotherFramework
             facts = {key: value for key, value in line.items() if key != "kind"}
             facts["begun_s"] = float(facts["begun_s"])
             facts["rank"], facts["ranks"] = int(facts["rank"]), int(facts["ranks"])
@@ -120,18 +118,8 @@ def _records(path: Path) -> list[RankRecord]:
         else:
             _take(found[-1], line)
 
-    try:
-        trace_file.read(path, take, "hfdt")
-    except _OfAnotherFramework:
-        raise ValueError(
-            f"hfdt report draws traces of hfdt run. Received: {path} of nfdt run. "
-            f"Run: nfdt report {path.parent}"
-        ) from None
+    trace_file.read(path, take, "hfdt")
     return found
-
-
-class _OfAnotherFramework(Exception):
-    """The trace is one of NFDT's."""
 
 
 def _take(record: RankRecord, line: dict[str, Any]) -> None:

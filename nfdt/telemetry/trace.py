@@ -72,11 +72,6 @@ def read(directory: str | Path) -> Trace:
         trace = _with_line(trace, line)
 
     trace_file.read(path, take, "nfdt")
-    if trace.facts.get("framework") == "hfdt":
-        raise ValueError(
-            f"nfdt report draws traces of nfdt run. Received: {path} of hfdt run. "
-            f"Run: hfdt report {directory}"
-        )
     return trace
 
 

@@ -20,8 +20,14 @@ import os, time, keras, numpy as np, tensorflow as tf
 class Slow(keras.Sequential):
     def train_step(self, data):
         if os.environ["OMPI_COMM_WORLD_RANK"] == "1":
-            tf.numpy_function(lambda: time.sleep({SLOW_S}), [], [])
+            x, *rest = data
+            slow = tf.numpy_function(self.slowly, [x], tf.float32)
+            data = (tf.ensure_shape(slow, x.shape), *rest)
         return super().train_step(data)
+
+    def slowly(self, x):
+        time.sleep({SLOW_S})
+        return x
 
 x = np.random.default_rng(0).normal(size=({4 * BATCHES}, 3)).astype("float32")
 model = Slow([keras.Input((3,)), keras.layers.Dense(1)])
