@@ -103,6 +103,8 @@ def run(request: Request, **choices: str | bool | None) -> None:
             place = jobs.choose_place(request.hosts, request.hostfile, environ)
         size = jobs.choose_size(request.size, place, environ, "hfdt")
         jobs.refuse_nesting(environ, "hfdt")
+        if options.trace and engine is None and not request.dry_run:
+            check_directory(options.trace)
         limits = request.limits(size) if request.is_elastic else None
         if engine is not None and engine.submits:
             submission = Submission("hfdt", request, size, given, "hfdt.pod_rank")
@@ -126,8 +128,6 @@ def run(request: Request, **choices: str | bool | None) -> None:
             click.echo(dry_run(program, job))
             return
         _require_horovod(size)
-        if options.trace and engine is None:
-            check_directory(options.trace)
         if options.snapshots and job.is_local and engine is None:
             # In one line, before several processes start and find the same.
             has_copies = copies.are_there(options.snapshots)

@@ -153,7 +153,7 @@ def test_lines_and_table(tmp_path):
 
 def test_a_later_life_adds_to_the_record(tmp_path):
     run(tmp_path, ends=False)
-    half = '{"kind":"operation","name":"gra'
+    half = '{"kind":"half of a line'
     for name in ("trace.jsonl", "trace-1.jsonl"):  # the ranks were killed
         with (tmp_path / name).open("a") as file:
             file.write(half)
