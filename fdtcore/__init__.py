@@ -10,6 +10,7 @@ launcher/           from ``run`` and its words to a job, supervised to its end
 shadow_files/       files that a program writes on other ranks than 0
 compression/        gradients that take fewer bytes on their way
 snapshots/          the files from which an interrupted job goes on
+telemetry/          the record of a run, and what is drawn of it
 examination/        ``doctor SCRIPT``: is a script safe to distribute?
 rank_program        ``python -m FRAMEWORK SCRIPT``: one process of a job
 spare               ... that has loaded TensorFlow, and waits to become one

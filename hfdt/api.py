@@ -66,6 +66,7 @@ def distribute(
     interface: str = "",
     log: str = "none",
     stats: bool = False,
+    trace: str = "",
     snapshot: str = "",
     snapshot_every: str = "30s",
     resume: str = "",
@@ -99,7 +100,7 @@ def distribute(
     import keras
 
     from fdtcore.glue import bind, loops, refusals, state
-    from hfdt import snapshots
+    from hfdt import snapshots, traces
     from hfdt.refusals import check_horovod
 
     if not isinstance(model, keras.Model):
@@ -110,6 +111,7 @@ def distribute(
     engine = runtime.engine(options)
     engine.choose(options)
     snapshots.choose(engine, options)
+    traces.choose(engine, options)
     refusals.check_strategy(engine.process, model.distribute_strategy)
     check_horovod(engine.process, [optimizer, getattr(model, "optimizer", None)])
     bound = bind.bind(engine)

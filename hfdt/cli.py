@@ -1,4 +1,4 @@
-"""The command line: ``hfdt run``, ``hfdt install-horovod``, ``hfdt doctor``."""
+"""The command line: ``hfdt run``, ``report``, ``install-horovod`` and ``doctor``."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ from fdtcore.launcher.engines.submission import Submission
 from fdtcore.launcher.foreground import Foreground
 from fdtcore.launcher.launchers import Job, Launcher
 from fdtcore.launcher.machines import MachineRequest
+from fdtcore.launcher.report_command import report_command
 from fdtcore.launcher.request import Request, checked_program
 from fdtcore.launcher.spares import Spares
 from fdtcore.launcher.terminal import Terminal
 from fdtcore.snapshots import copies, folder, position
+from fdtcore.telemetry.report_files import Report
+from fdtcore.telemetry.trace_file import check_directory
 from hfdt import __version__
 from hfdt.gloo import Gloo
 from hfdt.options import Options
@@ -40,6 +43,7 @@ Examples:
   hfdt run -np 2 -m mypackage.train       a module, as python -m runs it
   hfdt run -H node1:4,node2:4 train.py    eight processes on two machines
   hfdt run -np 4 --batch per-worker train.py
+  hfdt run -np 2 --trace runs/1 train.py     ... then: hfdt report runs/1
   hfdt run -np 4 --on dask=tcp://node1:8786 train.py
   hfdt run -np 8 --on 'slurm=--time=1:00:00' train.py
   sbatch --ntasks 8 --wrap "hfdt run train.py"
@@ -99,6 +103,8 @@ def run(request: Request, **choices: str | bool | None) -> None:
             place = jobs.choose_place(request.hosts, request.hostfile, environ)
         size = jobs.choose_size(request.size, place, environ, "hfdt")
         jobs.refuse_nesting(environ, "hfdt")
+        if options.trace and engine is None and not request.dry_run:
+            check_directory(options.trace)
         limits = request.limits(size) if request.is_elastic else None
         if engine is not None and engine.submits:
             submission = Submission("hfdt", request, size, given, "hfdt.pod_rank")
@@ -209,6 +215,15 @@ def _require_horovod(size: int) -> None:
 
         if problem := check_installed():
             _TERMINAL.fail(problem, 1)
+
+
+def _drawn(directory: Path, output: Path | None) -> Report:
+    from hfdt.telemetry import report
+
+    return report.write(directory, output)
+
+
+main.add_command(report_command(_TERMINAL, _drawn))
 
 
 @main.command("install-horovod")

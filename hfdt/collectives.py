@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -10,7 +10,7 @@ from fdtcore.glue import calls
 from fdtcore.glue.collectives import CommunicatorCollectives, Line
 from fdtcore.process import Process
 from hfdt.communicator import HorovodCommunicator
-from hfdt.operations import ObservedCommunicator, Operation
+from hfdt.operations import ObservedCommunicator, Observer
 
 
 class HorovodCollectives(CommunicatorCollectives):
@@ -26,13 +26,19 @@ class HorovodCollectives(CommunicatorCollectives):
         super().__init__(process, communicator, "hfdt", line)
         self.communicator = communicator
 
-    def observe(self, observer: Callable[[Operation], None]) -> None:
-        """Tells an observer of each operation from now on."""
-        if isinstance(self.communicator, ObservedCommunicator):
-            self.communicator.observers.append(observer)
-        else:
-            observed = ObservedCommunicator(self.communicator, [observer])
+    def observe(self, observer: Observer, *, of_work: bool = False) -> None:
+        """Tells an observer of each operation from now on.
+
+        Args:
+            observer: Who is told.
+            of_work: Whether of the work around operations as well.
+        """
+        if not isinstance(self.communicator, ObservedCommunicator):
+            observed = ObservedCommunicator(self.communicator, [])
             self.communicator = self._communicator = observed
+        self.communicator.observers.append(observer)
+        if of_work:
+            self.communicator.of_work.append(observer)
 
     def narrow(self, sets: Sequence[Sequence[int]]) -> None:
         """Goes on among the ranks of this one's process set only.

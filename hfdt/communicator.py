@@ -75,6 +75,9 @@ class HorovodCommunicator:
         del kind, name
         return call(tensors)
 
+    def note_work(self, name: str, begun_s: float, ended_s: float) -> None:
+        """Is told of the work of this rank around some operations; nobody asks."""
+
     def sum(self, tensors: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
         """Sums each tensor over the ranks."""
         return self._combined("Sum", tensors, name)

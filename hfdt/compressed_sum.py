@@ -18,6 +18,7 @@ from fdtcore.compression.exchange import Message
 from fdtcore.compression.layout import Vector
 from fdtcore.compression.top_k import SparseCompressor
 from hfdt.communicator import HorovodCommunicator
+from hfdt.ring_bytes import ring_bytes, sent_bytes
 
 # The first steps of a job go as whole vectors, so that their time is known.
 _DENSE_STEPS = 12
@@ -50,7 +51,8 @@ class HorovodExchange:
 
     def gather(self, message: Message) -> Sequence[Message]:
         """Returns the messages of all ranks, by rank."""
-        self.sent_bytes += sum(one.nbytes for one in message) * (self.size - 1)
+        own_bytes = sum(one.nbytes for one in message)
+        self.sent_bytes += sent_bytes("allgather", own_bytes, self.size)
         with self._timed():
             own = np.concatenate([one.view(np.uint8) for one in message])
             name = f"{self._name}.messages"
@@ -69,16 +71,6 @@ class HorovodExchange:
         begun_s = time.perf_counter()
         yield
         self.took_s += time.perf_counter() - begun_s
-
-
-def ring_bytes(num_bytes: float, size: int) -> float:
-    """Returns what a rank sends when a vector is summed in a ring.
-
-    Args:
-        num_bytes: Of the vector.
-        size: Number of ranks.
-    """
-    return 2 * num_bytes * (size - 1) / size
 
 
 class Saved(NamedTuple):
@@ -162,7 +154,9 @@ class CompressedSum:
         self._note_interval(begun_s)
         exchange = HorovodExchange(communicator, name)
         total = compressor.reduce(gradient, exchange, dense=is_dense)
-        own_s = time.perf_counter() - begun_s - exchange.took_s
+        took_s = time.perf_counter() - begun_s
+        communicator.note_work(name, time.time() - took_s, time.time())
+        own_s = took_s - exchange.took_s
         was_dense = exchange.sent_bytes >= dense_bytes
         self._begun = begun_s, was_dense, own_s if was_dense else 0.0
         self._sent_bytes += exchange.sent_bytes

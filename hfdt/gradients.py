@@ -163,9 +163,9 @@ class Reduction:
             return self._whole(gradients, weight, name)
         own = [_weighted(g, weight) for g in gradients]
         own = self._compression.clipped(own, how.optimizer, self._ranks.size)
-        rest = [i for i in range(len(own)) if i not in set(how.places)]
-        wholes, checked = self._whole([own[i] for i in rest], None, name)
-        reduced = dict(zip(rest, wholes, strict=True))
+        reduced: dict[int, Any] = {}
+        # First: it has a state, and TensorFlow keeps such operations in their order, so
+        # it would wait for what observers are told of the others.
         if how.sum is not None:
             sums = how.sum(
                 [own[i] for i in how.places],
@@ -174,8 +174,12 @@ class Reduction:
                 f"{name}.compressed",
             )
             reduced |= zip(how.places, sums, strict=True)
-            # Where one element is not finite, none is.
-            checked = [*checked, *(tf.reshape(s, [-1])[:1] for s in sums)]
+        # Where one element is not finite, none is.
+        first = [tf.reshape(s, [-1])[:1] for s in reduced.values()]
+        rest = [i for i in range(len(own)) if i not in set(how.places)]
+        wholes, checked = self._whole([own[i] for i in rest], None, name)
+        reduced |= zip(rest, wholes, strict=True)
+        checked = [*checked, *first]
         return [reduced[i] for i in range(len(own))], checked
 
     def _whole(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from fdtcore.message_log import MessageLog
-from hfdt.operations import Operation
+from hfdt.operations import Observer, Operation
 
 
-def observer(log: MessageLog, job_rank: int) -> Callable[[Operation], None]:
+def observer(log: MessageLog, job_rank: int) -> Observer:
     """Returns what writes a line for each operation.
 
     Args:

@@ -150,6 +150,15 @@ class Options(options.FrameworkOptions):
             "greatest of the ranks. Taking the times is itself a part of the step.",
         ),
     )
+    trace: str = field(
+        default="",
+        metadata=options.folder(
+            "Folder for the record of the run, for `hfdt report`.",
+            details="Each rank writes a file: when it computed, waited and exchanged, "
+            "and how many bytes. Ranks on another machine write to its disk; the "
+            "report wants all files in one folder.",
+        ),
+    )
     snapshot: str = field(
         default="",
         metadata=options.folder(
@@ -225,6 +234,13 @@ class Options(options.FrameworkOptions):
             resume=self.resume,
         )
         demand(
+            not (self.trace and self.process_sets),
+            "a trace is of one model on all ranks",
+            "Drop one of them.",
+            trace=self.trace,
+            process_sets=self.process_sets,
+        )
+        demand(
             not (self.snapshots and self.process_sets),
             "snapshots are of one model on all ranks",
             "Drop one of them.",
@@ -252,6 +268,7 @@ class Options(options.FrameworkOptions):
             snapshot_every=self.snapshot_every,
             resume=self.resume,
             bucket_bytes=self.bucket_bytes,
+            trace=self.trace,
         )
         return self == kept
 

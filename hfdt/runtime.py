@@ -63,6 +63,7 @@ def _start(options: Options, script: str) -> HorovodEngine:
         output.shout("stats need several ranks: one waits for nobody.")
 
     from fdtcore.glue import bind, generator_state, randomness
+    from hfdt import traces
     from hfdt.collectives import HorovodCollectives
     from hfdt.communicator import HorovodCommunicator
     from hfdt.engine import HorovodEngine
@@ -111,6 +112,7 @@ def _start(options: Options, script: str) -> HorovodEngine:
         # A script that forgets to distribute what it trains is to be told.
         bind.bind(made)
         evidence.look_at_the_end("hfdt", lambda: made.process.size, _end)
+    traces.begin(made, options)
     return made
 
 

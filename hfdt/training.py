@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import math
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -42,6 +43,7 @@ from hfdt.compression import Compression, EpochCount
 from hfdt.gradients import Reduction
 from hfdt.options import Options
 from hfdt.step_times import StepTimes, TimedStep
+from hfdt.telemetry.recorder import Recorder
 
 
 class SynchronousTraining:
@@ -63,6 +65,7 @@ class SynchronousTraining:
         self._collectives = collectives
         self._times: StepTimes | None = None
         self.compression: Compression | None = None
+        self.recorder: Recorder | None = None
         self.choose(options)
         # Places are never reused: when an optimizer is freed differs between ranks.
         self._places = itertools.count()
@@ -84,6 +87,12 @@ class SynchronousTraining:
         self._reduce = Reduction(
             self._collectives.communicator, options, self.compression
         )
+
+    def record(self, recorder: Recorder) -> None:
+        """Tells a recorder of what the ranks exchange from now on."""
+        self.recorder = recorder
+        self._collectives.observe(recorder.operation, of_work=True)
+        self.choose(self.options)  # sums through what tells of them
 
     def fit(
         self, model: Model, arguments: dict[str, Any], run: Callable[[], Any]
@@ -195,9 +204,14 @@ class SynchronousTraining:
         if optimizer not in self._order:
             self._order[optimizer] = next(self._places)
         name = f"hfdt.gradients.{self._order[optimizer]}"
-        reduced = self._reduce(
-            optimizer, gradients, trained, share, f"{name}.{collectives.call_number()}"
-        )
+        call = f"{name}.{collectives.call_number()}"
+        if self.recorder is not None:
+            self.recorder.gradients(
+                call,
+                _num_bytes(gradients, trained),
+                is_traced=not tf.executing_eagerly(),
+            )
+        reduced = self._reduce(optimizer, gradients, trained, share, call)
         if self.compression is not None:
             inner = self.compression.stepping(optimizer, reduced.compressed, inner)
         return finite.apply(
@@ -257,6 +271,15 @@ class SynchronousTraining:
                 self._say(line)
         with self._collectives.joining("end of fit"):
             self._collectives.barrier()
+
+
+def _num_bytes(gradients: list[Gradient], variables: list[Variable]) -> int:
+    """Returns the size of gradients that are sent as they are, each element."""
+    return sum(
+        math.prod(v.shape) * tf.as_dtype(g.dtype).size
+        for g, v in zip(gradients, variables, strict=True)
+        if g is not None
+    )
 
 
 def _build(optimizer: Optimizer, trained: list[Variable]) -> None:

@@ -10,6 +10,7 @@ function_job    ``hfdt.run`` and ``nfdt.run``: a function as a job
 attached        the command that ends with the process that started it
 request         what a user asks of ``run``, and the rules for it
 cli_options     ... as options of commands; those of a framework
+report_command  ``report``: the trace of a job, drawn
 terminal        what a command says of itself
 hosts           host lists: from the command line, files and Slurm
 jobs            from what was asked for, and the machine, to a job

@@ -131,6 +131,12 @@ def end() -> None:
             shadow.release()
 
 
+def leave_out(folder: str | os.PathLike[str]) -> None:
+    """Lets this process write what is in a folder from now on."""
+    for shadow in _installed:
+        shadow.apart.add(os.path.abspath(folder))
+
+
 def is_released() -> bool:
     """Whether the program has asked for its rank."""
     return _released[0]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import webbrowser
 from pathlib import Path
 
 import click
@@ -12,7 +10,9 @@ import click
 from fdtcore.examination import safety
 from fdtcore.launcher.cli_options import machine_options, program_options
 from fdtcore.launcher.machines import MachineRequest
+from fdtcore.launcher.report_command import report_command
 from fdtcore.launcher.request import checked_program
+from fdtcore.telemetry.report_files import Report
 from nfdt.cli.job_setup import DISTRIBUTIONS
 from nfdt.cli.terminal import TERMINAL
 
@@ -28,36 +28,13 @@ together, and must end with equal weights. Exit code 1: something has to be chan
 """
 
 
-@click.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-@click.option(
-    "--output",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Folder for the files. [default: that of the trace]",
-)
-@click.option(
-    "--open",
-    "wanted",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", "yes", "no"]),
-    help="Show the page in a browser; auto: where there is a screen.",
-)
-def report(*, directory: Path, output: Path | None, wanted: str) -> None:
-    """Draw the trace in DIR: a picture, a page, and a file for ui.perfetto.dev."""
+def _drawn(directory: Path, output: Path | None) -> Report:
     from nfdt.telemetry import report as reports
 
-    try:
-        found = reports.write(directory, output)
-    except ValueError as error:
-        TERMINAL.fail(str(error))
-    for line in found.lines:
-        click.echo(line)
-    for name in ("picture", "page", "perfetto"):
-        click.echo(f"{name:<9}  {getattr(found, name)}")
-    if wanted == "yes" or (wanted == "auto" and _has_screen()):
-        webbrowser.open(found.page.resolve().as_uri())
+    return reports.write(directory, output)
+
+
+report = report_command(TERMINAL, _drawn)
 
 
 @click.command()
@@ -101,10 +78,3 @@ def doctor(
         safety.Way("nfdt run -np 2", (*command, "2"), 2, is_exact=False),
     ]
     raise SystemExit(safety.examine(program, "nfdt", ways, click.echo))
-
-
-def _has_screen() -> bool:
-    is_terminal = sys.stdout.isatty()
-    return is_terminal and bool(
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    )

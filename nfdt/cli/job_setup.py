@@ -12,13 +12,13 @@ from fdtcore.launcher import jobs
 from fdtcore.launcher.elastic import Kept
 from fdtcore.launcher.engines.choice import GangLauncher
 from fdtcore.launcher.launchers import Job, Launcher, OpenMpi
+from fdtcore.telemetry.trace_file import check_directory
 from fdtcore.validation import demand
 from nfdt import algorithms
 from nfdt.cluster import checkpoint_store
 from nfdt.glue import monitor, shard_factory
 from nfdt.options import Options
 from nfdt.protocol.topology import Roles
-from nfdt.telemetry import trace
 
 # The first Open MPI that goes on without a process that died.
 _SURVIVING_MAJOR = 5
@@ -80,7 +80,7 @@ def check(options: Options, num_processes: int) -> Roles:
     if options.controller.monitors:
         monitor.check_psutil()
     if options.trace:
-        trace.check_directory(options.trace)
+        check_directory(options.trace)
     if options.checkpoint:
         checkpoint_store.check_directory(options.checkpoint)
     checkpoint_store.found_earlier(options, roles, server=0)

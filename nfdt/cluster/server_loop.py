@@ -16,6 +16,7 @@ from fdtcore.control.process_identity import end_launcher_of_this_host
 from fdtcore.failures import PROCESS_GONE, Failure
 from fdtcore.options import is_set
 from fdtcore.snapshots.stop_requests import STOPPED_CODE, StopRequests
+from fdtcore.telemetry.trace_file import FAILED, FINISHED, LOST
 from nfdt import algorithms
 from nfdt.cluster.checkpoint_store import CheckpointStore
 from nfdt.cluster.job_watch import JobWatch
@@ -36,9 +37,9 @@ from nfdt.protocol.epoch_id import EpochId
 from nfdt.protocol.messages import Kind, Message, as_bytes
 from nfdt.protocol.server import Service, Wait
 from nfdt.protocol.step_times import TimeShares
-from nfdt.telemetry import trace
 from nfdt.telemetry.message_log import LoggedEndpoint, ServerEndpoint
 from nfdt.telemetry.recorder import Recording
+from nfdt.telemetry.trace import REFUSED
 
 # A process that is killed is seen to be gone within this.
 _KILL_S = 15.0
@@ -152,12 +153,12 @@ class ServerLoop:
             if kind is Kind.PUSH:
                 self._count(answer)
             if answer.kind is Kind.REFUSED and answer.number >= 0:
-                self.recording.note(trace.REFUSED, now_s, worker)
+                self.recording.note(REFUSED, now_s, worker)
                 self._end_at_refusals(answer)
         if kind is Kind.PUSH:
             self.pushes.give_back(message)
         elif kind is Kind.BYE:
-            self.recording.note(trace.FINISHED, now_s, worker)
+            self.recording.note(FINISHED, now_s, worker)
             times = TimeShares.unpack(bytes(message.payload))
             self.recording.summary.times[worker] = times
             self._judge(self.membership.finish(worker, early=bool(message.parts)))
@@ -198,7 +199,7 @@ class ServerLoop:
 
     def _take_failure(self, message: Message, now_s: float) -> None:
         failure = Failure.from_json(json.loads(bytes(message.payload)))
-        self.recording.note(trace.FAILED, now_s, message.worker, text=failure.type)
+        self.recording.note(FAILED, now_s, message.worker, text=failure.type)
         if not self.failure:  # else it follows from what has ended the job
             self._judge(self.membership.fail(failure, message.number))
 
@@ -260,7 +261,7 @@ class ServerLoop:
 
     def _lose(self, worker: int, now_s: float) -> None:
         answers = self.service.lose(worker, now_s)
-        self.recording.note(trace.LOST, now_s, worker)
+        self.recording.note(LOST, now_s, worker)
         self._judge(self.membership.lose(worker))
         for answer in answers if not self.failure else []:
             self.wire.send(answer)

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import click
 
+from fdtcore.telemetry.theme import check_matplotlib
+from fdtcore.telemetry.trace_file import check_directory
 from nfdt.clusters import cluster_text
 from nfdt.clusters.cluster import Cluster
 from nfdt.clusters.machines import Servers
@@ -22,7 +24,7 @@ from nfdt.options import Options
 from nfdt.planning import outcome
 from nfdt.planning.outcome import ComparisonRow, best, ordered
 from nfdt.simulation import launch as simulating
-from nfdt.telemetry import figure, trace
+from nfdt.telemetry import trace
 
 _COLOURS = (
     "#2B86C5",
@@ -125,8 +127,8 @@ def compare(
     Raises:
         ValueError: A pair or the cluster is wrong, or no run has given a push.
     """
-    figure.check_matplotlib()
-    trace.check_directory(output)
+    check_matplotlib()
+    check_directory(output)
     candidates = [_candidate(pair) for pair in pairs or PAIRS]
     candidates.append(_hfdt(simulating.cluster(environ), output))
     environs = [_environ(one, environ, output) for one in candidates]

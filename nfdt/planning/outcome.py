@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nfdt.telemetry.summary import Summary, percent
+from fdtcore.telemetry.words import percent
+from nfdt.telemetry.summary import Summary
 from nfdt.telemetry.timeline import smooth
 from nfdt.telemetry.trace import Trace
 

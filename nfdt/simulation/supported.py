@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from fdtcore.telemetry.trace_file import check_directory
 from fdtcore.validation import demand
 from nfdt import algorithms
 from nfdt.clusters.cluster import Cluster
 from nfdt.glue.shard_factory import check_rule
 from nfdt.options import Options, real_runs_only
-from nfdt.telemetry.trace import check_directory
 
 
 def check(options: Options, cluster: Cluster) -> None:

@@ -7,11 +7,11 @@ report           START HERE: a picture, a page and a file for Perfetto, from a t
 timeline         spans of the workers, from the pushes
 worker_outcomes  the outcome of each worker
 figure, panels   the picture; ``dsp_panels``, the part about DSP
-html_page        the page
-perfetto         Chrome trace events
+perfetto         trace events
 recorder         the records that the first server writes of a run
 message_log      each message between worker and server as a line
 ===============  ===========================================================
 
-May import ``options``, ``protocol`` and ``rules``.
+May import ``options``, ``protocol`` and ``rules``; what is drawn and written as HFDT's
+reports are is in ``fdtcore.telemetry``.
 """

@@ -1,8 +1,4 @@
-"""The panels of the picture of a run, each on axes of its own.
-
-Colours are those of Okabe and Ito, which colour-blind readers tell apart too; the blue
-is lighter than theirs, to stand out from dark paper as well.
-"""
+"""The panels of the picture of a run, each on axes of its own."""
 
 from __future__ import annotations
 
@@ -12,20 +8,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nfdt.telemetry.summary import Summary, grouped
-from nfdt.telemetry.timeline import Spans, Table, Timeline, shares, smooth
+from fdtcore.telemetry import rows
+from fdtcore.telemetry.theme import (
+    BLUE,
+    COMPUTING,
+    EXCHANGING,
+    GREEN,
+    ORANGE,
+    PINK,
+    WAITING,
+)
+from fdtcore.telemetry.words import grouped
+from nfdt.telemetry.summary import Summary
+from nfdt.telemetry.timeline import Spans, Table, Timeline, smooth
 from nfdt.telemetry.worker_outcomes import epoch_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COMPUTING, EXCHANGING, WAITING = "#2B86C5", "#E69F00", "#CC79A7"
-_GROUPS = ("#2B86C5", "#D55E00", "#009E73", "#CC79A7")
-_MARK: dict[str, Any] = {"marker": "X", "ms": 8, "color": "black", "mec": "white"}
-_BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
-_MOST_BARS = 150  # of one worker; more cannot be told apart: their shares are drawn
-_BINS = 400
-_MOST_NAMES = 24  # workers whose names fit beside the rows
+_GROUPS = (BLUE, ORANGE, GREEN, PINK)
+_PARTS = (COMPUTING, WAITING, EXCHANGING)
 _MOST_DOTS = 3000  # single losses; more would hide their mean
 _LEAST_SMOOTHED = 9  # pushes in a running mean
 _MOST_COUNTED = 40  # values of staleness with a bar each
@@ -73,24 +75,22 @@ def draw_timeline(
 ) -> None:
     """Draws a row for each worker: its spans, or their shares where they are many."""
     most = max(len(spans.start_s) for spans in line.workers.values())
-    draw_row = _draw_spans if most <= _MOST_BARS else _draw_shares
+    is_fine = most <= rows.MOST_SPANS
     for row, worker in enumerate(workers):
-        if spans := line.workers.get(worker):
-            draw_row(axes, row, spans, line.end_s)
+        if (spans := line.workers.get(worker)) and is_fine:
+            rows.draw_spans(axes, row, _edges(spans), _PARTS)
+        elif spans:
+            rows.draw_shares(axes, row, _edges(spans), _PARTS, line.end_s)
         end = ends.get(worker)
         if end is not None and end["kind"] != "finished":
             at_s = min(max(0.0, end["time_s"] - line.origin_s), line.end_s)
-            axes.plot(at_s, row, clip_on=False, zorder=5, **_MARK)
-            axes.annotate(end["kind"], (at_s, row), (8, 0), **_BESIDE)
-    for name, color in _legend(line):
-        axes.bar(0, 0, color=color, label=name)  # for the legend only
+            rows.mark_end(axes, row, at_s, end["kind"])
+    rows.draw_legend(axes, _legend(line))
     _name_rows(axes, workers)
     axes.set_xlim(0, line.end_s or 1)
     axes.set_xlabel("time in s")
     how = "; the height of a colour is its share of time"
-    axes.set_title(f"What the workers did{how if draw_row is _draw_shares else ''}")
-    corner = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 3}
-    axes.legend(**corner, borderpad=0, borderaxespad=0.4)
+    axes.set_title(f"What the workers did{'' if is_fine else how}")
 
 
 def draw_staleness(axes: Axes, summary: Summary) -> None:
@@ -106,7 +106,7 @@ def draw_staleness(axes: Axes, summary: Summary) -> None:
     centres = [start + (width - 1) / 2 for start in counts]
     heights = [100 * count / summary.pushes for count in counts.values()]
     axes.bar(centres, heights, 0.9 * width, color=COMPUTING)
-    axes.axvline(summary.mean_staleness, color="#D55E00", lw=1.5, ls="--")
+    axes.axvline(summary.mean_staleness, color=ORANGE, lw=1.5, ls="--")
     axes.set_xlim(-0.6, max(centres[-1] + width, 3.0))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("staleness in updates; dashed: mean")
@@ -119,9 +119,9 @@ def draw_pushes(axes: Axes, summary: Summary, workers: Sequence[int]) -> None:
     count_of = summary.steps_of if summary.own_steps else summary.pushes_of
     counts = [count_of(worker) for worker in workers]
     axes.barh(range(len(workers)), counts, 0.7, color=COMPUTING)
-    if len(workers) <= _MOST_NAMES:
+    if rows.fits_names(len(workers)):
         for row, count in enumerate(counts):
-            axes.annotate(grouped(count), (count, row), (4, 0), **_BESIDE)
+            axes.annotate(grouped(count), (count, row), (4, 0), **rows.BESIDE)
     axes.margins(x=0.12)
     _name_rows(axes, workers)
     axes.set_xlabel("local steps" if summary.own_steps else "pushes")
@@ -164,24 +164,8 @@ def _mark_epochs(axes: Axes, table: Table, column: str) -> None:
             )
 
 
-def _draw_spans(axes: Axes, row: int, spans: Spans, end_s: float) -> None:
-    del end_s
-    edges = (spans.start_s, spans.pushed_s, spans.waited_s, spans.released_s)
-    colors = (COMPUTING, WAITING, EXCHANGING)
-    for start_s, stop_s, color in zip(edges, edges[1:], colors, strict=False):
-        bars = np.stack([start_s, stop_s - start_s]).T
-        axes.broken_barh(bars, (row - 0.4, 0.8), color=color, lw=0)
-
-
-def _draw_shares(axes: Axes, row: int, spans: Spans, end_s: float) -> None:
-    edges_s = np.linspace(0, end_s, _BINS + 1)
-    edges = (spans.start_s, spans.pushed_s, spans.waited_s, spans.released_s)
-    colors = (COMPUTING, WAITING, EXCHANGING)
-    below = np.full(_BINS, row + 0.4)  # rows count downwards
-    for start_s, stop_s, color in zip(edges, edges[1:], colors, strict=False):
-        above = below - 0.8 * shares(start_s, stop_s, edges_s)
-        axes.stairs(above, edges_s, baseline=below, fill=True, color=color, lw=0)
-        below = above
+def _edges(spans: Spans) -> tuple[rows.Times, ...]:
+    return spans.start_s, spans.pushed_s, spans.waited_s, spans.released_s
 
 
 def _legend(line: Timeline) -> list[tuple[str, str]]:
@@ -191,8 +175,4 @@ def _legend(line: Timeline) -> list[tuple[str, str]]:
 
 
 def _name_rows(axes: Axes, workers: Sequence[int]) -> None:
-    step = -(-len(workers) // _MOST_NAMES)
-    rows = range(0, len(workers), step)
-    axes.set_yticks(rows, [f"worker {workers[row]}" for row in rows])
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(workers) - 0.4, -0.6)
+    rows.name_rows(axes, [f"worker {worker}" for worker in workers])

@@ -37,7 +37,7 @@ class Recording:
         if self._is_first:
             self.summary.add(events)
         if self._tracing is not None:
-            self._tracing.write(events)
+            self._tracing.add(events)
             for time_s, about in happenings:
                 self._tracing.note(time_s=time_s, **about)
         return events

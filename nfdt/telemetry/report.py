@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from fdtcore.telemetry import html_page, report_files
+from fdtcore.telemetry.report_files import Report
+from fdtcore.telemetry.theme import Theme, check_matplotlib
 from nfdt.protocol.events import Use
-from nfdt.telemetry import figure, html_page, perfetto, timeline, worker_outcomes
+from nfdt.telemetry import figure, perfetto, timeline, worker_outcomes
 from nfdt.telemetry.summary import Summary
-from nfdt.telemetry.trace import Trace, check_directory, read
+from nfdt.telemetry.trace import Trace, read
 
-PICTURE, PAGE = "report.png", "report.html"
-
-
-class Report(NamedTuple):
-    """What was written, and the lines that a run ends with."""
-
-    picture: Path
-    page: Path
-    perfetto: Path
-    lines: list[str]
+_SHOWN = "Loss over time and updates, what the workers did, staleness, pushes."
 
 
 def write(directory: str | Path, output: str | Path | None = None) -> Report:
@@ -34,34 +28,35 @@ def write(directory: str | Path, output: str | Path | None = None) -> Report:
         ValueError: The trace is missing or empty, no file can be written, or
             matplotlib is not installed.
     """
-    figure.check_matplotlib()
+    check_matplotlib()
     trace = read(directory)
     _check_not_empty(trace, directory)
-    source = Path(directory)
-    folder = Path(output or (source if source.is_dir() else source.parent))
-    check_directory(folder)
+    folder = report_files.folder(directory, output)
     summary = Summary()
     summary.add(trace.events)
     line = timeline.build(trace.events)
     title = headline(trace.facts)
-    light, dark = (
-        figure.draw(line, summary, trace.happenings, title, theme)
-        for theme in (figure.LIGHT, figure.DARK)
-    )
-    text = html_page.page(
-        title,
-        summary.lines(),
-        (light, dark),
-        worker_outcomes.find(trace, line.table, summary, line.origin_s),
-        trace.happenings,
-        facts=trace.facts,
-        origin_s=line.origin_s,
-    )
-    (folder / PICTURE).write_bytes(light)
-    (folder / PAGE).write_text(text, encoding="utf-8")
-    perfetto.write(folder / perfetto.NAME, trace, line)
-    files = (folder / PICTURE, folder / PAGE, folder / perfetto.NAME)
-    return Report(*files, summary.lines())
+    told = worker_outcomes.worth_words(trace.happenings)
+
+    def draw(theme: Theme) -> bytes:
+        return figure.draw(line, summary, trace.happenings, title, theme)
+
+    def page(pictures: tuple[bytes, bytes]) -> str:
+        return html_page.page(
+            title,
+            summary.lines(),
+            pictures,
+            worker_outcomes.table(trace, line.table, summary, line.origin_s),
+            [
+                (max(0.0, one["time_s"] - line.origin_s), worker_outcomes.in_words(one))
+                for one in told
+            ],
+            shown=_SHOWN,
+            facts=trace.facts,
+        )
+
+    events = perfetto.events(trace, line)
+    return report_files.write(folder, summary.lines(), draw, page, trace.facts, events)
 
 
 def headline(facts: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ import statistics
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from fdtcore.telemetry.words import grouped, percent
 from nfdt.protocol.events import Event, Use
 from nfdt.protocol.step_times import TimeShares
 
@@ -282,13 +283,3 @@ class Summary:
             f", least {percent(shares[least])} (worker {least})"
             f", most {percent(shares[most])} (worker {most})"
         )
-
-
-def grouped(number: int) -> str:
-    """Returns an integer with its thousands set apart: ``4 690``."""
-    return f"{number:,}".replace(",", " ")
-
-
-def percent(share: float) -> str:
-    """Returns a share as ``4 %``."""
-    return f"{100 * share:.0f} %"

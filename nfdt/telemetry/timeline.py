@@ -11,9 +11,9 @@ from typing import NamedTuple, get_type_hints
 import numpy as np
 import numpy.typing as npt
 
+from fdtcore.telemetry.rows import Times
 from nfdt.protocol.events import Event
 
-Times = npt.NDArray[np.float64]
 Table = npt.NDArray[np.void]  # one row a push; its columns are the fields of Event
 
 _TYPES = {int: "i8", float: "f8"}
@@ -119,28 +119,6 @@ def _exchanges(mine: Table, wait_s: Times) -> tuple[Times, npt.NDArray[np.bool_]
         told_s = mine["exchange_s"][rows[1:]]
         exchange_s[rows[:-1]] = np.where(is_next, told_s, exchange_s[rows[:-1]])
     return exchange_s, follows
-
-
-def shares(starts_s: Times, ends_s: Times, edges_s: Times) -> Times:
-    """Returns which part of each bin some spans fill.
-
-    Args:
-        starts_s: Where each span begins, seconds, [N], ascending.
-        ends_s: Where each span ends, seconds, [N], ascending.
-        edges_s: [bins + 1], ascending.
-
-    Returns:
-        [bins], each in 0 .. 1.
-    """
-    filled_s = _since(starts_s, edges_s) - _since(ends_s, edges_s)
-    return np.clip(np.diff(filled_s) / np.diff(edges_s), 0.0, 1.0)
-
-
-def _since(moments_s: Times, at_s: Times) -> Times:
-    """Returns the sum of ``at - moment`` over the moments before, for each ``at``."""
-    sums = np.concatenate([[0.0], np.cumsum(moments_s)])
-    count = np.searchsorted(moments_s, at_s)
-    return count * at_s - sums[count]
 
 
 def smooth(values: Times, window: int) -> Times:

@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fdtcore.telemetry import html_page
+from fdtcore.telemetry.trace_file import FAILED, FINISHED, LOST
+from fdtcore.telemetry.words import grouped, percent
 from nfdt.protocol.epoch_id import EpochId
 from nfdt.protocol.events import BARRIER, READINGS, Use
 from nfdt.telemetry.summary import Summary
 from nfdt.telemetry.timeline import Table
-from nfdt.telemetry.trace import FAILED, FINISHED, LOST, REFUSED, Trace
+from nfdt.telemetry.trace import REFUSED, Trace
 
 _ENDS = (LOST, FAILED, FINISHED)
 _DRAWN = (BARRIER, READINGS)  # too many for words
@@ -22,6 +25,21 @@ _PHRASES = {
     REFUSED: "a gradient of {who} was refused",
     BARRIER: "a barrier ended",
 }
+_COLUMNS = (
+    "pushes",
+    "batches",
+    "dropped",
+    "waited",
+    "max lead",
+    "mean staleness",
+    "max staleness",
+)
+_LEGEND = (
+    "Waited: share of the time between a worker's pushes in which it did not "
+    "compute, but sent, was held, or received. Dropped: gradients that came too late "
+    "to be used. Lead: steps ahead of the slowest worker. Staleness: updates between a "
+    "pull and the use of the gradient made with it."
+)
 
 
 class WorkerOutcome(NamedTuple):
@@ -57,6 +75,27 @@ def find(
         _fate(worker, table[table["worker"] == worker], trace, summary, origin_s)
         for worker in sorted(workers)
     ]
+
+
+def table(
+    trace: Trace, pushes: Table, summary: Summary, origin_s: float
+) -> html_page.Table:
+    """Returns the table of the workers; arguments are those of ``find``."""
+    found = [_row(one) for one in find(trace, pushes, summary, origin_s)]
+    return html_page.Table("Workers", "worker", _COLUMNS, found, _LEGEND)
+
+
+def _row(fate: WorkerOutcome) -> tuple[int, tuple[str, ...], str, bool]:
+    cells = (
+        grouped(fate.pushes),
+        grouped(fate.batches),
+        grouped(fate.dropped),
+        "-" if fate.waited is None else percent(fate.waited),
+        "-" if fate.max_lead is None else str(fate.max_lead),
+        "-" if fate.mean_staleness is None else f"{fate.mean_staleness:.2f}",
+        "-" if fate.max_staleness is None else str(fate.max_staleness),
+    )
+    return fate.worker, cells, fate.end, fate.end.startswith((LOST, FAILED))
 
 
 def ends(happenings: Sequence[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:

@@ -12,9 +12,10 @@ import tensorflow as tf
 from fdtcore.compression.specification import Specification
 from fdtcore.glue import compression
 from hfdt.communicator import HorovodCommunicator
-from hfdt.compressed_sum import Saved, line, ring_bytes
+from hfdt.compressed_sum import Saved, line
 from hfdt.compression import Compression
 from hfdt.options import Options
+from hfdt.ring_bytes import ring_bytes
 
 SGD = keras.optimizers.SGD
 

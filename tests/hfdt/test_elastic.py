@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from hfdt import cli
+from hfdt.telemetry import report
 from tests.hfdt.real_jobs import RUN
 from tests.hfdt.test_resume import JOB, expect_same, life
 from tests.processes import Process, run
@@ -51,11 +52,16 @@ def test_a_job_shrinks_and_keeps_its_numbers(tmp_path):
     assert life(tmp_path, 1, JOB, "any", out="undisturbed").returncode == 0
     # The same rank dies twice before a new snapshot: its slot is given up.
     words = ("--restarts", "2", "--min-np", "1", "--snapshot-every", "9steps")
+    words += ("--trace", "trace")
     kill = {"kill": "1:11,1:12", "KILL_RANK": "1"}
     done = life(tmp_path, 2, *words, JOB, "any", time_limit_s=900, **kill)
     assert done.returncode == 0, done.stderr
     assert "restart 2 of 2: 1 rank goes on from the newest snapshot." in done.stderr
     expect_same(tmp_path, tolerance=1e-5)
+    # Of the life on one rank there is nothing to record.
+    lines = report.write(tmp_path / "trace").lines
+    assert lines[3] == "lives      2, on 2 and 2 ranks"
+    assert [line.count("cut off at") for line in lines[5:]] == [1, 1]
 
 
 REFUSED = {

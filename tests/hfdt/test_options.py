@@ -50,8 +50,14 @@ def test_snapshots_are_not_taken_of_several_models_at_once():
         Options(snapshot="s", process_sets=((0,), (1,)))
 
 
-def test_snapshots_change_nothing_that_is_computed():
+def test_a_trace_is_not_taken_of_several_models_at_once():
+    with pytest.raises(ValueError, match="a trace is of one model on all ranks"):
+        Options(trace="t", process_sets=((0,), (1,)))
+
+
+def test_snapshots_and_a_trace_change_nothing_that_is_computed():
     assert Options().is_plain
+    assert Options(trace="t").is_plain
     assert Options(snapshot="s", resume="auto", snapshot_every="5steps").is_plain
     assert not Options(snapshot="s", accumulate=2).is_plain
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from hfdt.step_times import lines
+from hfdt.telemetry import steps, summary
+from hfdt.telemetry.trace import read
 from tests.processes import run
 
 SLOW_S, BATCHES, EPOCHS = 0.05, 10, 2
@@ -18,8 +20,14 @@ import os, time, keras, numpy as np, tensorflow as tf
 class Slow(keras.Sequential):
     def train_step(self, data):
         if os.environ["OMPI_COMM_WORLD_RANK"] == "1":
-            tf.numpy_function(lambda: time.sleep({SLOW_S}), [], [])
+            x, *rest = data
+            slow = tf.numpy_function(self.slowly, [x], tf.float32)
+            data = (tf.ensure_shape(slow, x.shape), *rest)
         return super().train_step(data)
+
+    def slowly(self, x):
+        time.sleep({SLOW_S})
+        return x
 
 x = np.random.default_rng(0).normal(size=({4 * BATCHES}, 3)).astype("float32")
 model = Slow([keras.Input((3,)), keras.layers.Dense(1)])
@@ -61,7 +69,8 @@ def test_one_rank_is_told_that_there_is_nothing_to_say(tmp_path):
 @pytest.mark.slow
 def test_a_rank_waits_for_the_one_that_is_slow(tmp_path):
     (tmp_path / "train.py").write_text(PROGRAM)
-    words = (sys.executable, "-m", "hfdt.cli", "run", "-np", "2", "--stats", "train.py")
+    words = (sys.executable, "-m", "hfdt.cli", "run", "-np", "2", "--stats")
+    words += ("--trace", "trace", "train.py")
     done = run(*words, folder=tmp_path, merged=True)
     assert done.returncode == 0, done.stdout
     line = f"hfdt: steps       {BATCHES * EPOCHS - 1} of "
@@ -73,3 +82,8 @@ def test_a_rank_waits_for_the_one_that_is_slow(tmp_path):
     _, least_ms, most_ms = found["waiting"]
     assert least_ms < 500 * SLOW_S < most_ms
     assert found["computing"][2] > 1000 * SLOW_S > found["exchanging"][0]
+    trace = read(tmp_path / "trace")
+    fast, slow = summary.of_ranks(trace, steps.build(trace.lives))
+    assert fast.steps == slow.steps == 2 * BATCHES * EPOCHS
+    assert fast.waiting_s > SLOW_S / 2 > slow.waiting_s
+    assert slow.computing_s > SLOW_S > max(fast.reducing_s, slow.reducing_s)

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from fdtcore.telemetry import perfetto as perfetto_file
 from nfdt.telemetry import perfetto, timeline
 from nfdt.telemetry.trace import Trace
 from tests.nfdt.synthetic_run import bulk_synchronous, event, run
@@ -20,7 +21,8 @@ REQUIRED = {
 
 def written(tmp_path, events, happenings=(), **facts):
     trace = Trace(facts, events, list(happenings))
-    perfetto.write(tmp_path / "file.json", trace, timeline.build(events))
+    found = perfetto.events(trace, timeline.build(events))
+    perfetto_file.write(tmp_path / "file.json", facts, found)
 
     def refuse(word):
         raise AssertionError(f"{word} is not JSON")

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import pytest
 from click.testing import CliRunner
 
+from fdtcore.launcher import report_command
 from nfdt.cli import inspection
 from nfdt.protocol.events import Use
 from nfdt.telemetry import dsp_panels, report, trace
@@ -48,7 +49,7 @@ class Page(HTMLParser):
 
 def record(directory, events, happenings=(), **facts):
     writer = trace.TraceWriter(directory, {"algorithm": "ddc-asgd", **facts})
-    writer.write(events)
+    writer.add(events)
     for kind, more in happenings:
         writer.note(kind, **more)
     writer.close()
@@ -176,7 +177,7 @@ def test_command(tmp_path):
 @pytest.mark.parametrize(("wanted", "count"), [("yes", 1), ("no", 0), ("auto", 0)])
 def test_the_page_is_opened_where_wanted(reported, monkeypatch, wanted, count):
     found, opened = reported("one"), []
-    monkeypatch.setattr(inspection.webbrowser, "open", opened.append)
+    monkeypatch.setattr(report_command.webbrowser, "open", opened.append)
     monkeypatch.setattr(report, "write", lambda directory, output: found)
     CliRunner().invoke(inspection.report, ["DIR", "--open", wanted])
     assert opened == [found.page.as_uri()] * count

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from fdtcore.telemetry.words import grouped
 from nfdt.protocol.events import Use
-from nfdt.telemetry.summary import Summary, grouped
+from nfdt.telemetry.summary import Summary
 from tests.nfdt.synthetic_run import bulk_synchronous, event, run
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fdtcore.telemetry import rows
 from nfdt.telemetry import timeline
 from tests.nfdt.synthetic_run import START_S, bulk_synchronous, event, run
 
@@ -136,14 +137,14 @@ def test_a_long_start_is_cut():
 def test_shares_of_bins():
     starts_s, ends_s = np.array([0.0, 1.5, 3.0]), np.array([0.5, 2.5, 3.0])
     edges_s = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
-    found = timeline.shares(starts_s, ends_s, edges_s)
+    found = rows.shares(starts_s, ends_s, edges_s)
     assert found == pytest.approx([0.5, 0.5, 0.5, 0.0])
 
 
 def test_shares_sum_to_all_the_time_spent():
     spans = timeline.build(run([0.05], 500)).workers[0]
     edges_s = np.linspace(0, spans.pushed_s[-1], 71)
-    found = timeline.shares(spans.start_s, spans.pushed_s, edges_s)
+    found = rows.shares(spans.start_s, spans.pushed_s, edges_s)
     total_s = (spans.pushed_s - spans.start_s).sum()
     assert (found * np.diff(edges_s)).sum() == pytest.approx(total_s)
 

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from fdtcore.telemetry import trace_file
 from nfdt.telemetry import trace
 from tests.nfdt.synthetic_run import event, run
 
@@ -23,15 +24,15 @@ def strict(text):
 
 def write(directory, events):
     writer = trace.TraceWriter(directory, FACTS)
-    writer.write(events)
+    writer.add(events)
     return writer
 
 
 def test_what_is_written_is_read(tmp_path):
     events = run([0.1, 0.2], 50)
     writer = write(tmp_path / "new" / "folder", events)
-    writer.note(trace.LOST, 3.5, worker=1, text="killed by signal 9")
-    writer.write([])
+    writer.note(trace_file.LOST, 3.5, worker=1, text="killed by signal 9")
+    writer.add([])
     writer.close()
     writer.close()
     found = trace.read(tmp_path / "new" / "folder")
@@ -63,7 +64,7 @@ def test_every_line_is_strict_json(tmp_path):
 
 def test_numbers_of_numpy_and_other_things_become_json():
     given = {"a": np.float32(0.5), "b": (np.int64(1), True, None), "c": {1: math}}
-    assert json.loads(trace.strict_json(given)) == {
+    assert json.loads(trace_file.strict_json(given)) == {
         "a": 0.5,
         "b": [1, True, None],
         "c": {"1": str(math)},
@@ -114,18 +115,18 @@ def test_an_unwritable_folder_is_refused_up_front(tmp_path):
         with pytest.raises(
             ValueError, match=rf"Received: {place} \(.*\)\. Name another"
         ):
-            trace.check_directory(place)
+            trace_file.check_directory(place)
 
 
 def test_checking_a_folder_leaves_nothing_in_it(tmp_path):
-    trace.check_directory(tmp_path / "new")
+    trace_file.check_directory(tmp_path / "new")
     assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_a_full_disk_ends_the_trace_but_not_the_run(tmp_path):
     (tmp_path / trace.NAME).symlink_to("/dev/full")
     writer = write(tmp_path, [event()])
-    writer.note(trace.FINISHED, 1.0, worker=1)
+    writer.note(trace_file.FINISHED, 1.0, worker=1)
     writer.close()
     assert "No space left on device" in writer.problem
 

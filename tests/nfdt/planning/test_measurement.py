@@ -52,7 +52,7 @@ def run(tmp_path, monkeypatch, no_process):
 
     def measure(events, looks=2):
         writer = TraceWriter(tmp_path / "trace", {})
-        writer.write(events)
+        writer.add(events)
         writer.close()
         (tmp_path / "logs").mkdir()
         probe = PROBE_FOUND.to_json()

@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from nfdt.telemetry import worker_outcomes
-from nfdt.telemetry.summary import grouped, percent
-from nfdt.telemetry.worker_outcomes import WorkerOutcome
+from fdtcore.telemetry.words import grouped
 
 _MOST_HAPPENINGS = 300
 _STYLE = """
@@ -48,14 +46,11 @@ _PAGE = """<!DOCTYPE html>
 <picture>
 <source media="(prefers-color-scheme: dark)" srcset="data:image/png;base64,{dark}">
 <img src="data:image/png;base64,{light}"
-  alt="Loss over time and updates, what the workers did, staleness, pushes. {words}">
+  alt="{shown} {words}">
 </picture>
-<h2 id="workers">Workers</h2>
-{workers}
-<p class="soft">Waited: share of the time between a worker's pushes in which it did not
-compute, but sent, was held, or received. Dropped: gradients that came too late to be
-used. Lead: steps ahead of the slowest worker. Staleness: updates between a pull and the
-use of the gradient made with it.</p>
+<h2 id="{id}">{heading}</h2>
+{table}
+<p class="soft">{legend}</p>
 <h2 id="happenings">What happened</h2>
 {happenings}
 <h2 id="facts">The job</h2>
@@ -65,26 +60,27 @@ use of the gradient made with it.</p>
 </body>
 </html>
 """
-_COLUMNS = (
-    "pushes",
-    "batches",
-    "dropped",
-    "waited",
-    "max lead",
-    "mean staleness",
-    "max staleness",
-)
+
+
+class Table(NamedTuple):
+    """One row for each process: its number, numbers, and how it ended."""
+
+    heading: str
+    row: str  # what a row is of
+    columns: Sequence[str]
+    rows: Sequence[tuple[int, Sequence[str], str, bool]]  # the last: it ended badly
+    legend: str  # what the columns mean
 
 
 def page(
     title: str,
     lines: Sequence[str],
     pictures: tuple[bytes, bytes],
-    workers: Sequence[WorkerOutcome],
-    happenings: Sequence[Mapping[str, Any]],
+    table: Table,
+    happenings: Sequence[tuple[float, str]],
     *,
+    shown: str,
     facts: Mapping[str, Any],
-    origin_s: float,
 ) -> str:
     """Returns the page.
 
@@ -92,10 +88,10 @@ def page(
         title: Title of the page.
         lines: Lines of the summary.
         pictures: PNG for light and for dark screens.
-        workers: Rows of the table of workers.
-        happenings: Happenings of the run, as sentences.
+        table: The processes.
+        happenings: When, from the beginning of the report, and what, as sentences.
+        shown: What the picture shows, for who cannot see it.
         facts: Facts of the job: name -> value.
-        origin_s: Where the times of the report begin.
     """
     light, dark = (base64.b64encode(picture).decode() for picture in pictures)
     words = html.escape(
@@ -107,48 +103,43 @@ def page(
         lines=html.escape("\n".join(lines)),
         light=light,
         dark=dark,
+        shown=html.escape(shown),
         words=words,
-        workers=_worker_table(workers),
-        happenings=_happening_table(happenings, origin_s),
+        id=table.heading.lower(),
+        heading=table.heading,
+        table=_process_table(table),
+        legend=html.escape(table.legend),
+        happenings=_happening_table(happenings),
         facts=_fact_table(facts),
     )
 
 
-def _worker_table(workers: Sequence[WorkerOutcome]) -> str:
-    heads = "".join(f'<th scope="col" class="number">{name}</th>' for name in _COLUMNS)
-    rows = "\n".join(_worker_row(fate) for fate in workers)
-    return f"""<div class="wide"><table aria-labelledby="workers">
-<thead><tr><th scope="col">worker</th>{heads}<th scope="col">end</th></tr></thead>
+def _process_table(table: Table) -> str:
+    heads = "".join(
+        f'<th scope="col" class="number">{html.escape(name)}</th>'
+        for name in table.columns
+    )
+    rows = "\n".join(_process_row(*row) for row in table.rows)
+    return f"""<div class="wide"><table aria-labelledby="{table.heading.lower()}">
+<thead><tr><th scope="col">{table.row}</th>{heads}<th scope="col">end</th></tr></thead>
 <tbody>
 {rows}
 </tbody></table></div>"""
 
 
-def _worker_row(fate: WorkerOutcome) -> str:
-    cells = (
-        grouped(fate.pushes),
-        grouped(fate.batches),
-        grouped(fate.dropped),
-        "-" if fate.waited is None else percent(fate.waited),
-        "-" if fate.max_lead is None else str(fate.max_lead),
-        "-" if fate.mean_staleness is None else f"{fate.mean_staleness:.2f}",
-        "-" if fate.max_staleness is None else str(fate.max_staleness),
-    )
-    numbers = "".join(f'<td class="number">{cell}</td>' for cell in cells)
-    is_bad = fate.end.startswith((worker_outcomes.LOST, worker_outcomes.FAILED))
-    end = f"<td{' class=alarm' if is_bad else ''}>{fate.end or '-'}</td>"
-    return f'<tr><th scope="row">{fate.worker}</th>{numbers}{end}</tr>'
+def _process_row(number: int, cells: Sequence[str], end: str, is_bad: bool) -> str:
+    numbers = "".join(f'<td class="number">{html.escape(cell)}</td>' for cell in cells)
+    last = f"<td{' class=alarm' if is_bad else ''}>{html.escape(end) or '-'}</td>"
+    return f'<tr><th scope="row">{number}</th>{numbers}{last}</tr>'
 
 
-def _happening_table(happenings: Sequence[Mapping[str, Any]], origin_s: float) -> str:
-    told = worker_outcomes.worth_words(happenings)
+def _happening_table(told: Sequence[tuple[float, str]]) -> str:
     if not told:
         return "<p>Nothing but training.</p>"
     shown = told[:_MOST_HAPPENINGS]
     rows = "\n".join(
-        f"<tr><td>{max(0.0, one['time_s'] - origin_s):.1f} s</td>"
-        f"<td>{html.escape(worker_outcomes.in_words(one))}</td></tr>"
-        for one in shown
+        f"<tr><td>{time_s:.1f} s</td><td>{html.escape(what)}</td></tr>"
+        for time_s, what in shown
     )
     left = len(told) - len(shown)
     more = f"<p>And {grouped(left)} more in trace.jsonl.</p>" if left else ""
