@@ -10,6 +10,7 @@ module                     claim
 ``dsp_changing``           DSP above SSP while speeds change
 ``dc_asgd``                DC-ASGD-a above DC-ASGD-c above ASGD
 ``tan``                    the table of accuracies that comes with DDC-ASGD's rules
+``compression``            compressed gradients as good as dense ones
 ========================== ==========================================================
 
 ``python -m benchmarks.papers.NAME`` does the runs that are missing and writes
