@@ -215,8 +215,8 @@ def _search(results: Results) -> str:
         [f"{rate / 10:g}", percent(found, rate=rate)] for rate in each(found, "rate")
     ]
     return (
-        "The rate of synchronous runs was chosen by one epoch of dense ones, on seed 0, "
-        "before all others; no other kind was searched a rate for:\n\n"
+        "The rate was chosen by one epoch of dense synchronous runs, on seed 0, before "
+        "all others; no other kind was searched a rate for:\n\n"
         + table(["rate", "test accuracy, %"], rows)
     )
 

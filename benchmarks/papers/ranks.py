@@ -1,29 +1,30 @@
-"""HFDT's ranks in one process: threads, each with the reduction of a real rank."""
+"""HFDT's ranks in one process: threads, each with the sums of a real rank."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from benchmarks.papers.contenders import CONTENDERS
 from benchmarks.papers.objective import Objective
-from benchmarks.papers.runs import Run, Shares
+from benchmarks.papers.runs import NONE, Run, Shares
 from benchmarks.rank_threads import RankThreads
 from fdtcore.compression import specification
+from fdtcore.compression.layout import Layout
 from fdtcore.compression.specification import Specification
 from hfdt.compressed_sum import ring_bytes
 from hfdt.compression import Compression
-from hfdt.gradients import Reduced, Reduction
-from hfdt.options import Options
 from nfdt.protocol.events import Event
 from nfdt.rules.corrections import Vector
 from nfdt.simulation.workers import Sent, Steps, Wanted
 
 
 class Communicator:
-    """What a reduction does among the ranks, in place of Horovod; counts what is sent.
+    """What compressed sums do among ranks, in place of Horovod; counts what is sent.
 
     Args:
         threads: The ranks.
@@ -35,30 +36,29 @@ class Communicator:
         self.sent_bytes = 0.0  # in a ring
         self._threads = threads
 
-    def sum(self, tensors: list[tf.Tensor], name: str) -> list[tf.Tensor]:
+    def sum(self, tensors: Sequence[Any], name: str) -> list[tf.Tensor]:
         """Sums each tensor over the ranks."""
         del name
-        own = [tensor.numpy() for tensor in tensors]
+        own = list(map(np.asarray, tensors))
         self.sent_bytes += sum(ring_bytes(one.nbytes, self.size) for one in own)
         brought = self._threads.bring(self.rank, own)
         return [tf.constant(np.sum(each, 0)) for each in zip(*brought, strict=True)]
 
-    def allgather(self, tensors: list[tf.Tensor], name: str) -> list[tf.Tensor]:
+    def allgather(self, tensors: Sequence[Any], name: str) -> list[tf.Tensor]:
         """Joins each tensor's rows over the ranks, in order of rank."""
         del name
-        own = [tensor.numpy() for tensor in tensors]
+        own = list(map(np.asarray, tensors))
         self.sent_bytes += sum(one.nbytes for one in own) * (self.size - 1)
         brought = self._threads.bring(self.rank, own)
         return [tf.constant(np.concatenate(e)) for e in zip(*brought, strict=True)]
 
-    def maximum(self, tensors: list[tf.Tensor], name: str) -> list[tf.Tensor]:
-        """Takes the largest of new values, of which there are none."""
-        assert not tensors, name
-        return []
-
 
 class Ranks:
     """Ranks that train in step, by SGD with the momentum of the run's contender.
+
+    Large gradients go by the compressed sums of HFDT. The rest and the optimizer, which
+    is that of Keras, are in NumPy: of many small tensors TensorFlow makes more work
+    than the network is.
 
     Args:
         run: The run; its workers are the ranks.
@@ -67,38 +67,23 @@ class Ranks:
     """
 
     def __init__(self, run: Run, goal: Objective, first: Vector):
-        import keras
-
         self.now_s = 0.0
-        self._shapes = goal.shapes
-        self._ends = np.cumsum([np.prod(shape, dtype=int) for shape in goal.shapes])
-        self._variables = [keras.Variable(part) for part in self._parts(first)]
-        momentum = CONTENDERS[run.algorithm].momentum
-        self._optimizer = keras.optimizers.SGD(momentum=momentum)
-        self._optimizer.build(self._variables)
+        self.params = first.copy()  # [P], alike on all ranks
         self._threads = RankThreads(run.workers)
-        self._communicators = [
-            Communicator(self._threads, rank) for rank in range(run.workers)
+        self._ranks = [
+            _Rank(run, goal, Communicator(self._threads, rank))
+            for rank in range(run.workers)
         ]
-        self._compressions = [_compression(run) for _ in range(run.workers)]
-        options = Options(compression=run.compression)
-        self._reductions = [
-            Reduction(communicator, options, compression)
-            for communicator, compression in zip(
-                self._communicators, self._compressions, strict=True
-            )
-        ]
+        self._momentum = np.full_like(first, CONTENDERS[run.algorithm].momentum)
+        if run.compression.startswith(specification.DEEP_GRADIENT):
+            self._momentum[self._ranks[0].is_compressed] = 0  # it is in the sums
+        self._velocity = np.zeros_like(first)
         self._dense_bytes = 0.0
-
-    @property
-    def params(self) -> Vector:
-        """The parameters, [P], which are alike on all ranks."""
-        return np.concatenate([v.numpy().reshape(-1) for v in self._variables])
 
     @property
     def shares(self) -> Shares:
         """What a rank has sent, and has got of all others, in rings."""
-        part = self._communicators[0].sent_bytes / self._dense_bytes
+        part = self._ranks[0].communicator.sent_bytes / self._dense_bytes
         return Shares(part, part)
 
     @property
@@ -114,37 +99,67 @@ class Ranks:
         """Yields the steps of all ranks, one rank after the other, for ever."""
         ranks = range(self._threads.size)
         while True:
-            params, sent = self.params, []
+            sent = []
             for rank in ranks:
-                sent.append((yield Wanted(rank, -1, -1, params, False)))
+                sent.append((yield Wanted(rank, -1, -1, self.params, False)))
             self.now_s += 1
             self._step(sent)
 
-    def _step(self, sent: list[Sent]) -> None:
-        share = tf.constant(1 / len(sent))
+    def _step(self, sent: Sequence[Sent]) -> None:
+        share = np.float32(1 / len(sent))
 
-        def reduced(rank: int) -> Reduced:
-            gradients = [tf.constant(part) for part in self._parts(sent[rank].vector)]
-            return self._reductions[rank](
-                self._optimizer, gradients, self._variables, share, "gradients"
-            )
+        def reduced(rank: int) -> Vector:
+            return self._ranks[rank].reduced(share * sent[rank].vector)
 
-        gradients, _, _, _, compressed = self._threads.run(reduced)[0]
-        self._dense_bytes += ring_bytes(sent[0].vector.nbytes, len(sent))
-        apply, compression = self._optimizer.apply, self._compressions[0]
-        if compression is not None:
-            apply = compression.stepping(self._optimizer, compressed, apply)
-        self._optimizer.learning_rate = sent[0].rate
-        apply(gradients, self._variables)
-
-    def _parts(self, vector: Vector) -> list[Vector]:
-        parts = np.split(vector, self._ends[:-1])
-        return [
-            part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True)
-        ]
+        gradient = self._threads.run(reduced)[0]
+        self._dense_bytes += ring_bytes(gradient.nbytes, len(sent))
+        self._velocity *= self._momentum
+        self._velocity -= np.float32(sent[0].rate) * gradient
+        self.params = self.params + self._velocity
 
 
-def _compression(run: Run) -> Compression | None:
-    if run.compression in specification.TYPES:
-        return None
-    return Compression(Specification.parse(run.compression), lambda line: None)
+class _Rank:
+    """One rank's reduction of gradients.
+
+    Args:
+        run: The run.
+        goal: What is trained.
+        communicator: Operations among the ranks.
+    """
+
+    def __init__(self, run: Run, goal: Objective, communicator: Communicator):
+        self.communicator = communicator
+        layout = Layout(tuple(goal.shapes))
+        self.is_compressed = np.zeros(layout.size, bool)  # of each element
+        if run.compression == NONE:
+            return
+        import keras
+
+        variables = [keras.Variable(np.zeros(s, np.float32)) for s in goal.shapes]
+        optimizer = keras.optimizers.SGD(momentum=CONTENDERS[run.algorithm].momentum)
+        places, self._sum = Compression(
+            Specification.parse(run.compression), lambda line: None
+        ).of(optimizer, variables, [v.value + 0 for v in variables])
+        self._shapes = [goal.shapes[i] for i in places]
+        self._ends = np.cumsum([math.prod(shape) for shape in self._shapes])[:-1]
+        for i in places:
+            self.is_compressed[slice(*layout.ranges[i])] = True
+
+    def reduced(self, addend: Vector) -> Vector:
+        """Returns what is now applied of the sum over the ranks, [P].
+
+        Args:
+            addend: Of this rank, [P].
+        """
+        total, rest = np.empty_like(addend), ~self.is_compressed
+        total[rest] = self.communicator.sum([addend[rest]], "rest")[0]
+        if self.is_compressed.any():
+            parts = np.split(addend[self.is_compressed], self._ends)
+            tensors = [
+                tf.constant(part.reshape(shape))
+                for part, shape in zip(parts, self._shapes, strict=True)
+            ]
+            sums = self._sum(tensors, None, self.communicator, "compressed")
+            found = [one.numpy().reshape(-1) for one in sums]
+            total[self.is_compressed] = np.concatenate(found)
+        return total
