@@ -52,13 +52,13 @@ def residual() -> keras.Model:
     def block(x: Any, channels: int, strides: int) -> Any:
         found = layers.ReLU()(convolved(x, channels, 3, strides))
         found = convolved(found, channels, 3, 1)
-        if strides > 1:
+        if found.shape != x.shape:
             x = convolved(x, channels, 1, strides)
         return layers.ReLU()(layers.add([x, found]))
 
     pixels = keras.Input((32, 32, 3))
     x = layers.ReLU()(convolved(pixels, 16, 3, 2))
-    for channels, strides in ((16, 1), (32, 2), (64, 2)):
+    for channels, strides in ((16, 2), (32, 2), (64, 1)):
         x = block(x, channels, strides)
     x = layers.GlobalAveragePooling2D()(x)
     return keras.Model(pixels, layers.Dense(10)(x))
