@@ -20,7 +20,8 @@ benchmarks.papers`` does all, in this order.
 A :mod:`~benchmarks.papers.claim` has runs, a judge, tables and a picture. A run
 (:mod:`~benchmarks.papers.runs`) is a function of its settings and its seed
 (:mod:`~benchmarks.papers.training`): real gradients of a small network
-(:mod:`~benchmarks.papers.works`), and the server of the real jobs in virtual time.
+(:mod:`~benchmarks.papers.works`), and the server of the real jobs in virtual time
+(:mod:`~benchmarks.papers.served`), or HFDT's ranks (:mod:`~benchmarks.papers.ranks`).
 Results are kept run by run (:mod:`~benchmarks.papers.records`), so that any
 interruption costs the run that it hits. Verdicts follow from the results by one rule
 (:mod:`~benchmarks.papers.verdicts`).

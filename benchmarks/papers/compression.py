@@ -69,9 +69,9 @@ half and after three quarters; first values and batches of a seed are alike in a
   each epoch.
 
 The paper trains ResNet-110 with 1.7 million parameters for 164 epochs: these are 3 % of
-its images on 5 % of its parameters. The warm-up is a fifth of the training here, there
-4 of 164 epochs. In a small network a thousandth is very little: 37 elements of the
-largest kernel, 3 of the smallest that is compressed."""
+its images on 5 % of its parameters. The warm-up of `dgc` is a fifth of the training
+here. In a small network a thousandth is very little: 37 elements of the largest kernel,
+3 of the smallest that is compressed."""
 
 
 def runs(quick: bool) -> list[Run]:
