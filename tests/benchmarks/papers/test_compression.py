@@ -65,7 +65,9 @@ def test_ranks_are_momentum_sgd_on_the_whole_batch():
 
 
 @pytest.mark.usefixtures("small_data")
-@pytest.mark.parametrize("chosen", ["topk:1.0", "dgc:1.0,warmup=0", "powersgd:99,start=0"])
+@pytest.mark.parametrize(
+    "chosen", ["topk:1.0", "dgc:1.0,warmup=0", "powersgd:99,start=0"]
+)
 def test_ranks_that_send_all_are_dense(chosen):
     settings = dict(drops=(), steps=12)  # dgc has a rate in no velocity
     found = train(together(compression=chosen, **settings))
