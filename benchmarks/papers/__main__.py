@@ -1,6 +1,7 @@
 """``python -m benchmarks.papers``: all claims, seed by seed."""
 
 from benchmarks.papers import (
+    compression,
     dc_asgd,
     ddc_asgd_cifar10,
     ddc_asgd_fashion_mnist,
@@ -22,6 +23,7 @@ CLAIMS = [
         dc_asgd,
         ddc_asgd_cifar10,
         tan,
+        compression,
     )
 ]
 main = command(CLAIMS, "Put all claims to the test, and write a page for each.")

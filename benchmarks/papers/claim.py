@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from benchmarks.papers.averages import Case
 from benchmarks.papers.records import Results
 from benchmarks.papers.runs import Run
-from benchmarks.papers.verdicts import Statement
+from benchmarks.papers.verdicts import RULE, Statement
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,6 +29,7 @@ class Claim:
         judge: From the results of complete cases to the claim's statements.
         tables: From these results to Markdown.
         draw: Draws them.
+        rule: How statements follow from results, and the verdict from statements.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Claim:
     judge: Callable[[Results], Sequence[Statement]]
     tables: Callable[[Results], str]
     draw: Callable[[Figure, Results], None]
+    rule: str = RULE
 
     @property
     def paragraph(self) -> str:

@@ -26,8 +26,11 @@ BOTH, MOMENTUM, TAYLOR = (
     f"ddc-asgd {terms}" for terms in ("momentum+taylor", "momentum", "taylor")
 )
 
+HEAVY_BALL = "momentum SGD"
+
 CONTENDERS: Mapping[str, Contender] = {
     "asgd": Contender(ALGORITHMS["asgd"]),
+    HEAVY_BALL: Contender(ALGORITHMS["asgd"], momentum=0.9),
     "dc-asgdk": Contender(ALGORITHMS["dc-asgdk"]),
     # Named by their terms: results stay what they are if the table's form changes.
     BOTH: Contender(ddc_asgd(terms="momentum+taylor")),

@@ -20,6 +20,17 @@ def scaled(images: npt.NDArray[np.uint8], random: np.random.Generator | None) ->
     return images.astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 
+def mirrored(
+    images: npt.NDArray[np.uint8], random: np.random.Generator | None
+) -> Images:
+    """Returns images in [-1, 1]; in training one half of them is mirrored."""
+    found = scaled(images, None)
+    if random is not None:
+        turned = random.random(len(found)) < 0.5
+        found[turned] = found[turned, :, ::-1]
+    return found
+
+
 def distorted(
     images: npt.NDArray[np.uint8], random: np.random.Generator | None
 ) -> Images:

@@ -33,6 +33,37 @@ def small(shape: tuple[int, ...], channels: tuple[int, ...]) -> keras.Model:
     )
 
 
+def residual() -> keras.Model:
+    """Makes a small residual network with group normalisation, for 32 x 32 pixels.
+
+    Source: He et al., "Deep Residual Learning", 2016, arXiv:1512.03385, sec. 4.2, with
+    one block of each width; Wu & He, "Group Normalization", 2018, arXiv:1803.08494.
+    """
+
+    def convolved(x: Any, channels: int, edge: int, strides: int) -> Any:
+        x = layers.Conv2D(
+            *(channels, edge, strides),
+            padding="same",
+            use_bias=False,
+            kernel_initializer="he_normal",
+        )(x)
+        return layers.GroupNormalization(8)(x)
+
+    def block(x: Any, channels: int, strides: int) -> Any:
+        found = layers.ReLU()(convolved(x, channels, 3, strides))
+        found = convolved(found, channels, 3, 1)
+        if found.shape != x.shape:
+            x = convolved(x, channels, 1, strides)
+        return layers.ReLU()(layers.add([x, found]))
+
+    pixels = keras.Input((32, 32, 3))
+    x = layers.ReLU()(convolved(pixels, 16, 3, 2))
+    for channels, strides in ((16, 2), (32, 2), (64, 1)):
+        x = block(x, channels, strides)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(pixels, layers.Dense(10)(x))
+
+
 def lenet5() -> keras.Model:
     """Makes LeNet-5 with rectifiers and maxima."""
     return keras.Sequential(

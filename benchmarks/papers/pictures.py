@@ -17,7 +17,15 @@ def _with_any_q(algorithm: str) -> str:
 
 # The same colour for an algorithm everywhere; who is compared stands out.
 _PALETTE = (
-    *("tab:gray", "tab:orange", "tab:red", "tab:purple", "tab:blue", "tab:green"),
+    *(
+        "tab:gray",
+        "black",
+        "tab:orange",
+        "tab:red",
+        "tab:purple",
+        "tab:blue",
+        "tab:green",
+    ),
     *("tab:olive", "tab:cyan", "tab:pink", "tab:brown"),
 )
 _NAMES = dict.fromkeys(_with_any_q(name) for name in CONTENDERS)

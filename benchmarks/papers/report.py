@@ -10,7 +10,7 @@ from benchmarks.papers.averages import balanced
 from benchmarks.papers.claim import Claim
 from benchmarks.papers.records import Results
 from benchmarks.papers.runs import Run
-from benchmarks.papers.verdicts import RULE, Statement, Verdict, overall
+from benchmarks.papers.verdicts import Statement, Verdict, overall
 
 ENOUGH_SEEDS = 3
 QUICK = "The quick form: everything runs. It says nothing of the claim."
@@ -39,7 +39,7 @@ def write(claim: Claim, found: Results, folder: Path, quick: bool = False) -> Ve
         QUICK if quick else said,
         claim.paragraph,
         "\n".join(map(_item, statements)),
-        f"Rule: {RULE}",
+        f"Rule: {claim.rule}",
         "## What was run",
         claim.settings,
         f"{have} of {len(planned)} runs are done. `python -m benchmarks.papers."

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.papers.batches import batches
 from benchmarks.papers.contenders import CONTENDERS
 from benchmarks.papers.objective import Objective
-from benchmarks.papers.runs import Run
+from benchmarks.papers.runs import ALLREDUCE, Run
 from nfdt import resolution
 from nfdt.consistency import parse
 from nfdt.glue.local_training import Lookahead
@@ -35,7 +35,7 @@ class Workers:
         contender = CONTENDERS[run.algorithm]
         self._scale = 1 - contender.momentum
         rule = resolution.fit_to(contender.algorithm, optimizer(run), run.workers)
-        self.are_paced = parse(run.consistency).paces
+        self.are_paced = run.consistency != ALLREDUCE and parse(run.consistency).paces
         self._own: dict[int, Vector] = {}  # worker -> its, between pushes
         self._ahead = [
             Lookahead(rule.momentum, self.first) if rule.momentum else None

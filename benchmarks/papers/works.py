@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.papers.images import Prepare, distorted, scaled
+from benchmarks.papers.images import Prepare, distorted, mirrored, scaled
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,13 @@ WORKS: Mapping[str, Work] = {
         "cifar10",
         _model("small", (32, 32, 3), (8, 16, 32)),
         "CIFAR-10, three strided convolutions",
+    ),
+    "cifar10_residual": Work(
+        "cifar10",
+        _model("residual"),
+        "CIFAR-10, a residual network of 8 weight layers with group normalisation",
+        prepare=mirrored,
+        batch=32,
     ),
     "lenet5": Work("fashion_mnist", _model("lenet5"), "Fashion-MNIST, LeNet-5"),
     "tan": Work(
