@@ -39,9 +39,9 @@ EPOCH = 50_000 // BATCH // RANKS * RANKS  # gradients of all together
 # an image moves the parameters as far in both kinds, in the long run, at 1 and 0.25.
 RATES: Mapping[str, tuple[float, ...]] = {
     ALLREDUCE: (0.5, 1.0, 2.0),
-    "asp": (0.0625, 0.125, 0.25, 0.5),
+    "asp": (0.03125, 0.0625, 0.125, 0.25),
 }
-RATE = {ALLREDUCE: 1.0, "asp": 0.25}
+RATE = {ALLREDUCE: 1.0, "asp": 0.0625}
 DGC = f"dgc:0.001,warmup={EPOCH // RANKS}steps"  # one epoch
 TOP_K, POWER_SGD = "topk:0.01", "powersgd:4"
 # Of accuracy, which may be so much lower than without compression.
