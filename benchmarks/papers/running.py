@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.papers import records
-from benchmarks.papers.runs import Outcome, Run
+from benchmarks.papers.runs import NONE, Outcome, Run
 
 
 def complete(
@@ -64,6 +64,8 @@ def _train(run: Run) -> tuple[Run, Outcome]:
 
 def _line(run: Run, outcome: Outcome, count: str, left_s: float) -> str:
     what = f"{run.algorithm}, {run.workers} {run.times}, {run.consistency}"
+    if run.compression != NONE:
+        what += f", {run.compression}"
     found = "diverged" if outcome.diverged else f"{outcome.accuracy:.2%}"
     return (
         f"{count}  {run.work}: {what}, rate {run.rate:g}, seed {run.seed}: {found} in "
