@@ -155,8 +155,9 @@ def check(chosen: Specification, optimizer: Optimizer, dtype: str) -> None:
     clips = compression.clipping(chosen, optimizer) is not None
     if steps and (chosen.kind == specification.DEEP_GRADIENT or clips):
         what = "clips" if clips else "has momentum on"
+        other = "powersgd" if clips else topk
         raise ValueError(
             f"a worker {what} each gradient, before the server accumulates them. "
             f"Received: gradient_accumulation_steps={steps} of "
-            f"{type(optimizer).__name__}. Leave it out, or use {'powersgd' if clips else topk}."
+            f"{type(optimizer).__name__}. Leave it out, or use {other}."
         )
