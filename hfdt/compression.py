@@ -126,6 +126,8 @@ class Compression:
             return list(gradients)
         scale = loss_scale(optimizer)
         limit = (one.global_clipnorm or one.clipnorm) / math.sqrt(size)
+        # Keras divides by this one before it clips.
+        limit *= one.loss_scale_factor or 1.0
         limit *= 1.0 if scale is None else scale
         if one.global_clipnorm:
             norms = [tf.linalg.global_norm(list(gradients))] * len(gradients)

@@ -138,6 +138,17 @@ def test_a_warm_up_of_epochs_needs_a_fit():
         total([gradient], None, HorovodCommunicator(0, 1), "x")
 
 
+@pytest.mark.parametrize("norm", ["clipnorm", "global_clipnorm"])
+def test_a_rank_clips_behind_what_the_loss_is_multiplied_by(norm):
+    made = Compression(Specification.parse("topk:0.01"), lambda line: None)
+    gradient = tf.ones((40, 40))
+    for factor in (None, 8.0):
+        optimizer = SGD(loss_scale_factor=factor, **{norm: 3.0})
+        (found,) = made.clipped([(factor or 1.0) * gradient], optimizer, 4)
+        length = tf.linalg.norm(found) / (factor or 1.0)
+        np.testing.assert_allclose(length, 3.0 / 2, rtol=1e-6)
+
+
 def test_half_types_are_summed_in_float32():
     variable = keras.Variable(np.zeros((40, 40)), dtype="float16")
     gradient = tf.cast(tf.reshape(tf.range(1600), (40, 40)), tf.float16)
