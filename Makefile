@@ -35,7 +35,7 @@ test-long: $(HOROVOD) ## runs the tests of long jobs that it leaves out (long)
 test-nightly: $(HOROVOD) ## tries the nightly of Keras, which may have moved things (minutes)
 	@$(RUN) python -m tests.nightly
 
-cluster-test: $(HOROVOD) $(ENGINES) ## runs jobs on three hosts, made of namespaces, as root (minutes)
+cluster-test: $(HOROVOD) $(ENGINES) ## runs jobs on three hosts, made of namespaces, as root (an hour on two cores)
 	@PYTHON="$(BIN)/python" scripts/host_packages.sh all
 	$(RUN) python -m pytest -m cluster tests/cluster
 	$(RUN) python -m pytest tests/fdtcore/test_kubernetes.py tests/fdtcore/test_gang.py
