@@ -39,6 +39,8 @@ def test_an_operation_waits_neither_for_an_observer_nor_for_another_one():
     step, graph = traced(ranks)
     calls = [one for one in graph.graph.get_operations() if "PyFunc" in one.type]
     assert len(calls) == 6  # for each: when it began, when it had ended, and telling
+    # Clocks have no state, so that none waits for one that was traced before it.
+    assert sum(one.type == "PyFuncStateless" for one in calls) == 4
     sent = [one for one in graph.graph.get_operations() if one.name.startswith("sent")]
     assert len(sent) == 2
     for one in sent:
