@@ -149,7 +149,9 @@ class BannerFilter:
 
     def finish(self) -> bytes:
         """Returns what was held back when the stream ends."""
-        held = b"".join(self._block) + self._partial
+        # Who says so may be ended before its line is.
+        is_noise = not self._midline and _PEER_ENDED.match(self._partial)
+        held = b"".join(self._block) + (b"" if is_noise else self._partial)
         self._block, self._partial = [], b""
         if self._inside and self._note(held):
             return b""

@@ -230,6 +230,7 @@ def test_what_a_rank_over_gloo_says_of_a_peer_goes(size):
     others = "[2026-11-29] [0.5, 1.0]\n[2026-11-29 18:11:44.5: W a.cc:3] b\n"
     text = f"a\n{said}[0]: Read error\n{others}[2026-11-29 18:11"
     assert run(text, size) == (f"a\n{others}[2026-11-29 18:11", None)
+    assert run(f"a\n{said}[0]: Read", size) == ("a\n", None)
 
 
 def test_why_srun_starts_nothing_is_shown():
