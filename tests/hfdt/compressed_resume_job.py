@@ -2,10 +2,10 @@
 
 import os
 import pathlib
-import signal
 
 import keras
 import numpy as np
+from batch_kill import BatchKill
 
 keras.utils.set_random_seed(0)
 rng = np.random.default_rng(0)
@@ -15,16 +15,6 @@ hidden = keras.layers.Dense(128, activation="relu")
 model = keras.Sequential([keras.Input((64,)), hidden, keras.layers.Dense(10)])
 model.compile(keras.optimizers.SGD(0.01, 0.9), "mse")
 
-
-class Kill(keras.callbacks.Callback):
-    batches = 0  # of the class: what an object holds comes back from a snapshot
-
-    def on_train_batch_end(self, batch, logs=None):
-        Kill.batches += 1
-        if Kill.batches == int(os.environ["KILL"]):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-model.fit(x, y, batch_size=32, epochs=3, verbose=0, callbacks=[Kill()])
+model.fit(x, y, batch_size=32, epochs=3, verbose=0, callbacks=[BatchKill()])
 data = b"".join(one.tobytes() for one in model.get_weights())
 pathlib.Path(os.environ["OUT"]).write_bytes(data)
