@@ -97,8 +97,8 @@ class Options(options.FrameworkOptions):
             at_least=0,
             way_out="Use 0, or for example 4000000 for links of 1 Gbit/s and less.",
             details="Meant for links between machines; what it saves there was not "
-            "measured. The sums are the same. A step that is compiled by XLA gives its gradients "
-            "at its end.",
+            "measured. The sums are the same. A step that is compiled by XLA gives its "
+            "gradients at its end.",
         ),
     )
     accumulate: int = field(
